@@ -1,0 +1,84 @@
+/* string: a growing byte string, and the nearest word of a list for "did you mean". */
+#include <stdio.h>
+#include <string.h>
+
+#include "pare/base.h"
+
+static bool reserve(pare_string *string, size_t more) {
+    size_t needed;
+    if (string->failed || __builtin_add_overflow(string->length, more + 1, &needed) ||
+        !pare_grow((void **)&string->data, &string->capacity, needed, 1, NULL))
+        string->failed = true;
+    return !string->failed;
+}
+
+void pare_string_push(pare_string *string, const char *bytes, size_t length) {
+    if (!reserve(string, length))
+        return;
+    if (length)
+        memcpy(string->data + string->length, bytes, length);
+    string->length += length;
+    string->data[string->length] = '\0';
+}
+
+void pare_string_print(pare_string *string, const char *format, ...) {
+    va_list list;
+    va_start(list, format);
+    int length = vsnprintf(NULL, 0, format, list);
+    va_end(list);
+    if (length < 0) {
+        string->failed = true;
+        return;
+    }
+    if (!reserve(string, (size_t)length))
+        return;
+    va_start(list, format);
+    vsnprintf(string->data + string->length, (size_t)length + 1, format, list);
+    va_end(list);
+    string->length += (size_t)length;
+}
+
+bool pare_string_check(const pare_string *string, pare_error *error) {
+    return !string->failed || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while text was put together");
+}
+
+void pare_string_free(pare_string *string) {
+    pare_free(string->data);
+    *string = (pare_string){0};
+}
+
+enum { WORD_MAX = 64 };
+
+/* Levenshtein distance, one row at a time. */
+static size_t distance(const char *a, const char *b) {
+    size_t row[WORD_MAX + 1], n = strlen(a), m = strlen(b);
+    if (n > WORD_MAX || m > WORD_MAX)
+        return SIZE_MAX;
+    for (size_t j = 0; j <= m; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= n; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= m; j++) {
+            size_t substitute = diagonal + (a[i - 1] != b[j - 1]);
+            size_t insert = row[j - 1] + 1, delete = row[j] + 1;
+            diagonal = row[j];
+            size_t best = substitute < insert ? substitute : insert;
+            row[j] = best < delete ? best : delete;
+        }
+    }
+    return row[m];
+}
+
+const char *pare_nearest(const char *word, const char *const *candidates, size_t n_candidates) {
+    const char *best = NULL;
+    size_t best_distance = strlen(word) / 3 + 1; /* about one slip in three letters is still a slip */
+    for (size_t i = 0; i < n_candidates; i++) {
+        size_t d = distance(word, candidates[i]);
+        if (d <= best_distance && (!best || d < best_distance)) {
+            best = candidates[i];
+            best_distance = d;
+        }
+    }
+    return best;
+}

@@ -1,0 +1,154 @@
+/* model: checkpoints on disk, and the transformer that computes with them.
+ *
+ * pare_checkpoint: config + named tensors + tokenizer of a model on disk, read-only, mapped, format-neutral.
+ * pare_model: the same bound for computing: every matrix is a pare_linear; with a pare_cut, of what the cut leaves.
+ */
+#ifndef PARE_MODEL_H
+#define PARE_MODEL_H
+
+#include "pare/json.h"
+#include "pare/tensor.h"
+#include "pare/text.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- configuration ------------------------------------------------------------------------- */
+
+typedef enum { PARE_ARCH_LLAMA, PARE_ARCH_MISTRAL, PARE_ARCH_QWEN2, PARE_ARCH_COUNT } pare_arch;
+const char *pare_arch_name(pare_arch arch); /* "llama", … as in config.json's model_type */
+
+typedef enum { PARE_ROPE_DEFAULT, PARE_ROPE_LINEAR, PARE_ROPE_LLAMA3, PARE_ROPE_FACTORS } pare_rope_type;
+
+typedef struct {
+    pare_rope_type type;
+    double theta;
+    double factor, low_freq_factor, high_freq_factor; /* LINEAR: factor; LLAMA3: all three */
+    uint32_t original_positions;                      /* LLAMA3 */
+    const pare_tensor *factors;                       /* FACTORS (GGUF rope_freqs.weight): frequency i is divided by factors[i] */
+} pare_rope;
+
+typedef struct {
+    pare_arch arch;
+    uint32_t n_layers, width, ffn_width, n_heads, n_kv_heads, head_dim, vocabulary, max_positions;
+    double rms_eps;
+    pare_rope rope;
+    bool tied;           /* the head is the embedding */
+    bool attention_bias; /* q, k, v biased (Qwen2 always; Llama by config) */
+    bool output_bias;    /* o biased too (Llama's attention_bias) */
+    bool mlp_bias;       /* gate, up, down biased */
+    uint32_t sliding_window; /* 0: full attention */
+    int64_t bos, eos;        /* -1: none told */
+} pare_config;
+
+/* ---- checkpoint ---------------------------------------------------------------------------- */
+
+typedef enum { PARE_FORMAT_HF, PARE_FORMAT_GGUF } pare_format;
+
+typedef struct pare_checkpoint {
+    const char *path;
+    pare_format format;
+    pare_config config;
+    const pare_tensor *tensors; /* sorted by name (strcmp) */
+    size_t n_tensors;
+    pare_dtype dtype;          /* the type of most matrix bytes */
+    const pare_tokenizer *tokenizer; /* NULL when the checkpoint has none; tokenizer_missing says why */
+    const char *tokenizer_missing;
+    uint64_t file_bytes; /* of all weight files */
+    struct pare_checkpoint_private *private;
+} pare_checkpoint;
+
+/* path: a .gguf file, or a folder with config.json and *.safetensors (or model.safetensors.index.json).
+ * Every offset, size, name, count and shape is checked, and every tensor that the config asks for is there in its shape,
+ * none is left over. Errors name file, tensor and byte. The tokenizer may be absent. */
+pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) PARE_MUST_CHECK;
+void pare_checkpoint_close(pare_checkpoint *checkpoint); /* NULL is fine */
+const pare_tensor *pare_checkpoint_find(const pare_checkpoint *checkpoint, const char *name); /* NULL when absent */
+/* SHA-256 over names, types, shapes and bytes of all tensors and the config: the identity of a model in the ledger. Slow for large files. */
+bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+/* PARE_ERROR_NUMERIC naming tensor and element when a weight is NaN or infinite. Reads everything. */
+bool pare_checkpoint_check_finite(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+
+/* The tensors that a config asks for, in checkpoint order: calls back with Hugging Face name and shape (dims slowest first). */
+typedef bool pare_tensor_visit(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error);
+bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *visit, void *user, pare_error *error) PARE_MUST_CHECK;
+
+/* ---- a cut, and checkpoints out ------------------------------------------------------------ */
+
+/* Which FFN neurons survive: per layer the same count, ascending indices. NULL pointer = nothing is cut. */
+typedef struct {
+    uint32_t n_layers, ffn_width, n_kept;
+    uint32_t *kept; /* (n_layers, n_kept) */
+} pare_cut;
+
+/* The checkpoint's matrix or vector `tensor` under `cut`. */
+pare_view pare_cut_view(const pare_cut *cut, const pare_tensor *tensor);
+/* The config under the cut. */
+pare_config pare_cut_config(const pare_cut *cut, const pare_config *config);
+
+/* Parameters, bytes and multiply-accumulates of a model of this config; embeddings counted once when tied. */
+typedef struct {
+    uint64_t parameters, non_embedding, bytes, macs; /* bytes: of tensors in their stored type; macs: per token, without attention scores */
+} pare_size;
+pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut *cut);
+
+/* Writes checkpoint under cut (may be NULL) as a Hugging Face folder: config.json in both spellings, sharded safetensors
+ * (at most shard_bytes each, 0 = 5 GB), tokenizer files carried over or rebuilt from GGUF, generation_config.json. Streams
+ * tensor by tensor in bounded memory; under a temporary name; every shape verified; fsync; rename. dtype: F32, F16 or BF16.
+ * Tensors already of that dtype are copied bit for bit. A non-finite weight stops it (PARE_ERROR_NUMERIC). */
+bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype,
+                           uint64_t shard_bytes, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+
+/* ---- model --------------------------------------------------------------------------------- */
+
+typedef struct {
+    pare_view weight;  /* (out, in) */
+    const float *bias; /* (out) or NULL */
+} pare_linear;
+
+typedef struct {
+    const float *attention_norm, *ffn_norm; /* (width) */
+    pare_linear q, k, v, o, gate, up, down;
+} pare_layer;
+
+typedef struct pare_model {
+    const pare_checkpoint *checkpoint;
+    pare_config config; /* under the cut */
+    pare_view embedding, head;
+    const float *norm; /* (width) */
+    const float *inverse_frequency; /* (head_dim / 2), rotary scaling applied */
+    pare_layer *layers;
+    pare_arena *arena;
+} pare_model;
+
+/* cut may be NULL; it and the checkpoint must outlive the model. No weights are copied but norms and biases. */
+pare_model *pare_model_open(const pare_checkpoint *checkpoint, const pare_cut *cut, pare_error *error) PARE_MUST_CHECK;
+void pare_model_close(pare_model *model);
+
+/* What a forward pass may look at, or change (masking): the FFN activations silu(gate) * up of every layer before down_proj.
+ * activations: (rows, ffn_width), rows = tokens of all windows of the call. Called from one thread, layers ascending. */
+typedef struct {
+    void (*ffn)(void *user, uint32_t layer, float *activations, size_t rows, size_t ffn_width);
+    void *user;
+} pare_tap;
+
+/* Buffers of a forward pass over at most `windows` windows of `length` tokens; allocated once. */
+typedef struct pare_forward pare_forward;
+pare_forward *pare_forward_open(const pare_model *model, size_t windows, size_t length, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+void pare_forward_close(pare_forward *forward);
+/* What pare_forward_open will allocate. */
+size_t pare_forward_bytes(const pare_model *model, size_t windows, size_t length, const pare_context *context);
+
+/* Runs `windows` independent windows of `length` tokens (ids: windows x length) up to the final norm. tap may be NULL.
+ * Returns the hidden states (windows * length, width), owned by `forward`, or NULL. */
+const float *pare_forward_run(pare_forward *forward, const uint32_t *ids, size_t windows, size_t length, const pare_tap *tap, pare_error *error) PARE_MUST_CHECK;
+/* Negative log-probabilities of targets[i] given hidden row rows[i]; never stores all logits. */
+bool pare_forward_nll(double *nll, pare_forward *forward, const uint32_t *rows, const uint32_t *targets, size_t n, pare_error *error) PARE_MUST_CHECK;
+/* Logits (n, vocabulary) of hidden rows [first, first + n). */
+bool pare_forward_logits(float *logits, pare_forward *forward, size_t first, size_t n, pare_error *error) PARE_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,134 @@
+/* tensor: stored number types, tensors as they lie in a checkpoint, and the compute kernels.
+ *
+ * A pare_tensor is a view of mapped bytes in their own type; nothing here owns weights. A pare_view is what computing sees:
+ * the kept rows and columns of a stored matrix, de-quantised to f32 a panel at a time. A cut is nothing but views.
+ */
+#ifndef PARE_TENSOR_H
+#define PARE_TENSOR_H
+
+#include "pare/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- stored types -------------------------------------------------------------------------- */
+
+/* F32, F16, BF16 as in safetensors; the Q types are GGUF's blocks (32 weights; the K types 256). */
+typedef enum {
+    PARE_DTYPE_F32,
+    PARE_DTYPE_F16,
+    PARE_DTYPE_BF16,
+    PARE_DTYPE_Q8_0,
+    PARE_DTYPE_Q4_0,
+    PARE_DTYPE_Q4_1,
+    PARE_DTYPE_Q5_0,
+    PARE_DTYPE_Q5_1,
+    PARE_DTYPE_Q4_K,
+    PARE_DTYPE_Q5_K,
+    PARE_DTYPE_Q6_K,
+    PARE_DTYPE_COUNT
+} pare_dtype;
+
+typedef struct {
+    const char *name;         /* "bf16", "q4_1", … */
+    uint32_t block, bytes;    /* weights per block, bytes per block */
+    bool quantised;
+} pare_dtype_traits;
+const pare_dtype_traits *pare_dtype_info(pare_dtype dtype);
+/* By name, any case; false when there is none. */
+bool pare_dtype_find(pare_dtype *dtype, const char *name) PARE_MUST_CHECK;
+/* Bytes of `n` weights that lie in one row; false when n is no multiple of the block or the size overflows. */
+bool pare_dtype_row_bytes(uint64_t *bytes, pare_dtype dtype, uint64_t n) PARE_MUST_CHECK;
+
+/* ---- stored tensors ------------------------------------------------------------------------ */
+
+enum { PARE_TENSOR_DIMS = 4 };
+
+typedef struct {
+    const char *name; /* Hugging Face name, e.g. model.layers.0.mlp.gate_proj.weight, whatever the file calls it */
+    pare_dtype dtype;
+    uint32_t n_dims;
+    uint64_t dims[PARE_TENSOR_DIMS]; /* slowest first, as in Hugging Face; a matrix is (out, in) */
+    const uint8_t *data;             /* mapped; n_bytes long; may be unaligned */
+    uint64_t n_bytes;
+    /* 0, or the head size when the rows of each head are stored in adjacent-pair rotary order (GGUF's llama): then logical
+     * (half-split) row j of a head is stored row 2j for j < head/2, else 2(j - head/2) + 1. Readers below undo it. */
+    uint32_t rotary_pairs;
+    const char *source; /* file the bytes come from, for messages */
+} pare_tensor;
+
+/* A vector counts as a matrix of one column: n rows of 1. */
+uint64_t pare_tensor_rows(const pare_tensor *tensor);
+uint64_t pare_tensor_columns(const pare_tensor *tensor);
+uint64_t pare_tensor_elements(const pare_tensor *tensor);
+/* Bytes of one stored row, and where logical row `row` starts. */
+uint64_t pare_tensor_row_bytes(const pare_tensor *tensor);
+const uint8_t *pare_tensor_row(const pare_tensor *tensor, uint64_t row);
+
+/* ---- views: what a cut leaves of a matrix --------------------------------------------------- */
+
+/* rows/columns NULL: all of them. Index lists are ascending and belong to whoever made the cut. */
+typedef struct {
+    const pare_tensor *tensor;
+    const uint32_t *rows, *columns;
+    uint32_t n_rows, n_columns;
+} pare_view;
+pare_view pare_view_all(const pare_tensor *tensor);
+/* f32 of rows [first, first + n) into out (n, n_columns). scratch: pare_view_scratch() floats, unused when 0. */
+void pare_view_read(float *out, const pare_view *view, uint32_t first, uint32_t n, float *scratch);
+size_t pare_view_scratch(const pare_view *view);
+/* The view's rows as they lie in memory when they are whole contiguous aligned f32 rows, else NULL. */
+const float *pare_view_direct(const pare_view *view);
+
+/* f32 -> one of F32, F16, BF16, round to nearest even. out: n elements of `dtype`. */
+void pare_dtype_pack(void *out, pare_dtype dtype, const float *in, size_t n);
+
+/* ---- kernels ------------------------------------------------------------------------------- */
+
+typedef struct {
+    uint32_t n_heads, n_kv_heads, head_dim; /* n_heads is a multiple of n_kv_heads */
+} pare_heads;
+
+/* One table per instruction set; "reference" is portable C, kept for ever, and what the others are tested against.
+ * All take and give f32; none allocates; none starts a thread. */
+typedef struct {
+    const char *name;
+    /* n weights of each type; n is a multiple of the type's block. */
+    void (*dequantize[PARE_DTYPE_COUNT])(float *out, const void *in, size_t n);
+    /* out = x / sqrt(mean(x^2) + eps) * weight; x (rows, width), out may be x. Zhang & Sennrich 2019 */
+    void (*rms_norm)(float *out, const float *x, const float *weight, size_t rows, size_t width, float eps);
+    /* Half-split rotary embedding in place. x: rows of `stride` floats holding n_heads heads; cosine, sine (rows, head_dim/2). Su et al. 2021 */
+    void (*rotary)(float *x, const float *cosine, const float *sine, size_t rows, size_t stride, size_t n_heads, size_t head_dim);
+    /* gate = silu(gate) * up, element by element. Shazeer 2020 */
+    void (*swiglu)(float *gate, const float *up, size_t n);
+    /* x += y */
+    void (*add)(float *x, const float *y, size_t n);
+    /* Causal attention of one K/V head for query rows [first, first + n_queries) of a window of T tokens; never stores T x T.
+     * q: row t of query head h of the group at q + t*q_stride + h*head_dim; k, v: row t at k + t*kv_stride; out like q.
+     * scratch: attention_scratch(group, head_dim, T) floats, 64-byte aligned. Online softmax: Milakov & Gimelshein 2018, Dao et al. 2022 */
+    void (*attention)(float *out, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
+                      size_t head_dim, size_t q_stride, size_t kv_stride, float scale, float *scratch);
+    size_t (*attention_scratch)(size_t group, size_t head_dim, size_t n_tokens);
+    /* Streaming log-sum-exp: folds `n` logits of one row into (maximum, sum): sum is of exp(x - maximum). Start from (-INFINITY, 0). */
+    void (*log_sum_exp)(float *maximum, double *sum, const float *logits, size_t n);
+    /* sums[j] += x[t][j]^2 over rows, in double: calibration. */
+    void (*add_squares)(double *sums, const float *x, size_t rows, size_t width);
+} pare_kernels;
+
+/* The best table for this processor, or the one named ("reference", "avx2", "avx512"); NULL when the processor lacks it.
+ * PARE_KERNELS in the environment overrides the choice, for tests. */
+const pare_kernels *pare_kernels_find(const char *name);
+const pare_kernels *pare_kernels_best(void);
+
+/* C (m, n) = A (m, k) * B(n, k)^T, row-major, leading dimensions in floats; OpenBLAS on the calling thread. */
+void pare_gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc);
+/* Refuses a BLAS that is unsafe under several callers, and sets it to one thread. Call once before pare_gemm_nt. */
+bool pare_gemm_prepare(pare_error *error) PARE_MUST_CHECK;
+/* "OpenBLAS 0.3.21 SkylakeX": what computes, for results' provenance. */
+const char *pare_gemm_name(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

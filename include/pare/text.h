@@ -1,0 +1,76 @@
+/* text: byte-level BPE tokenizers, the same ids as the Hugging Face `tokenizers` package.
+ *
+ * A tokenizer comes from a tokenizer.json, or from parts that another format carries (GGUF). What is supported: model BPE
+ * (with or without ignore_merges), normaliser none/NFC/sequence of them, pre-tokenisers ByteLevel, Split, Digits and sequences
+ * of them, decoder ByteLevel, added tokens with their flags (special, single_word, lstrip, rstrip, normalized), post-processors
+ * ByteLevel, TemplateProcessing and sequences. Anything else is refused by name.
+ */
+#ifndef PARE_TEXT_H
+#define PARE_TEXT_H
+
+#include "pare/base.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pare_tokenizer pare_tokenizer; /* immutable after open: any number of threads may read it */
+
+/* bytes: a whole tokenizer.json. what: its path, for messages. */
+pare_tokenizer *pare_tokenizer_open_json(const char *bytes, size_t n, const char *what, pare_error *error) PARE_MUST_CHECK;
+
+typedef enum {
+    PARE_TOKEN_NORMAL = 1,
+    PARE_TOKEN_UNKNOWN = 2,
+    PARE_TOKEN_CONTROL = 3,
+    PARE_TOKEN_USER_DEFINED = 4,
+    PARE_TOKEN_UNUSED = 5,
+    PARE_TOKEN_BYTE = 6,
+} pare_token_type; /* GGUF's numbers */
+
+typedef struct {
+    const char *bytes;
+    size_t length;
+} pare_piece;
+
+/* A tokenizer as GGUF metadata tells it. Arrays belong to the caller and are only read during the call. */
+typedef struct {
+    const char *pre; /* tokenizer.ggml.pre: "gpt-2", "smollm", "llama-bpe", "qwen2", … */
+    const pare_piece *tokens; /* byte-level spelling, index = id */
+    const int32_t *types;     /* pare_token_type per token, or NULL */
+    size_t n_tokens;
+    const pare_piece *merges; /* "left right", in rank order */
+    size_t n_merges;
+    int64_t bos, eos, unknown, padding; /* -1: none */
+    bool add_bos, add_eos;
+} pare_tokenizer_parts;
+pare_tokenizer *pare_tokenizer_open_parts(const pare_tokenizer_parts *parts, const char *what, pare_error *error) PARE_MUST_CHECK;
+
+void pare_tokenizer_close(pare_tokenizer *tokenizer); /* NULL is fine */
+
+/* Ids; grows as needed; free with pare_tokens_free. */
+typedef struct {
+    uint32_t *ids;
+    size_t n, capacity;
+} pare_tokens;
+void pare_tokens_free(pare_tokens *tokens);
+
+/* Appends the ids of `n` bytes of text. Invalid UTF-8 is replaced by U+FFFD as Python's errors="replace" does (one per
+ * maximal ill-formed subpart), which is what a text has gone through before it reaches the `tokenizers` package.
+ * add_special: with the post-processor's template (BOS and so on). */
+bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer, const char *text, size_t n, bool add_special,
+                           pare_error *error) PARE_MUST_CHECK;
+
+/* The bytes that a token stands for (byte-level decoded; added tokens as written). Belongs to the tokenizer. Out of range: length 0. */
+pare_piece pare_tokenizer_piece(const pare_tokenizer *tokenizer, uint32_t id);
+size_t pare_tokenizer_size(const pare_tokenizer *tokenizer); /* largest id + 1 */
+/* BOS that encode(add_special) puts first; -1 when it puts none. */
+int64_t pare_tokenizer_bos(const pare_tokenizer *tokenizer);
+
+/* A tokenizer.json that the `tokenizers` package loads and that gives the same ids: for checkpoints rebuilt from GGUF. */
+bool pare_tokenizer_print_json(pare_string *out, const pare_tokenizer *tokenizer, pare_error *error) PARE_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -31,8 +31,8 @@ typedef enum {
 } pare_dtype;
 
 typedef struct {
-    const char *name;         /* "bf16", "q4_1", … */
-    uint32_t block, bytes;    /* weights per block, bytes per block */
+    const char *name;      /* "bf16", "q4_1", … */
+    uint32_t block, bytes; /* weights per block, bytes per block */
     bool quantised;
 } pare_dtype_traits;
 const pare_dtype_traits *pare_dtype_info(pare_dtype dtype);
@@ -86,9 +86,7 @@ void pare_dtype_pack(void *out, pare_dtype dtype, const float *in, size_t n);
 
 /* ---- kernels ------------------------------------------------------------------------------- */
 
-typedef struct {
-    uint32_t n_heads, n_kv_heads, head_dim; /* n_heads is a multiple of n_kv_heads */
-} pare_heads;
+enum { PARE_ATTENTION_QUERIES = 32 }; /* query rows per call: enough lanes for every vector width */
 
 /* One table per instruction set; "reference" is portable C, kept for ever, and what the others are tested against.
  * All take and give f32; none allocates; none starts a thread. */
@@ -98,15 +96,17 @@ typedef struct {
     void (*dequantize[PARE_DTYPE_COUNT])(float *out, const void *in, size_t n);
     /* out = x / sqrt(mean(x^2) + eps) * weight; x (rows, width), out may be x. Zhang & Sennrich 2019 */
     void (*rms_norm)(float *out, const float *x, const float *weight, size_t rows, size_t width, float eps);
-    /* Half-split rotary embedding in place. x: rows of `stride` floats holding n_heads heads; cosine, sine (rows, head_dim/2). Su et al. 2021 */
+    /* Half-split rotary embedding in place. x: rows of `stride` floats holding n_heads heads; cosine, sine (rows, head_dim/2). Su et al.
+     * 2021 */
     void (*rotary)(float *x, const float *cosine, const float *sine, size_t rows, size_t stride, size_t n_heads, size_t head_dim);
     /* gate = silu(gate) * up, element by element. Shazeer 2020 */
     void (*swiglu)(float *gate, const float *up, size_t n);
     /* x += y */
     void (*add)(float *x, const float *y, size_t n);
     /* Causal attention of one K/V head for query rows [first, first + n_queries) of a window of T tokens; never stores T x T.
-     * q: row t of query head h of the group at q + t*q_stride + h*head_dim; k, v: row t at k + t*kv_stride; out like q.
-     * scratch: attention_scratch(group, head_dim, T) floats, 64-byte aligned. Online softmax: Milakov & Gimelshein 2018, Dao et al. 2022 */
+     * n_queries <= PARE_ATTENTION_QUERIES. q: row t of query head h of the group at q + t*q_stride + h*head_dim; k, v: row t at
+     * k + t*kv_stride; out like q. scratch: attention_scratch(group, head_dim, T) floats, 64-byte aligned.
+     * Online softmax: Milakov & Gimelshein 2018, Dao et al. 2022 */
     void (*attention)(float *out, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
                       size_t head_dim, size_t q_stride, size_t kv_stride, float scale, float *scratch);
     size_t (*attention_scratch)(size_t group, size_t head_dim, size_t n_tokens);

@@ -1,0 +1,35 @@
+/* dispatch: asks the processor once and hands out the best table it can run. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "kernel_tables.h"
+
+static const pare_kernels *choose(const char *name) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+                  __builtin_cpu_supports("avx512vl");
+    if (avx512 && (!name || strcmp(name, "avx512") == 0))
+        return &pare_kernels_avx512;
+    if (avx2 && (!name || strcmp(name, "avx2") == 0))
+        return &pare_kernels_avx2;
+#endif
+    return !name || strcmp(name, "reference") == 0 ? &pare_kernels_reference : NULL;
+}
+
+const pare_kernels *pare_kernels_find(const char *name) {
+    return choose(name);
+}
+
+const pare_kernels *pare_kernels_best(void) {
+    static const pare_kernels *best; /* every thread would write the same pointer */
+    const pare_kernels *found = __atomic_load_n(&best, __ATOMIC_RELAXED);
+    if (!found) {
+        found = choose(getenv("PARE_KERNELS"));
+        if (!found)
+            found = choose(NULL);
+        __atomic_store_n(&best, found, __ATOMIC_RELAXED);
+    }
+    return found;
+}

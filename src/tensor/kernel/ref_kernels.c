@@ -1,0 +1,119 @@
+/* ref_kernels: every kernel as its formula says, in portable C with double accumulation. What the variants are tested against,
+ * and what runs where no variant serves. Letters: T tokens, D head size. */
+#include <math.h>
+#include <string.h>
+
+#include "kernel_tables.h"
+
+static float half_at(const uint8_t *bytes) {
+    uint16_t half;
+    memcpy(&half, bytes, sizeof half);
+    uint32_t exponent = (half >> 10) & 31u, mantissa = half & 1023u;
+    double magnitude = exponent == 31 ? (mantissa ? (double)NAN : (double)INFINITY)
+                       : exponent     ? ldexp((double)(mantissa | 1024u), (int)exponent - 25)
+                                      : ldexp((double)mantissa, -24);
+    return (float)(half & 0x8000u ? -magnitude : magnitude);
+}
+
+#include "dequantize_body.h"
+
+/* out = x / sqrt(mean(x^2) + eps) * weight */
+static void rms_norm(float *out, const float *x, const float *weight, size_t rows, size_t width, float eps) {
+    for (size_t r = 0; r < rows; r++, x += width, out += width) {
+        double sum = 0;
+        for (size_t j = 0; j < width; j++)
+            sum += (double)x[j] * (double)x[j];
+        float scale = (float)(1.0 / sqrt(sum / (double)width + (double)eps));
+        for (size_t j = 0; j < width; j++)
+            out[j] = x[j] * scale * weight[j];
+    }
+}
+
+/* (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin), x1 the first half of the head, x2 the second */
+static void rotary(float *x, const float *cosine, const float *sine, size_t rows, size_t stride, size_t n_heads, size_t head_dim) {
+    size_t half = head_dim / 2;
+    for (size_t r = 0; r < rows; r++, x += stride, cosine += half, sine += half)
+        for (size_t h = 0; h < n_heads; h++) {
+            float *a = x + h * head_dim, *b = a + half;
+            for (size_t j = 0; j < half; j++) {
+                float x1 = a[j], x2 = b[j];
+                a[j] = x1 * cosine[j] - x2 * sine[j];
+                b[j] = x2 * cosine[j] + x1 * sine[j];
+            }
+        }
+}
+
+/* gate = gate / (1 + exp(-gate)) * up */
+static void swiglu(float *gate, const float *up, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        gate[i] = (float)((double)gate[i] / (1.0 + exp(-(double)gate[i])) * (double)up[i]);
+}
+
+static void add(float *x, const float *y, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        x[i] += y[i];
+}
+
+static size_t attention_scratch(size_t group, size_t head_dim, size_t n_tokens) {
+    (void)group;
+    (void)head_dim;
+    return n_tokens; /* the scores of one query */
+}
+
+/* out = softmax(q k^T * scale, keys up to the query's own) v */
+static void attention(float *out, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
+                      size_t head_dim, size_t q_stride, size_t kv_stride, float scale, float *scratch) {
+    for (size_t t = first; t < first + n_queries; t++)
+        for (size_t h = 0; h < group; h++) {
+            const float *query = q + t * q_stride + h * head_dim;
+            double maximum = -INFINITY, sum = 0;
+            for (size_t s = 0; s <= t; s++) {
+                double dot = 0;
+                for (size_t j = 0; j < head_dim; j++)
+                    dot += (double)query[j] * (double)k[s * kv_stride + j];
+                scratch[s] = (float)(dot * (double)scale);
+                maximum = fmax(maximum, (double)scratch[s]);
+            }
+            for (size_t s = 0; s <= t; s++) {
+                scratch[s] = (float)exp((double)scratch[s] - maximum);
+                sum += (double)scratch[s];
+            }
+            for (size_t j = 0; j < head_dim; j++) {
+                double value = 0;
+                for (size_t s = 0; s <= t; s++)
+                    value += (double)scratch[s] * (double)v[s * kv_stride + j];
+                out[t * q_stride + h * head_dim + j] = (float)(value / sum);
+            }
+        }
+}
+
+static void log_sum_exp(float *maximum, double *sum, const float *logits, size_t n) {
+    float largest = *maximum;
+    for (size_t i = 0; i < n; i++)
+        largest = logits[i] > largest || isnan(logits[i]) ? logits[i] : largest;
+    if (largest > *maximum || isnan(largest)) {
+        *sum = *sum > 0 ? *sum * exp((double)*maximum - (double)largest) : 0;
+        *maximum = largest;
+    }
+    for (size_t i = 0; i < n; i++)
+        *sum += exp((double)logits[i] - (double)largest);
+}
+
+static void add_squares(double *sums, const float *x, size_t rows, size_t width) {
+    for (size_t r = 0; r < rows; r++, x += width)
+        for (size_t j = 0; j < width; j++)
+            sums[j] += (double)x[j] * (double)x[j];
+}
+
+const pare_kernels pare_kernels_reference = {
+    .name = "reference",
+    .dequantize = DEQUANTIZE_TABLE,
+    .rms_norm = rms_norm,
+    .rotary = rotary,
+    .swiglu = swiglu,
+    .add = add,
+    .attention = attention,
+    .attention_scratch = attention_scratch,
+    .log_sum_exp = log_sum_exp,
+    .add_squares = add_squares,
+};

@@ -1,0 +1,250 @@
+/* Every kernel variant against the portable reference on odd shapes. Tolerances in one place; the worst index is printed. */
+#include <math.h>
+
+#include "pare/tensor.h"
+#include "test.h"
+
+static const char *const variants[] = {"avx2", "avx512"};
+
+static float uniform(pare_random *random) {
+    return (float)(2 * pare_random_unit(random) - 1);
+}
+
+static float *filled(size_t n, const char *purpose, float scale) {
+    pare_random random;
+    pare_random_init(&random, 7, purpose, 0);
+    float *x = pare_allocate(n, sizeof *x, NULL);
+    assert_non_null(x);
+    for (size_t i = 0; i < n; i++)
+        x[i] = scale * uniform(&random);
+    return x;
+}
+
+static void assert_close(const char *what, const float *got, const float *wanted, size_t n, double tolerance) {
+    double worst = 0;
+    size_t at = 0;
+    for (size_t i = 0; i < n; i++) {
+        double gap = fabs((double)got[i] - (double)wanted[i]) / (1 + fabs((double)wanted[i]));
+        if (!(gap <= worst)) {
+            worst = gap;
+            at = i;
+        }
+    }
+    if (!(worst <= tolerance))
+        fail_msg("%s: element %zu is %.9g, the reference says %.9g", what, at, (double)got[at], (double)wanted[at]);
+}
+
+#define FOR_EACH_VARIANT(kernels)                                                                                                          \
+    for (size_t variant = 0; variant < sizeof variants / sizeof *variants; variant++)                                                      \
+        for (const pare_kernels *kernels = pare_kernels_find(variants[variant]); kernels; kernels = NULL)
+
+static const pare_kernels *reference(void) {
+    return pare_kernels_find("reference");
+}
+
+static void rms_norm(void **state) {
+    (void)state;
+    static const size_t widths[] = {1, 7, 8, 33, 576, 1000};
+    FOR_EACH_VARIANT(kernels) {
+        for (size_t w = 0; w < 6; w++) {
+            size_t n = 3 * widths[w];
+            float *x = filled(n, "x", 3), *weight = filled(widths[w], "w", 1), *got = filled(n, "g", 1), *wanted = filled(n, "h", 1);
+            kernels->rms_norm(got, x, weight, 3, widths[w], 1e-5f);
+            reference()->rms_norm(wanted, x, weight, 3, widths[w], 1e-5f);
+            assert_close("rms_norm", got, wanted, n, 1e-6);
+            kernels->rms_norm(x, x, weight, 3, widths[w], 1e-5f); /* in place */
+            assert_close("rms_norm in place", x, wanted, n, 1e-6);
+            pare_free(x), pare_free(weight), pare_free(got), pare_free(wanted);
+        }
+    }
+}
+
+static void rotary(void **state) {
+    (void)state;
+    static const size_t heads[] = {2, 8, 18, 64, 128};
+    FOR_EACH_VARIANT(kernels) {
+        for (size_t h = 0; h < 5; h++) {
+            size_t d = heads[h], stride = 3 * d + 5, n = 4 * stride;
+            float *got = filled(n, "x", 2), *wanted = filled(n, "x", 2), *c = filled(2 * d, "c", 1), *s = filled(2 * d, "s", 1);
+            kernels->rotary(got, c, s, 4, stride, 3, d);
+            reference()->rotary(wanted, c, s, 4, stride, 3, d);
+            assert_close("rotary", got, wanted, n, 1e-6);
+            pare_free(got), pare_free(wanted), pare_free(c), pare_free(s);
+        }
+    }
+}
+
+static void swiglu_and_add(void **state) {
+    (void)state;
+    FOR_EACH_VARIANT(kernels) {
+        for (size_t n = 1; n < 70; n += 3) {
+            float *got = filled(n, "g", 120), *wanted = filled(n, "g", 120), *up = filled(n, "u", 2); /* to both clamps of e^x */
+            kernels->swiglu(got, up, n);
+            reference()->swiglu(wanted, up, n);
+            assert_close("swiglu", got, wanted, n, 1e-6);
+            kernels->add(got, up, n);
+            reference()->add(wanted, up, n);
+            assert_close("add", got, wanted, n, 1e-6);
+            pare_free(got), pare_free(wanted), pare_free(up);
+        }
+    }
+}
+
+static void attend(const pare_kernels *kernels, float *out, const float *q, const float *k, const float *v, size_t T, size_t group,
+                   size_t D, size_t q_stride, size_t kv_stride) {
+    float *scratch = pare_allocate(kernels->attention_scratch(group, D, T), sizeof *scratch, NULL);
+    assert_non_null(scratch);
+    for (size_t first = 0; first < T; first += PARE_ATTENTION_QUERIES) {
+        size_t n = T - first < PARE_ATTENTION_QUERIES ? T - first : PARE_ATTENTION_QUERIES;
+        kernels->attention(out, q, k, v, first, n, group, D, q_stride, kv_stride, 0.3f, scratch);
+    }
+    pare_free(scratch);
+}
+
+static void attention(void **state) {
+    (void)state;
+    static const size_t shapes[][3] = {{1, 1, 4}, {31, 3, 18}, {64, 1, 64}, {65, 2, 20}, {200, 7, 64}, {129, 3, 128}}; /* T, group, D */
+    FOR_EACH_VARIANT(kernels) {
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+            size_t T = shapes[i][0], group = shapes[i][1], D = shapes[i][2], q_stride = group * D + 3, kv_stride = 2 * D + 1;
+            float *q = filled(T * q_stride, "q", 3), *k = filled(T * kv_stride, "k", 3), *v = filled(T * kv_stride, "v", 2);
+            float *got = filled(T * q_stride, "o", 1), *wanted = filled(T * q_stride, "o", 1);
+            attend(kernels, got, q, k, v, T, group, D, q_stride, kv_stride);
+            attend(reference(), wanted, q, k, v, T, group, D, q_stride, kv_stride);
+            assert_close("attention", got, wanted, T * q_stride, 1e-5); /* scores up to 30: their f32 rounding is some 1e-6 */
+            pare_free(q), pare_free(k), pare_free(v), pare_free(got), pare_free(wanted);
+        }
+    }
+}
+
+static void log_sum_exp(void **state) {
+    (void)state;
+    FOR_EACH_VARIANT(kernels) {
+        for (size_t n = 1; n < 5000; n = 3 * n + 2) {
+            float *x = filled(n, "l", 40);
+            float maximum = -INFINITY, top = -INFINITY;
+            double sum = 0, total = 0;
+            kernels->log_sum_exp(&maximum, &sum, x, n / 2);
+            kernels->log_sum_exp(&maximum, &sum, x + n / 2, n - n / 2);
+            reference()->log_sum_exp(&top, &total, x, n);
+            assert_true(maximum == top);
+            assert_true(fabs(log(sum) - log(total)) < 1e-6);
+            x[n / 3] = NAN; /* a NaN must not vanish */
+            maximum = -INFINITY, sum = 0;
+            kernels->log_sum_exp(&maximum, &sum, x, n);
+            assert_true(isnan((double)maximum + log(sum)));
+            pare_free(x);
+        }
+    }
+}
+
+static void add_squares(void **state) {
+    (void)state;
+    FOR_EACH_VARIANT(kernels) {
+        float *x = filled(5 * 37, "x", 9);
+        double got[37] = {1}, wanted[37] = {1};
+        kernels->add_squares(got, x, 5, 37);
+        reference()->add_squares(wanted, x, 5, 37);
+        assert_memory_equal(got, wanted, sizeof got);
+        pare_free(x);
+    }
+}
+
+/* Random bytes are valid blocks of every type: the variants must give the reference's bits (NaN scales aside). */
+static void dequantize(void **state) {
+    (void)state;
+    pare_random random;
+    pare_random_init(&random, 3, "blocks", 0);
+    for (int type = 0; type < PARE_DTYPE_COUNT; type++) {
+        const pare_dtype_traits *traits = pare_dtype_info((pare_dtype)type);
+        size_t n = 4 * (size_t)traits->block * 256 / traits->block, bytes = n / traits->block * traits->bytes;
+        uint8_t *blocks = pare_allocate(bytes + 1, 1, NULL);
+        for (size_t i = 0; i <= bytes; i++)
+            blocks[i] = (uint8_t)pare_random_u32(&random);
+        float *got = filled(n, "g", 1), *wanted = filled(n, "w", 1);
+        reference()->dequantize[type](wanted, blocks + 1, n); /* unaligned on purpose */
+        FOR_EACH_VARIANT(kernels) {
+            kernels->dequantize[type](got, blocks + 1, n);
+            for (size_t i = 0; i < n; i++)
+                if (!(isnan(got[i]) && isnan(wanted[i])) && memcmp(got + i, wanted + i, sizeof *got) != 0)
+                    fail_msg("%s %s: element %zu is %.9g, the reference says %.9g", kernels->name, traits->name, i, (double)got[i],
+                             (double)wanted[i]);
+        }
+        pare_free(blocks), pare_free(got), pare_free(wanted);
+    }
+}
+
+static void half_precision_round_trip(void **state) {
+    (void)state;
+    for (uint32_t bits = 0; bits < 65536; bits++) {
+        uint16_t half = (uint16_t)bits, back;
+        float value;
+        static const pare_dtype types[] = {PARE_DTYPE_F16, PARE_DTYPE_BF16};
+        for (int i = 0; i < 2; i++) {
+            reference()->dequantize[types[i]](&value, &half, 1);
+            pare_dtype_pack(&back, types[i], &value, 1);
+            if (!isnan(value))
+                assert_int_equal(back, half);
+        }
+    }
+    float ties[] = {1.0f + 0x1p-11f, 1.0f + 3 * 0x1p-11f, 65519.0f, 65520.0f,
+                    0x1p-25f,        0x1.8p-25f}; /* to even, up, down, infinity, 0, up */
+    uint16_t wanted[] = {0x3c00, 0x3c02, 0x7bff, 0x7c00, 0x0000, 0x0001}, got[6];
+    pare_dtype_pack(got, PARE_DTYPE_F16, ties, 6);
+    assert_memory_equal(got, wanted, sizeof got);
+    float b[] = {1.0f + 0x1p-8f, 1.0f + 3 * 0x1p-8f};
+    uint16_t b_wanted[] = {0x3f80, 0x3f82}, b_got[2];
+    pare_dtype_pack(b_got, PARE_DTYPE_BF16, b, 2);
+    assert_memory_equal(b_got, b_wanted, sizeof b_got);
+}
+
+/* Rows, columns and the rotary order of a 4 x 4 matrix whose element (i, j) is 10 i + j. */
+static void views(void **state) {
+    (void)state;
+    float stored[16], out[16], scratch[4];
+    for (int i = 0; i < 16; i++)
+        stored[i] = (float)(10 * (i / 4) + i % 4);
+    pare_tensor tensor = {
+        .name = "m", .dtype = PARE_DTYPE_F32, .n_dims = 2, .dims = {4, 4}, .data = (const uint8_t *)stored, .n_bytes = 64};
+    pare_view view = pare_view_all(&tensor);
+    assert_ptr_equal(pare_view_direct(&view), stored);
+    uint32_t rows[] = {1, 3}, columns[] = {0, 2};
+    view = (pare_view){&tensor, rows, columns, 2, 2};
+    assert_null(pare_view_direct(&view));
+    pare_view_read(out, &view, 0, 2, scratch);
+    float wanted[] = {10, 12, 30, 32};
+    assert_memory_equal(out, wanted, sizeof wanted);
+    tensor.rotary_pairs = 4; /* stored order 0 2 1 3 of the half-split rows */
+    view = pare_view_all(&tensor);
+    pare_view_read(out, &view, 0, 4, NULL);
+    float order[] = {out[0], out[4], out[8], out[12]}, pairs[] = {0, 20, 10, 30};
+    assert_memory_equal(order, pairs, sizeof pairs);
+}
+
+static void gemm(void **state) {
+    (void)state;
+    pare_error error;
+    assert_done(pare_gemm_prepare(&error), error);
+    float *a = filled(7 * 13, "a", 1), *b = filled(5 * 13, "b", 1), c[35], wanted[35];
+    pare_gemm_nt(c, a, b, 7, 5, 13, 13, 13, 5);
+    for (size_t i = 0; i < 7; i++)
+        for (size_t j = 0; j < 5; j++) {
+            double sum = 0;
+            for (size_t l = 0; l < 13; l++)
+                sum += (double)a[i * 13 + l] * (double)b[j * 13 + l];
+            wanted[i * 5 + j] = (float)sum;
+        }
+    assert_close("gemm", c, wanted, 35, 1e-6);
+    pare_free(a), pare_free(b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rms_norm),       cmocka_unit_test(rotary),
+        cmocka_unit_test(swiglu_and_add), cmocka_unit_test(attention),
+        cmocka_unit_test(log_sum_exp),    cmocka_unit_test(add_squares),
+        cmocka_unit_test(dequantize),     cmocka_unit_test(half_precision_round_trip),
+        cmocka_unit_test(views),          cmocka_unit_test(gemm),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -96,7 +96,7 @@ static void attend(const pare_kernels *kernels, float *out, const float *q, cons
     assert_non_null(scratch);
     for (size_t first = 0; first < T; first += PARE_ATTENTION_QUERIES) {
         size_t n = T - first < PARE_ATTENTION_QUERIES ? T - first : PARE_ATTENTION_QUERIES;
-        kernels->attention(out, q, k, v, first, n, group, D, q_stride, kv_stride, 0.3f, scratch);
+        kernels->attention(out, q, k, v, first, n, group, D, q_stride, kv_stride, 0.1f, scratch);
     }
     pare_free(scratch);
 }
@@ -111,7 +111,7 @@ static void attention(void **state) {
             float *got = filled(T * q_stride, "o", 1), *wanted = filled(T * q_stride, "o", 1);
             attend(kernels, got, q, k, v, T, group, D, q_stride, kv_stride);
             attend(reference(), wanted, q, k, v, T, group, D, q_stride, kv_stride);
-            assert_close("attention", got, wanted, T * q_stride, 1e-5); /* scores up to 30: their f32 rounding is some 1e-6 */
+            assert_close("attention", got, wanted, T * q_stride, 1e-5); /* scores up to 10: their f32 rounding is some 1e-6 */
             pare_free(q), pare_free(k), pare_free(v), pare_free(got), pare_free(wanted);
         }
     }

@@ -1,0 +1,145 @@
+/* export: all runs as CSV (RFC 4180) and as JSON, for other programs and for `pare fit`.
+ *
+ * The CSV begins with the columns of a law's data, model,method,l0,r,d,l and the ceiling ln V above which a model is worse than
+ * a uniform guess; then every other column of the ledger under its own name, except the spec, which the key stands for.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pare/json.h"
+#include "store_impl.h"
+
+static const void *member_of(const pare_run_record *record, size_t field) {
+    return (const char *)record + store_fields[field].offset;
+}
+
+/* ---- CSV ---- */
+
+static bool is_leading(const char *column) {
+    static const char *const leading[] = {"model", "method", "l0", "ratio", "recovery_tokens", "cross_entropy", "spec"};
+    for (size_t i = 0; i < sizeof leading / sizeof leading[0]; i++)
+        if (strcmp(column, leading[i]) == 0)
+            return true;
+    return false;
+}
+
+/* The shortest text that reads back equal; nothing for NaN. */
+static void push_number(pare_string *out, double value) {
+    char text[40] = "";
+    for (int digits = 1; digits <= 17 && !isnan(value); digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    pare_string_print(out, "%s", text);
+}
+
+/* Quoted when it must be: a comma, quote, line break or outer blank. */
+static void push_text(pare_string *out, const char *text) {
+    if (!text)
+        return;
+    size_t length = strlen(text);
+    if (!strpbrk(text, ",\"\r\n") && (length == 0 || (text[0] != ' ' && text[length - 1] != ' '))) {
+        pare_string_push(out, text, length);
+        return;
+    }
+    pare_string_push(out, "\"", 1);
+    for (; *text; text++)
+        pare_string_push(out, *text == '"' ? "\"\"" : text, *text == '"' ? 2 : 1);
+    pare_string_push(out, "\"", 1);
+}
+
+static void push_field(pare_string *out, const pare_run_record *record, size_t field) {
+    const void *member = member_of(record, field);
+    switch (store_fields[field].kind) {
+    case FIELD_TEXT: push_text(out, *(const char *const *)member); break;
+    case FIELD_DOUBLE: push_number(out, *(const double *)member); break;
+    case FIELD_U64: pare_string_print(out, "%llu", (unsigned long long)*(const uint64_t *)member); break;
+    case FIELD_U32: pare_string_print(out, "%u", *(const uint32_t *)member); break;
+    case FIELD_STATUS: pare_string_print(out, "%s", pare_run_status_name(*(const pare_run_status *)member)); break;
+    }
+}
+
+static bool push_line(void *user, const pare_run_record *record, pare_error *error) {
+    pare_string *out = user;
+    const double numbers[] = {record->dense_cross_entropy, record->ratio, record->recovery_tokens / 1e6,
+                              record->status == PARE_RUN_DONE ? record->cross_entropy : PARE_UNKNOWN,
+                              record->model.n_vocabulary ? log((double)record->model.n_vocabulary) : PARE_UNKNOWN};
+    push_text(out, record->model.name);
+    pare_string_push(out, ",", 1);
+    push_text(out, record->method);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        pare_string_push(out, ",", 1);
+        push_number(out, numbers[i]);
+    }
+    for (size_t i = 0; i < store_n_fields; i++) {
+        if (is_leading(store_fields[i].column))
+            continue;
+        pare_string_push(out, ",", 1);
+        push_field(out, record, i);
+    }
+    pare_string_push(out, "\r\n", 2);
+    return pare_string_check(out, error);
+}
+
+bool pare_store_export_csv(pare_string *out, pare_store *store, pare_error *error) {
+    pare_string_print(out, "model,method,l0,r,d,l,ceiling");
+    for (size_t i = 0; i < store_n_fields; i++)
+        if (!is_leading(store_fields[i].column))
+            pare_string_print(out, ",%s", store_fields[i].column);
+    pare_string_push(out, "\r\n", 2);
+    return pare_store_each(store, push_line, out, error);
+}
+
+/* ---- JSON ---- */
+
+/* A path may hold any bytes; JSON takes UTF-8 only, so what is none shows as '?'. */
+static json_t *json_text(const char *text) {
+    json_t *json = json_string(text);
+    if (json)
+        return json;
+    pare_string safe = {0};
+    for (; *text; text++)
+        pare_string_push(&safe, (unsigned char)*text < 0x80 ? text : "?", 1);
+    json = safe.failed ? NULL : json_string(safe.data);
+    pare_string_free(&safe);
+    return json;
+}
+
+static json_t *json_field(const pare_run_record *record, size_t field) {
+    const void *member = member_of(record, field);
+    const char *text;
+    switch (store_fields[field].kind) {
+    case FIELD_TEXT: text = *(const char *const *)member; return text ? json_text(text) : json_null();
+    case FIELD_U64: return json_integer((json_int_t) * (const uint64_t *)member);
+    case FIELD_U32: return json_integer(*(const uint32_t *)member);
+    case FIELD_STATUS: return json_string(pare_run_status_name(*(const pare_run_status *)member));
+    case FIELD_DOUBLE: break;
+    }
+    return pare_json_number(*(const double *)member);
+}
+
+static bool push_object(void *user, const pare_run_record *record, pare_error *error) {
+    json_t *array = user, *object = json_object();
+    bool done = object != NULL;
+    for (size_t i = 0; i < store_n_fields && done; i++) {
+        json_t *value = NULL;
+        if (strcmp(store_fields[i].column, "spec") == 0) /* as the object that it is, when it is one */
+            value = pare_json_parse(record->spec, strlen(record->spec), "spec", NULL);
+        done = json_object_set_new(object, store_fields[i].column, value ? value : json_field(record, i)) == 0;
+    }
+    done = done && json_array_append(array, object) == 0;
+    json_decref(object);
+    return done || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the ledger was exported");
+}
+
+bool pare_store_export_json(pare_string *out, pare_store *store, pare_error *error) {
+    json_t *array = json_array();
+    if (!array)
+        return pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the ledger was exported");
+    bool done = pare_store_each(store, push_object, array, error) && pare_json_print(out, array, error);
+    json_decref(array);
+    return done;
+}

@@ -1,0 +1,102 @@
+/* schema: what a ledger file looks like, as a list of migrations: entry i brings version i to version i + 1.
+ *
+ * The version is SQLite's user_version; application_id tells a ledger from any other database. Entries are never edited once
+ * released, only appended. https://www.sqlite.org/pragma.html#pragma_application_id
+ */
+#include <stdio.h>
+
+#include "store_impl.h"
+
+enum { APPLICATION_ID = 0x70617265 }; /* "pare" */
+
+static const char *const migrations[] = {
+    /* 1: one row per attempt. Rows are written once: the triggers refuse a change, a deletion, and a row after a run is done. */
+    "PRAGMA application_id = 0x70617265;"
+    "CREATE TABLE run ("
+    " key TEXT NOT NULL CHECK (length(key) = 64), spec TEXT NOT NULL, attempt INTEGER NOT NULL CHECK (attempt >= 1),"
+    " status TEXT NOT NULL CHECK (status IN ('done', 'failed')), reason_code TEXT, reason TEXT,"
+    " model TEXT NOT NULL, model_path TEXT, model_sha256 TEXT, architecture TEXT,"
+    " model_bytes INTEGER NOT NULL, n_parameters INTEGER NOT NULL, n_non_embedding INTEGER NOT NULL, vocabulary INTEGER NOT NULL,"
+    " method TEXT NOT NULL, ratio REAL NOT NULL, multiple INTEGER NOT NULL, seed INTEGER NOT NULL,"
+    " calibration_text TEXT, calibration_sha256 TEXT, calibration_windows INTEGER NOT NULL, calibration_length INTEGER NOT NULL,"
+    " recovery_tokens REAL NOT NULL,"
+    " protocol TEXT, data TEXT, data_sha256 TEXT, bos TEXT, weight_type TEXT,"
+    " context INTEGER NOT NULL, windows INTEGER NOT NULL, tokens_in_text INTEGER NOT NULL, tokens_scored INTEGER NOT NULL,"
+    " l0 REAL, cross_entropy REAL, cross_entropy_error REAL, perplexity REAL, perplexity_error REAL,"
+    " parameters REAL, non_embedding REAL, bytes REAL, macs REAL,"
+    " dense_width INTEGER NOT NULL, kept_width INTEGER NOT NULL,"
+    " seconds_open REAL, seconds_calibrate REAL, seconds_score REAL, seconds_cut REAL, seconds_evaluate REAL,"
+    " tokens_per_s REAL, max_rss_mib REAL,"
+    " version TEXT, commit_id TEXT, kernels TEXT, blas TEXT, processor TEXT, threads INTEGER NOT NULL, started TEXT, finished TEXT,"
+    " CHECK (status = 'failed' OR cross_entropy IS NOT NULL), CHECK (status = 'done' OR reason IS NOT NULL),"
+    " PRIMARY KEY (key, attempt)) STRICT;"
+    "CREATE TRIGGER run_is_final BEFORE INSERT ON run WHEN EXISTS (SELECT 1 FROM run WHERE key = NEW.key AND status = 'done')"
+    " BEGIN SELECT RAISE(ABORT, 'the run is done'); END;"
+    "CREATE TRIGGER run_not_edited BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'results are never edited'); END;"
+    "CREATE TRIGGER run_not_deleted BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'results are never deleted'); END;",
+};
+enum { VERSION = sizeof migrations / sizeof migrations[0] };
+
+/* One whole number, by `sql`. */
+static bool query_number(int64_t *value, sqlite3 *db, const char *sql, const char *path, pare_error *error) {
+    sqlite3_stmt *statement = NULL;
+    bool done = sqlite3_prepare_v2(db, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW;
+    if (done)
+        *value = sqlite3_column_int64(statement, 0);
+    else
+        store_fail(error, db, path, "cannot read the ledger");
+    sqlite3_finalize(statement);
+    return done;
+}
+
+bool store_schema_check(sqlite3 *db, const char *path, bool write, pare_error *error) {
+    int64_t id, version, n_tables;
+    if (!query_number(&id, db, "PRAGMA application_id", path, error) || !query_number(&version, db, "PRAGMA user_version", path, error))
+        return false;
+    if (id != APPLICATION_ID)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: is a SQLite database, but no ledger of pare (application id %lld)", path,
+                         (long long)id);
+    if (version > VERSION)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "%s: is a ledger of version %lld, made by a newer pare; this one (%s) knows versions up to %d", path,
+                         (long long)version, PARE_VERSION, VERSION);
+    if (version < 1)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: is a ledger of version %lld, which no pare has written", path, (long long)version);
+    if (version < VERSION && !write)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "%s: is a ledger of the older version %lld; `pare study status` on a writable copy brings it to version %d", path,
+                         (long long)version, VERSION);
+    if (version < VERSION && !store_schema_migrate(db, path, error))
+        return false;
+    if (!query_number(&n_tables, db, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'run'", path, error))
+        return false;
+    return n_tables == 1 || pare_fail(error, PARE_ERROR_FORMAT, "%s: the table of runs is missing: no ledger of pare", path);
+}
+
+/* The version is read again inside the transaction: another process may have migrated meanwhile. */
+static bool migrate_once(int64_t *version, sqlite3 *db, const char *path, pare_error *error) {
+    if (sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL) != SQLITE_OK)
+        return store_fail(error, db, path, "cannot lock the ledger to bring it up to date");
+    char set_version[64];
+    bool done = query_number(version, db, "PRAGMA user_version", path, error);
+    if (done && *version < VERSION) {
+        snprintf(set_version, sizeof set_version, "PRAGMA user_version = %lld", (long long)*version + 1);
+        done = sqlite3_exec(db, migrations[*version], NULL, NULL, NULL) == SQLITE_OK &&
+               sqlite3_exec(db, set_version, NULL, NULL, NULL) == SQLITE_OK && sqlite3_exec(db, "COMMIT", NULL, NULL, NULL) == SQLITE_OK;
+        if (done)
+            ++*version;
+        else
+            store_fail(error, db, path, "cannot write the ledger's tables");
+    }
+    if (sqlite3_get_autocommit(db) == 0)
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL);
+    return done;
+}
+
+bool store_schema_migrate(sqlite3 *db, const char *path, pare_error *error) {
+    int64_t version = 0;
+    while (version < VERSION)
+        if (!migrate_once(&version, db, path, error))
+            return false;
+    return true;
+}

@@ -121,8 +121,10 @@ typedef struct {
 const pare_kernels *pare_kernels_find(const char *name);
 const pare_kernels *pare_kernels_best(void);
 
-/* C (m, n) = A (m, k) * B(n, k)^T, row-major, leading dimensions in floats; OpenBLAS on the calling thread. */
-void pare_gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc);
+/* C (m, n) = A (m, k) * B(n, k)^T, added to C when `accumulate`; row-major, leading dimensions in floats; OpenBLAS on the calling
+ * thread. */
+void pare_gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
+                  bool accumulate);
 /* Refuses a BLAS that is unsafe under several callers, and sets it to one thread. Call once before pare_gemm_nt. */
 bool pare_gemm_prepare(pare_error *error) PARE_MUST_CHECK;
 /* "OpenBLAS 0.3.21 SkylakeX": what computes, for results' provenance. */

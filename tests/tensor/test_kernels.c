@@ -226,7 +226,7 @@ static void gemm(void **state) {
     pare_error error;
     assert_done(pare_gemm_prepare(&error), error);
     float *a = filled(7 * 13, "a", 1), *b = filled(5 * 13, "b", 1), c[35], wanted[35];
-    pare_gemm_nt(c, a, b, 7, 5, 13, 13, 13, 5);
+    pare_gemm_nt(c, a, b, 7, 5, 13, 13, 13, 5, false);
     for (size_t i = 0; i < 7; i++)
         for (size_t j = 0; j < 5; j++) {
             double sum = 0;

@@ -34,10 +34,10 @@ typedef struct {
     uint32_t n_layers, width, ffn_width, n_heads, n_kv_heads, head_dim, vocabulary, max_positions;
     double rms_eps;
     pare_rope rope;
-    bool tied;           /* the head is the embedding */
-    bool attention_bias; /* q, k, v biased (Qwen2 always; Llama by config) */
-    bool output_bias;    /* o biased too (Llama's attention_bias) */
-    bool mlp_bias;       /* gate, up, down biased */
+    bool tied;               /* the head is the embedding */
+    bool attention_bias;     /* q, k, v biased (Qwen2 always; Llama by config) */
+    bool output_bias;        /* o biased too (Llama's attention_bias) */
+    bool mlp_bias;           /* gate, up, down biased */
     uint32_t sliding_window; /* 0: full attention */
     int64_t bos, eos;        /* -1: none told */
 } pare_config;
@@ -52,7 +52,7 @@ typedef struct pare_checkpoint {
     pare_config config;
     const pare_tensor *tensors; /* sorted by name (strcmp) */
     size_t n_tensors;
-    pare_dtype dtype;          /* the type of most matrix bytes */
+    pare_dtype dtype;                /* the type of most matrix bytes */
     const pare_tokenizer *tokenizer; /* NULL when the checkpoint has none; tokenizer_missing says why */
     const char *tokenizer_missing;
     uint64_t file_bytes; /* of all weight files */
@@ -63,10 +63,12 @@ typedef struct pare_checkpoint {
  * Every offset, size, name, count and shape is checked, and every tensor that the config asks for is there in its shape,
  * none is left over. Errors name file, tensor and byte. The tokenizer may be absent. */
 pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) PARE_MUST_CHECK;
-void pare_checkpoint_close(pare_checkpoint *checkpoint); /* NULL is fine */
+void pare_checkpoint_close(pare_checkpoint *checkpoint);                                      /* NULL is fine */
 const pare_tensor *pare_checkpoint_find(const pare_checkpoint *checkpoint, const char *name); /* NULL when absent */
-/* SHA-256 over names, types, shapes and bytes of all tensors and the config: the identity of a model in the ledger. Slow for large files. */
-bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+/* SHA-256 over names, types, shapes and bytes of all tensors and the config: the identity of a model in the ledger. Slow for large files.
+ */
+bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, const pare_context *context,
+                          pare_error *error) PARE_MUST_CHECK;
 /* PARE_ERROR_NUMERIC naming tensor and element when a weight is NaN or infinite. Reads everything. */
 bool pare_checkpoint_check_finite(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
@@ -91,14 +93,15 @@ pare_config pare_cut_config(const pare_cut *cut, const pare_config *config);
 typedef struct {
     uint64_t parameters, non_embedding, bytes, macs; /* bytes: of tensors in their stored type; macs: per token, without attention scores */
 } pare_size;
+pare_size pare_config_size(const pare_config *config); /* bytes stays 0: a config knows no types */
 pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut *cut);
 
 /* Writes checkpoint under cut (may be NULL) as a Hugging Face folder: config.json in both spellings, sharded safetensors
  * (at most shard_bytes each, 0 = 5 GB), tokenizer files carried over or rebuilt from GGUF, generation_config.json. Streams
  * tensor by tensor in bounded memory; under a temporary name; every shape verified; fsync; rename. dtype: F32, F16 or BF16.
  * Tensors already of that dtype are copied bit for bit. A non-finite weight stops it (PARE_ERROR_NUMERIC). */
-bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype,
-                           uint64_t shard_bytes, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype, uint64_t shard_bytes,
+                           const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- model --------------------------------------------------------------------------------- */
 
@@ -116,7 +119,7 @@ typedef struct pare_model {
     const pare_checkpoint *checkpoint;
     pare_config config; /* under the cut */
     pare_view embedding, head;
-    const float *norm; /* (width) */
+    const float *norm;              /* (width) */
     const float *inverse_frequency; /* (head_dim / 2), rotary scaling applied */
     pare_layer *layers;
     pare_arena *arena;
@@ -135,16 +138,19 @@ typedef struct {
 
 /* Buffers of a forward pass over at most `windows` windows of `length` tokens; allocated once. */
 typedef struct pare_forward pare_forward;
-pare_forward *pare_forward_open(const pare_model *model, size_t windows, size_t length, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+pare_forward *pare_forward_open(const pare_model *model, size_t windows, size_t length, const pare_context *context,
+                                pare_error *error) PARE_MUST_CHECK;
 void pare_forward_close(pare_forward *forward);
 /* What pare_forward_open will allocate. */
 size_t pare_forward_bytes(const pare_model *model, size_t windows, size_t length, const pare_context *context);
 
 /* Runs `windows` independent windows of `length` tokens (ids: windows x length) up to the final norm. tap may be NULL.
  * Returns the hidden states (windows * length, width), owned by `forward`, or NULL. */
-const float *pare_forward_run(pare_forward *forward, const uint32_t *ids, size_t windows, size_t length, const pare_tap *tap, pare_error *error) PARE_MUST_CHECK;
+const float *pare_forward_run(pare_forward *forward, const uint32_t *ids, size_t windows, size_t length, const pare_tap *tap,
+                              pare_error *error) PARE_MUST_CHECK;
 /* Negative log-probabilities of targets[i] given hidden row rows[i]; never stores all logits. */
-bool pare_forward_nll(double *nll, pare_forward *forward, const uint32_t *rows, const uint32_t *targets, size_t n, pare_error *error) PARE_MUST_CHECK;
+bool pare_forward_nll(double *nll, pare_forward *forward, const uint32_t *rows, const uint32_t *targets, size_t n,
+                      pare_error *error) PARE_MUST_CHECK;
 /* Logits (n, vocabulary) of hidden rows [first, first + n). */
 bool pare_forward_logits(float *logits, pare_forward *forward, size_t first, size_t n, pare_error *error) PARE_MUST_CHECK;
 

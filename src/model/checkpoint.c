@@ -1,0 +1,250 @@
+/* checkpoint: opens a model on disk whatever its format, and holds its tensors against its configuration.
+ *
+ * A reader of src/model/format gives a list of tensors with checked bytes and a configuration; binding walks the tensors that the
+ * configuration asks for (config.c) and takes each from the list: none may be missing, of another shape, or left over.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/format.h"
+
+/* ---- binding ---- */
+
+typedef struct {
+    pare_tensor_list *list;
+    const pare_checkpoint *checkpoint;
+    size_t n_used;
+} binding;
+
+static bool same_shape(const pare_tensor *tensor, uint32_t n_dims, const uint64_t *dims) {
+    bool same = tensor->n_dims == n_dims;
+    for (uint32_t i = 0; same && i < n_dims; i++)
+        same = tensor->dims[i] == dims[i];
+    return same;
+}
+
+static bool bind_tensor(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
+    binding *b = user;
+    char wanted[PARE_SHAPE_TEXT], found[PARE_SHAPE_TEXT];
+    pare_file_tensor *item = pare_tensor_list_find(b->list, name);
+    pare_shape_print(wanted, n_dims, dims);
+    if (!item)
+        return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s of shape %s is missing; the configuration asks for it",
+                         b->checkpoint->path, name, wanted);
+    const pare_tensor *tensor = &item->tensor;
+    if (tensor->dtype == PARE_DTYPE_COUNT)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: byte %llu: tensor %s is of dtype %s; pare reads F32, F16 and BF16 here",
+                         tensor->source, (unsigned long long)item->offset, name, item->type);
+    if (!same_shape(tensor, n_dims, dims))
+        return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s has shape %s; the configuration asks for %s", tensor->source, name,
+                         pare_shape_print(found, tensor->n_dims, tensor->dims), wanted);
+    if (n_dims == 1 && pare_dtype_info(tensor->dtype)->quantised)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: tensor %s is a vector of the block type %s", tensor->source, name, item->type);
+    item->used = true;
+    b->n_used++;
+    return true;
+}
+
+static bool ends_with(const char *name, const char *end) {
+    size_t n = strlen(name), m = strlen(end);
+    return n >= m && strcmp(name + n - m, end) == 0;
+}
+
+/* Tensors that are there on purpose and carry nothing: rotary tables that old exports stored, Llama-3's factors (read with the
+ * configuration), and a tied head written out, as long as it is the embedding. */
+static bool may_be_left(const pare_tensor_list *list, const pare_tensor *tensor, const pare_checkpoint *checkpoint, bool *left,
+                        pare_error *error) {
+    *left = ends_with(tensor->name, ".rotary_emb.inv_freq") || ends_with(tensor->name, ".attn_rot_embd.weight") ||
+            strcmp(tensor->name, "rope_freqs.weight") == 0;
+    if (!checkpoint->config.tied || strcmp(tensor->name, "lm_head.weight") != 0)
+        return true;
+    const pare_tensor *embedding = &pare_tensor_list_find(list, "model.embed_tokens.weight")->tensor;
+    *left = same_shape(tensor, embedding->n_dims, embedding->dims) && tensor->n_bytes == embedding->n_bytes &&
+            memcmp(tensor->data, embedding->data, tensor->n_bytes) == 0;
+    return *left || pare_fail(error, PARE_ERROR_SHAPE,
+                              "%s: lm_head.weight differs from model.embed_tokens.weight, but the configuration ties them", tensor->source);
+}
+
+static bool refuse_left_over(const pare_tensor_list *list, const pare_checkpoint *checkpoint, pare_error *error) {
+    char shape[PARE_SHAPE_TEXT];
+    for (size_t i = 0; i < list->n; i++) {
+        const pare_tensor *tensor = &list->items[i].tensor;
+        bool left = false;
+        if (list->items[i].used)
+            continue;
+        if (!may_be_left(list, tensor, checkpoint, &left, error))
+            return false;
+        if (!left)
+            return pare_fail(error, PARE_ERROR_SHAPE,
+                             "%s: tensor %s of shape %s at byte %llu is left over; the configuration has no place for it", tensor->source,
+                             tensor->name, pare_shape_print(shape, tensor->n_dims, tensor->dims),
+                             (unsigned long long)list->items[i].offset);
+    }
+    return true;
+}
+
+/* The type that holds most bytes of the matrices. */
+static pare_dtype main_dtype(const pare_checkpoint *checkpoint) {
+    uint64_t bytes[PARE_DTYPE_COUNT] = {0};
+    int best = 0;
+    for (size_t i = 0; i < checkpoint->n_tensors; i++)
+        if (checkpoint->tensors[i].n_dims == 2)
+            bytes[checkpoint->tensors[i].dtype] += checkpoint->tensors[i].n_bytes;
+    for (int i = 1; i < PARE_DTYPE_COUNT; i++)
+        if (bytes[i] > bytes[best])
+            best = i;
+    return (pare_dtype)best;
+}
+
+static bool bind(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error *error) {
+    binding b = {list, checkpoint, 0};
+    if (!pare_config_visit_tensors(&checkpoint->config, bind_tensor, &b, error) || !refuse_left_over(list, checkpoint, error))
+        return false;
+    pare_tensor *tensors = PARE_PUSH(checkpoint->private->arena, pare_tensor, b.n_used, error);
+    if (!tensors)
+        return false;
+    for (size_t i = 0; i < list->n; i++) /* the list is sorted by name, and stays so */
+        if (list->items[i].used)
+            tensors[checkpoint->n_tensors++] = list->items[i].tensor;
+    checkpoint->tensors = tensors;
+    checkpoint->dtype = main_dtype(checkpoint);
+    return true;
+}
+
+/* ---- tokenizers ---- */
+
+/* Weights without a tokenizer are still a model: the reason is kept instead. */
+static void keep_tokenizer(pare_checkpoint *checkpoint, pare_tokenizer *tokenizer, const pare_error *problem) {
+    checkpoint->tokenizer = checkpoint->private->tokenizer = tokenizer;
+    if (!tokenizer &&
+        !(checkpoint->tokenizer_missing = pare_arena_copy(checkpoint->private->arena, problem->message, strlen(problem->message), NULL)))
+        checkpoint->tokenizer_missing = "out of memory";
+}
+
+static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
+    pare_error problem = {0};
+    pare_map map;
+    pare_tokenizer *tokenizer = NULL;
+    char *path = pare_arena_format(checkpoint->private->arena, &problem, "%s/tokenizer.json", checkpoint->path);
+    if (path && !pare_path_exists(path)) {
+        pare_fail(&problem, PARE_ERROR_IO, "%s is missing", path);
+    } else if (path && pare_map_open(&map, path, &problem)) {
+        tokenizer = pare_tokenizer_open_json((const char *)map.data, map.size, path, &problem);
+        pare_map_close(&map);
+    }
+    keep_tokenizer(checkpoint, tokenizer, &problem);
+}
+
+static void open_gguf_tokenizer(pare_checkpoint *checkpoint) {
+    pare_error problem = {0};
+    pare_arena *arena = pare_arena_open(&problem); /* the parts are only read during the call */
+    pare_tokenizer *tokenizer = arena ? pare_gguf_tokenizer(checkpoint->private->gguf, arena, &problem) : NULL;
+    keep_tokenizer(checkpoint, tokenizer, &problem);
+    pare_arena_close(arena);
+}
+
+/* ---- opening ---- */
+
+static bool open_folder(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error *error) {
+    pare_checkpoint_private *private = checkpoint->private;
+    char *path = pare_arena_format(private->arena, error, "%s/config.json", checkpoint->path);
+    if (!path)
+        return false;
+    if (!pare_path_exists(path))
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: no config.json in this folder", checkpoint->path);
+    checkpoint->format = PARE_FORMAT_HF;
+    if (!(private->config_json = pare_json_read(path, error)) ||
+        !pare_hf_config_read(&checkpoint->config, private->config_json, path, error) || !pare_hf_weights_read(list, checkpoint, error) ||
+        !bind(checkpoint, list, error))
+        return false;
+    open_folder_tokenizer(checkpoint);
+    return true;
+}
+
+/* Llama-3's factors become part of the configuration; they must be usable as divisors. */
+static bool keep_rope_factors(pare_checkpoint *checkpoint, const pare_tensor_list *list, pare_error *error) {
+    pare_rope *rope = &checkpoint->config.rope;
+    if (rope->type != PARE_ROPE_FACTORS)
+        return true;
+    pare_tensor *copy = PARE_PUSH(checkpoint->private->arena, pare_tensor, 1, error);
+    if (!copy)
+        return false;
+    *copy = pare_tensor_list_find(list, "rope_freqs.weight")->tensor;
+    rope->factors = copy;
+    for (uint32_t i = 0; i < checkpoint->config.head_dim / 2; i++) {
+        double factor = pare_rope_factor(rope, i, checkpoint->config.head_dim);
+        if (!isfinite(factor) || factor <= 0)
+            return pare_fail(error, PARE_ERROR_NUMERIC, "%s: tensor rope_freqs.weight: factor %u is %g", copy->source, i, factor);
+    }
+    return true;
+}
+
+static bool open_gguf(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error *error) {
+    pare_checkpoint_private *private = checkpoint->private;
+    private->maps = PARE_PUSH(private->arena, pare_map, 1, error);
+    private->gguf = PARE_PUSH(private->arena, pare_gguf, 1, error);
+    if (!private->maps || !private->gguf || !pare_map_open(&private->maps[0], checkpoint->path, error))
+        return false;
+    private->n_maps = 1;
+    const pare_map *map = &private->maps[0];
+    checkpoint->format = PARE_FORMAT_GGUF;
+    checkpoint->file_bytes = map->size;
+    if (map->size < 4 || memcmp(map->data, "GGUF", 4) != 0)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: neither a GGUF file nor a folder with config.json and *.safetensors%s",
+                         checkpoint->path, ends_with(checkpoint->path, ".safetensors") ? "; give the folder that holds this file" : "");
+    if (!pare_gguf_read(private->gguf, list, map, checkpoint->path, private->arena, error) || !pare_tensor_list_sort(list, error) ||
+        !pare_gguf_config(&checkpoint->config, private->gguf, list, error) || !keep_rope_factors(checkpoint, list, error) ||
+        !pare_gguf_rename(list, &checkpoint->config, private->gguf, private->arena, error) || !pare_tensor_list_sort(list, error) ||
+        !bind(checkpoint, list, error))
+        return false;
+    open_gguf_tokenizer(checkpoint);
+    return true;
+}
+
+static pare_checkpoint *make_checkpoint(const char *path, pare_error *error) {
+    pare_arena *arena = pare_arena_open(error);
+    pare_checkpoint *checkpoint = arena ? PARE_PUSH(arena, pare_checkpoint, 1, error) : NULL;
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/')
+        length--;
+    if (checkpoint && (checkpoint->private = PARE_PUSH(arena, pare_checkpoint_private, 1, error)) &&
+        (checkpoint->path = pare_arena_copy(arena, path, length, error))) {
+        checkpoint->private->arena = arena;
+        return checkpoint;
+    }
+    pare_arena_close(arena);
+    return NULL;
+}
+
+pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) {
+    pare_checkpoint *checkpoint = make_checkpoint(path, error);
+    if (!checkpoint)
+        return NULL;
+    pare_tensor_list list = {0};
+    bool done = pare_path_is_folder(checkpoint->path) ? open_folder(checkpoint, &list, error) : open_gguf(checkpoint, &list, error);
+    pare_tensor_list_free(&list);
+    if (done)
+        return checkpoint;
+    pare_checkpoint_close(checkpoint);
+    return NULL;
+}
+
+void pare_checkpoint_close(pare_checkpoint *checkpoint) {
+    if (!checkpoint)
+        return;
+    pare_checkpoint_private *private = checkpoint->private;
+    pare_tokenizer_close(private->tokenizer);
+    json_decref(private->config_json);
+    for (size_t i = 0; i < private->n_maps; i++)
+        pare_map_close(&private->maps[i]);
+    pare_arena_close(private->arena); /* the checkpoint itself lies in it */
+}
+
+static int name_of(const void *name, const void *tensor) {
+    return strcmp(name, ((const pare_tensor *)tensor)->name);
+}
+
+const pare_tensor *pare_checkpoint_find(const pare_checkpoint *checkpoint, const char *name) {
+    return bsearch(name, checkpoint->tensors, checkpoint->n_tensors, sizeof *checkpoint->tensors, name_of);
+}

@@ -1,0 +1,152 @@
+/* config: what a configuration must satisfy, and the tensors it asks for.
+ *
+ * pare_config_visit_tensors is the one list of a decoder's tensors: opening holds a checkpoint against it, writing follows its
+ * order, accounting sums over it. A tensor that is not in it does not exist for pare.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format/format.h"
+
+const char *pare_arch_name(pare_arch arch) {
+    switch (arch) {
+    case PARE_ARCH_LLAMA: return "llama";
+    case PARE_ARCH_MISTRAL: return "mistral";
+    case PARE_ARCH_QWEN2: return "qwen2";
+    case PARE_ARCH_COUNT: break;
+    }
+    return "unknown";
+}
+
+/* ---- checks ---- */
+
+bool pare_config_narrow(uint32_t *narrow, uint64_t value, const char *key, const char *what, pare_error *error) {
+    if (value > UINT32_MAX)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: %s is %llu, more than any model has", what, key, (unsigned long long)value);
+    *narrow = (uint32_t)value;
+    return true;
+}
+
+static bool check_counts(const pare_config *c, const char *what, pare_error *error) {
+    const struct {
+        const char *name;
+        uint32_t value, limit;
+    } counts[] = {
+        {"the number of layers", c->n_layers, 1 << 16},
+        {"the width", c->width, 1 << 20},
+        {"the FFN width", c->ffn_width, 1 << 22},
+        {"the number of attention heads", c->n_heads, 1 << 16},
+        {"the number of key-value heads", c->n_kv_heads, 1 << 16},
+        {"the head size", c->head_dim, 1 << 16},
+        {"the vocabulary size", c->vocabulary, 1 << 26},
+        {"the number of positions", c->max_positions, UINT32_MAX},
+    };
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++)
+        if (counts[i].value == 0 || counts[i].value > counts[i].limit)
+            return pare_fail(error, PARE_ERROR_RANGE, "%s: %s is %s (%u; 1 to %u are possible)", what, counts[i].name,
+                             counts[i].value ? "out of range" : "missing or zero", counts[i].value, counts[i].limit);
+    if (c->n_heads % c->n_kv_heads)
+        return pare_fail(error, PARE_ERROR_SHAPE, "%s: %u attention heads are no multiple of %u key-value heads", what, c->n_heads,
+                         c->n_kv_heads);
+    if (c->head_dim % 2)
+        return pare_fail(error, PARE_ERROR_SHAPE, "%s: the head size %u is odd; rotary embedding turns pairs", what, c->head_dim);
+    return true;
+}
+
+static bool check_rope(const pare_rope *rope, const char *what, pare_error *error) {
+    if (!isfinite(rope->theta) || rope->theta <= 0)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: rope_theta is %g, not a positive number", what, rope->theta);
+    if ((rope->type == PARE_ROPE_LINEAR || rope->type == PARE_ROPE_LLAMA3) && (!isfinite(rope->factor) || rope->factor <= 0))
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: the rotary scaling factor is missing or not positive (%g)", what, rope->factor);
+    if (rope->type == PARE_ROPE_LLAMA3 &&
+        (!isfinite(rope->low_freq_factor) || !isfinite(rope->high_freq_factor) || rope->low_freq_factor <= 0 ||
+         rope->high_freq_factor <= rope->low_freq_factor || rope->original_positions == 0))
+        return pare_fail(
+            error, PARE_ERROR_RANGE,
+            "%s: llama3 rotary scaling needs 0 < low_freq_factor < high_freq_factor and original_max_position_embeddings (%g, %g, %u)",
+            what, rope->low_freq_factor, rope->high_freq_factor, rope->original_positions);
+    return true;
+}
+
+bool pare_config_check(const pare_config *config, const char *what, pare_error *error) {
+    if (!check_counts(config, what, error) || !check_rope(&config->rope, what, error))
+        return false;
+    if (!isfinite(config->rms_eps) || config->rms_eps < 0 || config->rms_eps > 1)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: rms_norm_eps is %g, not between 0 and 1", what, config->rms_eps);
+    if (config->bos >= (int64_t)config->vocabulary || config->eos >= (int64_t)config->vocabulary)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: bos %lld or eos %lld is no token of a vocabulary of %u", what,
+                         (long long)config->bos, (long long)config->eos, config->vocabulary);
+    return true;
+}
+
+/* Llama-3: wavelengths below original/high stay, those above original/low are stretched by the whole factor, a linear ramp between.
+ * As in transformers' _compute_llama3_parameters and in llama.cpp's rope_freqs. */
+double pare_rope_factor(const pare_rope *rope, uint32_t i, uint32_t head_dim) {
+    const double pi = 3.14159265358979323846;
+    if (rope->type == PARE_ROPE_LINEAR)
+        return rope->factor;
+    if (rope->type == PARE_ROPE_FACTORS) {
+        float factor;
+        memcpy(&factor, rope->factors->data + i * sizeof factor, sizeof factor);
+        return (double)factor;
+    }
+    if (rope->type != PARE_ROPE_LLAMA3)
+        return 1.0;
+    double wavelength = 2 * pi * pow(rope->theta, 2.0 * i / head_dim), original = rope->original_positions;
+    if (wavelength < original / rope->high_freq_factor)
+        return 1.0;
+    if (wavelength > original / rope->low_freq_factor)
+        return rope->factor;
+    double smooth = (original / wavelength - rope->low_freq_factor) / (rope->high_freq_factor - rope->low_freq_factor);
+    return 1.0 / ((1 - smooth) / rope->factor + smooth);
+}
+
+/* ---- the tensors ---- */
+
+typedef struct {
+    pare_tensor_visit *call;
+    void *user;
+    pare_error *error;
+    uint32_t layer;
+} visit;
+
+static bool vector(visit *v, const char *name, uint64_t n) {
+    return v->call(v->user, name, 1, &n, v->error);
+}
+
+static bool layer_vector(visit *v, const char *name, uint64_t n) {
+    char full[96];
+    snprintf(full, sizeof full, "model.layers.%u.%s.weight", v->layer, name);
+    return vector(v, full, n);
+}
+
+static bool linear(visit *v, const char *name, uint64_t out, uint64_t in, bool bias) {
+    char full[96];
+    uint64_t dims[2] = {out, in};
+    snprintf(full, sizeof full, "model.layers.%u.%s.weight", v->layer, name);
+    if (!v->call(v->user, full, 2, dims, v->error))
+        return false;
+    snprintf(full, sizeof full, "model.layers.%u.%s.bias", v->layer, name);
+    return !bias || vector(v, full, out);
+}
+
+static bool visit_layer(visit *v, const pare_config *c) {
+    uint64_t q = (uint64_t)c->n_heads * c->head_dim, kv = (uint64_t)c->n_kv_heads * c->head_dim;
+    return layer_vector(v, "input_layernorm", c->width) && linear(v, "self_attn.q_proj", q, c->width, c->attention_bias) &&
+           linear(v, "self_attn.k_proj", kv, c->width, c->attention_bias) &&
+           linear(v, "self_attn.v_proj", kv, c->width, c->attention_bias) && linear(v, "self_attn.o_proj", c->width, q, c->output_bias) &&
+           layer_vector(v, "post_attention_layernorm", c->width) && linear(v, "mlp.gate_proj", c->ffn_width, c->width, c->mlp_bias) &&
+           linear(v, "mlp.up_proj", c->ffn_width, c->width, c->mlp_bias) && linear(v, "mlp.down_proj", c->width, c->ffn_width, c->mlp_bias);
+}
+
+bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *call, void *user, pare_error *error) {
+    visit v = {call, user, error, 0};
+    uint64_t table[2] = {config->vocabulary, config->width};
+    if (!call(user, "model.embed_tokens.weight", 2, table, error))
+        return false;
+    for (; v.layer < config->n_layers; v.layer++)
+        if (!visit_layer(&v, config))
+            return false;
+    return vector(&v, "model.norm.weight", config->width) && (config->tied || call(user, "lm_head.weight", 2, table, error));
+}

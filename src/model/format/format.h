@@ -1,0 +1,122 @@
+/* format: what the readers of checkpoint files hand to src/model/checkpoint.c, and what the writer takes from it.
+ *
+ * A reader turns the bytes of one mapped file into entries of a pare_tensor_list, every offset and size checked, and knows
+ * nothing of what the tensors mean; checkpoint.c holds the list against the configuration.
+ */
+#ifndef PARE_MODEL_FORMAT_H
+#define PARE_MODEL_FORMAT_H
+
+#include "pare/model.h"
+
+/* A tensor as a file tells it. type: the file's word for its number type. dtype is PARE_DTYPE_COUNT, and data and n_bytes hold
+ * the raw bytes, when pare does not compute with that type: an error only where the tensor is needed. */
+typedef struct {
+    pare_tensor tensor;
+    const char *type;
+    uint64_t offset; /* of its first byte in its file, for messages */
+    bool used;       /* the configuration asks for it */
+} pare_file_tensor;
+
+typedef struct {
+    pare_file_tensor *items;
+    size_t n, capacity;
+} pare_tensor_list;
+
+typedef struct pare_checkpoint_private {
+    pare_arena *arena;
+    pare_map *maps;
+    size_t n_maps;
+    json_t *config_json;    /* the source's config.json; NULL for GGUF */
+    struct pare_gguf *gguf; /* NULL for a folder */
+    pare_tokenizer *tokenizer;
+} pare_checkpoint_private;
+
+pare_file_tensor *pare_tensor_list_push(pare_tensor_list *list, pare_error *error) PARE_MUST_CHECK;
+void pare_tensor_list_free(pare_tensor_list *list);
+/* By name; two of one name are an error. find needs a sorted list. */
+bool pare_tensor_list_sort(pare_tensor_list *list, pare_error *error) PARE_MUST_CHECK;
+pare_file_tensor *pare_tensor_list_find(const pare_tensor_list *list, const char *name);
+
+/* "[576, 1536]" into text. */
+enum { PARE_SHAPE_TEXT = 96 };
+const char *pare_shape_print(char text[PARE_SHAPE_TEXT], uint32_t n_dims, const uint64_t *dims);
+
+/* Bytes of a tensor of this shape; false when its rows are no whole blocks or the product overflows. */
+bool pare_shape_bytes(uint64_t *bytes, pare_dtype dtype, uint32_t n_dims, const uint64_t *dims) PARE_MUST_CHECK;
+
+/* ---- safetensors ---- */
+
+bool pare_safetensors_read(pare_tensor_list *list, const pare_map *map, const char *path, pare_arena *arena,
+                           pare_error *error) PARE_MUST_CHECK;
+
+/* ---- GGUF ---- */
+
+typedef enum {
+    PARE_GGUF_U8,
+    PARE_GGUF_I8,
+    PARE_GGUF_U16,
+    PARE_GGUF_I16,
+    PARE_GGUF_U32,
+    PARE_GGUF_I32,
+    PARE_GGUF_F32,
+    PARE_GGUF_BOOL,
+    PARE_GGUF_STRING,
+    PARE_GGUF_ARRAY,
+    PARE_GGUF_U64,
+    PARE_GGUF_I64,
+    PARE_GGUF_F64,
+    PARE_GGUF_TYPE_COUNT
+} pare_gguf_type;
+
+/* A metadata entry; bytes: its value (of an array: its items) in the map. */
+typedef struct {
+    pare_piece key;
+    pare_gguf_type type, item; /* item: of arrays */
+    uint64_t count;            /* 1, or an array's length */
+    const uint8_t *bytes;
+    size_t n_bytes;
+} pare_gguf_value;
+
+typedef struct pare_gguf {
+    const char *path;
+    pare_gguf_value *values; /* sorted by key */
+    size_t n_values;
+} pare_gguf;
+
+/* Metadata into *gguf (arena), tensors into list, under the names the file gives them. */
+bool pare_gguf_read(pare_gguf *gguf, pare_tensor_list *list, const pare_map *map, const char *path, pare_arena *arena,
+                    pare_error *error) PARE_MUST_CHECK;
+const pare_gguf_value *pare_gguf_find(const pare_gguf *gguf, const char *key);
+/* Typed look-ups: absent leaves *value alone and returns true; a wrong type is an error that names file and key. */
+bool pare_gguf_get_u64(uint64_t *value, const pare_gguf *gguf, const char *key, pare_error *error) PARE_MUST_CHECK;
+bool pare_gguf_get_double(double *value, const pare_gguf *gguf, const char *key, pare_error *error) PARE_MUST_CHECK;
+bool pare_gguf_get_bool(bool *value, const pare_gguf *gguf, const char *key, pare_error *error) PARE_MUST_CHECK;
+bool pare_gguf_get_string(pare_piece *value, const pare_gguf *gguf, const char *key, pare_error *error) PARE_MUST_CHECK;
+/* The strings of an array; NULL with *n = 0 when the key is absent. */
+bool pare_gguf_get_strings(pare_piece **strings, size_t *n, const pare_gguf *gguf, const char *key, pare_arena *arena,
+                           pare_error *error) PARE_MUST_CHECK;
+
+/* What a GGUF means: its configuration, and Hugging Face names, shapes and rotary layout for its tensors. */
+bool pare_gguf_config(pare_config *config, const pare_gguf *gguf, const pare_tensor_list *list, pare_error *error) PARE_MUST_CHECK;
+bool pare_gguf_rename(pare_tensor_list *list, const pare_config *config, const pare_gguf *gguf, pare_arena *arena,
+                      pare_error *error) PARE_MUST_CHECK;
+pare_tokenizer *pare_gguf_tokenizer(const pare_gguf *gguf, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+
+/* ---- Hugging Face folders ---- */
+
+bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_error *error) PARE_MUST_CHECK;
+/* A config.json for `config`: the source's keys with what a cut or another number type changes, or a new one (source NULL). */
+json_t *pare_hf_config_write(const pare_config *config, const json_t *source, pare_dtype dtype, pare_error *error) PARE_MUST_CHECK;
+/* Maps the folder's weight files and lists their tensors. */
+bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+/* Tokenizer files and generation_config.json into the folder `into`. */
+bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+
+/* Ranges and divisibility that everything later relies on. */
+bool pare_config_check(const pare_config *config, const char *what, pare_error *error) PARE_MUST_CHECK;
+/* What scaling divides rotary frequency i by: 1 for the default, the constant for linear, Llama-3's ramp, a GGUF's stored factors. */
+double pare_rope_factor(const pare_rope *rope, uint32_t i, uint32_t head_dim);
+/* A u64 that was read under `key` as u32. */
+bool pare_config_narrow(uint32_t *narrow, uint64_t value, const char *key, const char *what, pare_error *error) PARE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,256 @@
+/* hf_config: Hugging Face's config.json, read in the spellings of transformers 4 (rope_theta, rope_scaling, torch_dtype) and 5
+ * (rope_parameters, dtype), and written in both.
+ *
+ * Defaults are those of transformers' configuration classes: a key that is absent there means something here.
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format/format.h"
+
+enum { MISTRAL_WINDOW = 4096, QWEN2_WINDOW_LAYERS = 28 };
+
+/* ---- reading ---- */
+
+typedef struct {
+    const json_t *json;
+    const char *what;
+    pare_error *error;
+} source;
+
+static bool get_count(uint32_t *value, const source *s, const char *key, uint64_t otherwise) {
+    return pare_json_get_u64(&otherwise, s->json, key, s->what, s->error) && pare_config_narrow(value, otherwise, key, s->what, s->error);
+}
+
+static bool find_arch(pare_config *config, const source *s) {
+    const char *type = NULL, *activation = "silu";
+    if (!pare_json_get_string(&type, s->json, "model_type", s->what, s->error) ||
+        !pare_json_get_string(&activation, s->json, "hidden_act", s->what, s->error))
+        return false;
+    if (!type)
+        return pare_fail(s->error, PARE_ERROR_FORMAT, "%s: \"model_type\" is missing: not a language model's configuration", s->what);
+    int arch = 0;
+    while (arch < PARE_ARCH_COUNT && strcmp(type, pare_arch_name((pare_arch)arch)) != 0)
+        arch++;
+    if (arch == PARE_ARCH_COUNT)
+        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: model_type \"%.64s\"; pare knows llama, mistral and qwen2", s->what, type);
+    if (json_is_object(json_object_get(s->json, "quantization_config")))
+        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED,
+                         "%s: the weights are quantised (quantization_config); pare reads F32, F16 and BF16 here", s->what);
+    if (strcmp(activation, "silu") != 0)
+        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: hidden_act \"%.64s\"; pare knows silu", s->what, activation);
+    config->arch = (pare_arch)arch;
+    return true;
+}
+
+/* Version 4 says {type or rope_type, factor, …} beside rope_theta; version 5 says all of it in rope_parameters. As transformers
+ * does, rope_scaling goes before rope_parameters, and what neither says comes from the top level. */
+static bool read_rope(pare_rope *rope, const source *s, uint32_t max_positions) {
+    const json_t *scaling = json_object_get(s->json, "rope_scaling");
+    if (!json_is_object(scaling) || json_object_size(scaling) == 0)
+        scaling = json_object_get(s->json, "rope_parameters");
+    const char *what = s->what, *type = NULL;
+    *rope = (pare_rope){.type = PARE_ROPE_DEFAULT, .theta = 10000.0};
+    double rotated = 1.0;
+    uint64_t original = max_positions;
+    if (!pare_json_get_double(&rope->theta, s->json, "rope_theta", what, s->error) ||
+        !pare_json_get_double(&rotated, s->json, "partial_rotary_factor", what, s->error))
+        return false;
+    if (scaling && !json_is_null(scaling)) {
+        if (!json_is_object(scaling))
+            return pare_fail(s->error, PARE_ERROR_FORMAT, "%s: rotary settings are not an object", what);
+        if (!pare_json_get_string(&type, scaling, "type", what, s->error) ||
+            !pare_json_get_string(&type, scaling, "rope_type", what, s->error) ||
+            !pare_json_get_double(&rope->theta, scaling, "rope_theta", what, s->error) ||
+            !pare_json_get_double(&rope->factor, scaling, "factor", what, s->error) ||
+            !pare_json_get_double(&rope->low_freq_factor, scaling, "low_freq_factor", what, s->error) ||
+            !pare_json_get_double(&rope->high_freq_factor, scaling, "high_freq_factor", what, s->error) ||
+            !pare_json_get_double(&rotated, scaling, "partial_rotary_factor", what, s->error) ||
+            !pare_json_get_u64(&original, scaling, "original_max_position_embeddings", what, s->error))
+            return false;
+        if (json_is_object(json_object_get(scaling, "full_attention")) || json_is_object(json_object_get(scaling, "sliding_attention")))
+            return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: rotary settings that differ by layer type", what);
+    }
+    if (rotated != 1.0)
+        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: partial_rotary_factor %g; pare turns whole heads", what, rotated);
+    if (!type || strcmp(type, "default") == 0)
+        return true;
+    if (strcmp(type, "linear") == 0)
+        rope->type = PARE_ROPE_LINEAR;
+    else if (strcmp(type, "llama3") == 0)
+        rope->type = PARE_ROPE_LLAMA3;
+    else
+        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: rotary scaling \"%.64s\"; pare knows default, linear and llama3", what,
+                         type);
+    return rope->type != PARE_ROPE_LLAMA3 ||
+           pare_config_narrow(&rope->original_positions, original, "original_max_position_embeddings", what, s->error);
+}
+
+/* Qwen2 slides in the layers from max_window_layers on when use_sliding_window says so; Mistral in all layers unless null. */
+static bool read_window(pare_config *c, const source *s) {
+    uint32_t window = 0, full_layers = 0;
+    if (c->arch == PARE_ARCH_LLAMA)
+        return true;
+    const json_t *given = json_object_get(s->json, "sliding_window");
+    if (!get_count(&window, s, "sliding_window", given ? 0 : MISTRAL_WINDOW))
+        return false;
+    if (c->arch == PARE_ARCH_QWEN2) {
+        bool use = false;
+        if (!pare_json_get_bool(&use, s->json, "use_sliding_window", s->what, s->error) ||
+            !get_count(&full_layers, s, "max_window_layers", QWEN2_WINDOW_LAYERS))
+            return false;
+        if (!use || full_layers >= c->n_layers)
+            window = 0;
+        if (window && full_layers)
+            return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: sliding attention in some layers only (max_window_layers %u of %u)",
+                             s->what, full_layers, c->n_layers);
+    }
+    c->sliding_window = window;
+    return true;
+}
+
+/* A token id, or the first of a list of them. */
+static int64_t read_token(const json_t *json, const char *key) {
+    const json_t *value = json_object_get(json, key);
+    if (json_is_array(value))
+        value = json_array_get(value, 0);
+    return json_is_integer(value) && json_integer_value(value) >= 0 ? (int64_t)json_integer_value(value) : -1;
+}
+
+static bool read_counts(pare_config *c, const source *s) {
+    if (!get_count(&c->n_layers, s, "num_hidden_layers", 0) || !get_count(&c->width, s, "hidden_size", 0) ||
+        !get_count(&c->ffn_width, s, "intermediate_size", 0) || !get_count(&c->n_heads, s, "num_attention_heads", 0) ||
+        !get_count(&c->n_kv_heads, s, "num_key_value_heads", c->n_heads) || !get_count(&c->vocabulary, s, "vocab_size", 0) ||
+        !get_count(&c->max_positions, s, "max_position_embeddings", 2048))
+        return false;
+    return get_count(&c->head_dim, s, "head_dim", c->n_heads ? c->width / c->n_heads : 0);
+}
+
+bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_error *error) {
+    source s = {json, what, error};
+    *config = (pare_config){.rms_eps = 1e-6, .bos = read_token(json, "bos_token_id"), .eos = read_token(json, "eos_token_id")};
+    if (!json_is_object(json))
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not an object", what);
+    bool attention_bias = false, mlp_bias = false;
+    if (!find_arch(config, &s) || !read_counts(config, &s) || !read_rope(&config->rope, &s, config->max_positions) ||
+        !read_window(config, &s) || !pare_json_get_double(&config->rms_eps, json, "rms_norm_eps", what, error) ||
+        !pare_json_get_bool(&config->tied, json, "tie_word_embeddings", what, error) ||
+        !pare_json_get_bool(&attention_bias, json, "attention_bias", what, error) ||
+        !pare_json_get_bool(&mlp_bias, json, "mlp_bias", what, error))
+        return false;
+    bool llama = config->arch == PARE_ARCH_LLAMA; /* the other two have no such switches */
+    config->attention_bias = config->arch == PARE_ARCH_QWEN2 || (llama && attention_bias);
+    config->output_bias = llama && attention_bias;
+    config->mlp_bias = llama && mlp_bias;
+    return pare_config_check(config, what, error);
+}
+
+/* ---- writing ---- */
+
+static const char *const classes[PARE_ARCH_COUNT] = {"LlamaForCausalLM", "MistralForCausalLM", "Qwen2ForCausalLM"};
+
+/* rope_freqs.weight of a GGUF came from Llama-3's formula; transformers wants the formula's parameters back. Only the original
+ * length is open: all Llama-3 models use the factors 1 and 4, and the slowest frequency carries the whole factor. */
+static bool recover_llama3(pare_rope *rope, const pare_config *c, pare_error *error) {
+    const pare_tensor *t = c->rope.factors;
+    uint32_t n = c->head_dim / 2;
+    float slowest;
+    memcpy(&slowest, t->data + (n - 1) * sizeof slowest, sizeof slowest);
+    *rope = (pare_rope){PARE_ROPE_LLAMA3, c->rope.theta, (double)slowest, 1.0, 4.0, 0, NULL};
+    for (uint32_t original = 256; original <= 1u << 24; original *= 2) {
+        rope->original_positions = original;
+        uint32_t i = 0;
+        for (; i < n; i++) {
+            float stored;
+            memcpy(&stored, t->data + i * sizeof stored, sizeof stored);
+            double wanted = pare_rope_factor(rope, i, c->head_dim);
+            if (!(fabs((double)stored - wanted) <= 1e-5 * wanted))
+                break;
+        }
+        if (i == n)
+            return true;
+    }
+    return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                     "%s: rope_freqs.weight does not follow Llama-3's formula, and config.json cannot say anything else", t->source);
+}
+
+static void set_common(json_t *json, const pare_rope *rope) {
+    if (rope->type == PARE_ROPE_DEFAULT)
+        return;
+    json_object_set_new(json, "factor", pare_json_number(rope->factor));
+    if (rope->type == PARE_ROPE_LLAMA3) {
+        json_object_set_new(json, "low_freq_factor", pare_json_number(rope->low_freq_factor));
+        json_object_set_new(json, "high_freq_factor", pare_json_number(rope->high_freq_factor));
+        json_object_set_new(json, "original_max_position_embeddings", json_integer(rope->original_positions));
+    }
+}
+
+/* Both spellings; rope_scaling stays null for the default type, since version 5 would take an object there for the whole. */
+static bool set_rope(json_t *json, const pare_config *config, pare_error *error) {
+    static const char *const names[] = {"default", "linear", "llama3", "llama3"};
+    pare_rope rope = config->rope;
+    if (rope.type == PARE_ROPE_FACTORS && !recover_llama3(&rope, config, error))
+        return false;
+    json_t *parameters = json_pack("{s:s}", "rope_type", names[rope.type]), *scaling = json_null();
+    json_object_set_new(parameters, "rope_theta", pare_json_number(rope.theta));
+    set_common(parameters, &rope);
+    if (rope.type != PARE_ROPE_DEFAULT) {
+        scaling = json_pack("{s:s}", "rope_type", names[rope.type]);
+        set_common(scaling, &rope);
+    }
+    json_object_set_new(json, "rope_theta", pare_json_number(rope.theta));
+    json_object_set_new(json, "rope_scaling", scaling);
+    json_object_set_new(json, "rope_parameters", parameters);
+    return true;
+}
+
+static json_t *token_or_null(int64_t id) {
+    return id < 0 ? json_null() : json_integer(id);
+}
+
+/* A whole config.json for a checkpoint that has none. */
+static json_t *fresh_config(const pare_config *c) {
+    /* transformers 5 wants a Llama's width to be a multiple of its heads; Mistral is the same network without that rule */
+    bool as_mistral =
+        c->arch == PARE_ARCH_MISTRAL || (c->arch == PARE_ARCH_LLAMA && c->width % c->n_heads && !c->attention_bias && !c->mlp_bias);
+    pare_arch arch = as_mistral ? PARE_ARCH_MISTRAL : c->arch;
+    json_t *json = json_pack("{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "architectures", classes[arch], "model_type",
+                             pare_arch_name(arch), "vocab_size", (json_int_t)c->vocabulary, "hidden_size", (json_int_t)c->width,
+                             "intermediate_size", (json_int_t)c->ffn_width, "num_hidden_layers", (json_int_t)c->n_layers,
+                             "num_attention_heads", (json_int_t)c->n_heads, "num_key_value_heads", (json_int_t)c->n_kv_heads, "head_dim",
+                             (json_int_t)c->head_dim, "max_position_embeddings", (json_int_t)c->max_positions);
+    json_object_set_new(json, "hidden_act", json_string("silu"));
+    json_object_set_new(json, "rms_norm_eps", pare_json_number(c->rms_eps));
+    json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
+    if (arch == PARE_ARCH_LLAMA) {
+        json_object_set_new(json, "attention_bias", json_boolean(c->attention_bias));
+        json_object_set_new(json, "mlp_bias", json_boolean(c->mlp_bias));
+    } else {
+        json_object_set_new(json, "sliding_window", c->sliding_window ? json_integer(c->sliding_window) : json_null());
+    }
+    if (arch == PARE_ARCH_QWEN2)
+        json_object_set_new(json, "use_sliding_window", json_boolean(c->sliding_window != 0));
+    if (arch == PARE_ARCH_QWEN2 && c->sliding_window)
+        json_object_set_new(json, "max_window_layers", json_integer(0));
+    json_object_set_new(json, "bos_token_id", token_or_null(c->bos));
+    json_object_set_new(json, "eos_token_id", token_or_null(c->eos));
+    json_object_set_new(json, "use_cache", json_true());
+    return json;
+}
+
+json_t *pare_hf_config_write(const pare_config *config, const json_t *from, pare_dtype dtype, pare_error *error) {
+    static const char *const words[] = {"float32", "float16", "bfloat16"};
+    json_t *json = from ? json_deep_copy(from) : fresh_config(config);
+    if (!json) {
+        pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
+        return NULL;
+    }
+    json_object_set_new(json, "intermediate_size", json_integer(config->ffn_width));
+    json_object_set_new(json, "torch_dtype", json_string(words[dtype]));
+    json_object_set_new(json, "dtype", json_string(words[dtype]));
+    if (set_rope(json, config, error))
+        return json;
+    json_decref(json);
+    return NULL;
+}

@@ -1,0 +1,124 @@
+/* hf_folder: the weight files of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names.
+ *
+ * The index's weight_map and the shards must agree both ways: every tensor lies in the shard that the map says, none is extra.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "format/format.h"
+
+enum { SHARDS_MAX = 10000 };
+
+static const char single_name[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
+
+static char *join(pare_checkpoint *checkpoint, const char *name, pare_error *error) {
+    return pare_arena_format(checkpoint->private->arena, error, "%s/%s", checkpoint->path, name);
+}
+
+static bool read_shard(pare_tensor_list *list, pare_checkpoint *checkpoint, const char *path, pare_error *error) {
+    pare_checkpoint_private *private = checkpoint->private;
+    pare_map *map = &private->maps[private->n_maps];
+    if (!pare_map_open(map, path, error))
+        return false;
+    private->n_maps++;
+    checkpoint->file_bytes += map->size;
+    return pare_safetensors_read(list, map, path, private->arena, error);
+}
+
+/* A shard is a plain file of the same folder, whatever the index says. */
+static bool check_shard_name(const char *tensor, const json_t *value, const char *index, pare_error *error) {
+    static const char suffix[] = ".safetensors";
+    const char *name = json_string_value(value);
+    size_t length = name ? strlen(name) : 0;
+    if (length < sizeof suffix || strchr(name, '/') || strchr(name, '\\') || name[0] == '.' || strlen(name) != json_string_length(value) ||
+        strcmp(name + length - (sizeof suffix - 1), suffix) != 0)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s: \"%.80s\" is not the name of a .safetensors file in the same folder",
+                         index, tensor, name ? name : "");
+    return true;
+}
+
+/* The distinct shards of the map, in its order. */
+static json_t *list_shards(json_t *weight_map, const char *index, pare_error *error) {
+    json_t *shards = json_object();
+    const char *tensor;
+    json_t *value;
+    bool done = shards || pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory", index);
+    if (done && (!json_is_object(weight_map) || json_object_size(weight_map) == 0))
+        done = pare_fail(error, PARE_ERROR_FORMAT, "%s: \"weight_map\" is missing or empty", index);
+    if (done) {
+        json_object_foreach(weight_map, tensor, value) {
+            if (!(done = check_shard_name(tensor, value, index, error)))
+                break;
+            json_object_set_new(shards, json_string_value(value), json_true());
+        }
+    }
+    if (done && json_object_size(shards) > SHARDS_MAX)
+        done = pare_fail(error, PARE_ERROR_FORMAT, "%s: names %zu shards, more than %d", index, json_object_size(shards), SHARDS_MAX);
+    if (done)
+        return shards;
+    json_decref(shards);
+    return NULL;
+}
+
+/* Both ways: what the map names is where it says; what lies in the shards is in the map. */
+static bool check_map(pare_tensor_list *list, json_t *weight_map, const char *index, pare_error *error) {
+    for (size_t i = 0; i < list->n; i++) {
+        const pare_tensor *tensor = &list->items[i].tensor;
+        const char *shard = json_string_value(json_object_get(weight_map, tensor->name)), *slash = strrchr(tensor->source, '/');
+        if (!shard)
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is not in the weight_map of %s", tensor->source, tensor->name, index);
+        if (strcmp(shard, slash ? slash + 1 : tensor->source) != 0)
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s lies here; %s says %s", tensor->source, tensor->name, index, shard);
+    }
+    if (!pare_tensor_list_sort(list, error))
+        return false;
+    const char *name;
+    json_t *value;
+    json_object_foreach(weight_map, name, value) if (!pare_tensor_list_find(list, name)) return pare_fail(
+        error, PARE_ERROR_FORMAT, "%s: tensor %s should lie in %s and does not", index, name, json_string_value(value));
+    return true;
+}
+
+static bool read_shards(pare_tensor_list *list, pare_checkpoint *checkpoint, json_t *index, const char *index_path, pare_error *error) {
+    json_t *weight_map = json_object_get(index, "weight_map"), *value;
+    json_t *shards = list_shards(weight_map, index_path, error);
+    if (!shards)
+        return false;
+    pare_checkpoint_private *private = checkpoint->private;
+    private->maps = PARE_PUSH(private->arena, pare_map, json_object_size(shards), error);
+    bool done = private->maps != NULL;
+    const char *name;
+    json_object_foreach(shards, name, value) {
+        char *path = done ? join(checkpoint, name, error) : NULL;
+        if (path && !pare_path_exists(path))
+            done = pare_fail(error, PARE_ERROR_IO, "%s: shard %s is missing", index_path, name);
+        done = done && path && read_shard(list, checkpoint, path, error);
+    }
+    json_decref(shards);
+    return done && check_map(list, weight_map, index_path, error);
+}
+
+static bool fail_no_weights(const pare_checkpoint *checkpoint, pare_error *error) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/pytorch_model.bin", checkpoint->path);
+    return pare_fail(
+        error, PARE_ERROR_FORMAT, "%s: neither %s nor %s is there%s", checkpoint->path, single_name, index_name,
+        pare_path_exists(path) ? " (pytorch_model.bin holds Python objects, which pare does not run; convert it to safetensors)" : "");
+}
+
+bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) {
+    pare_checkpoint_private *private = checkpoint->private;
+    char *single = join(checkpoint, single_name, error), *index_path = join(checkpoint, index_name, error);
+    if (!single || !index_path)
+        return false;
+    if (pare_path_exists(single)) { /* as transformers: it goes before an index */
+        private->maps = PARE_PUSH(private->arena, pare_map, 1, error);
+        return private->maps && read_shard(list, checkpoint, single, error) && pare_tensor_list_sort(list, error);
+    }
+    if (!pare_path_exists(index_path))
+        return fail_no_weights(checkpoint, error);
+    json_t *index = pare_json_read(index_path, error);
+    bool done = index && read_shards(list, checkpoint, index, index_path, error);
+    json_decref(index);
+    return done;
+}

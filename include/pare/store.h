@@ -12,6 +12,7 @@
 #define PARE_STORE_H
 
 #include "pare/base.h"
+#include "pare/json.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -72,6 +73,8 @@ typedef struct {
 
 /* Attempt 1, done, every number unknown or zero, every string NULL. */
 void pare_run_record_init(pare_run_record *record);
+/* A flat object under the ledger's column names, unknown numbers null, the spec as the object it is. NULL: no memory. */
+json_t *pare_run_record_json(const pare_run_record *record);
 
 /* ---- the ledger --------------------------------------------------------------------------- */
 
@@ -99,6 +102,10 @@ bool pare_store_find(pare_run_record *record, bool *found, pare_store *store, co
  * visit returns false with *error filled to stop. What it sees is one moment's state; it must not insert. */
 typedef bool (*pare_store_visit)(void *user, const pare_run_record *record, pare_error *error);
 bool pare_store_each(pare_store *store, pare_store_visit visit, void *user, pare_error *error) PARE_MUST_CHECK;
+
+/* The same, all at once, into `arena`. RANGE above PARE_STORE_LOAD_MAX runs. */
+enum { PARE_STORE_LOAD_MAX = 100000 };
+bool pare_store_load(pare_run_record **records, size_t *n, pare_store *store, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
 typedef struct {
     uint64_t n_done, n_failed; /* runs, by their latest attempt */

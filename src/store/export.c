@@ -17,10 +17,11 @@ static const void *member_of(const pare_run_record *record, size_t field) {
 
 /* ---- CSV ---- */
 
-static bool is_leading(const char *column) {
-    static const char *const leading[] = {"model", "method", "l0", "ratio", "recovery_tokens", "cross_entropy", "spec"};
-    for (size_t i = 0; i < sizeof leading / sizeof leading[0]; i++)
-        if (strcmp(column, leading[i]) == 0)
+/* Leads the line under a law's name, or stands behind the key. */
+static bool is_told_elsewhere(const char *column) {
+    static const char *const columns[] = {"model", "method", "l0", "ratio", "recovery_tokens", "cross_entropy", "spec"};
+    for (size_t i = 0; i < sizeof columns / sizeof columns[0]; i++)
+        if (strcmp(column, columns[i]) == 0)
             return true;
     return false;
 }
@@ -75,7 +76,7 @@ static bool push_line(void *user, const pare_run_record *record, pare_error *err
         push_number(out, numbers[i]);
     }
     for (size_t i = 0; i < store_n_fields; i++) {
-        if (is_leading(store_fields[i].column))
+        if (is_told_elsewhere(store_fields[i].column))
             continue;
         pare_string_push(out, ",", 1);
         push_field(out, record, i);
@@ -87,7 +88,7 @@ static bool push_line(void *user, const pare_run_record *record, pare_error *err
 bool pare_store_export_csv(pare_string *out, pare_store *store, pare_error *error) {
     pare_string_print(out, "model,method,l0,r,d,l,ceiling");
     for (size_t i = 0; i < store_n_fields; i++)
-        if (!is_leading(store_fields[i].column))
+        if (!is_told_elsewhere(store_fields[i].column))
             pare_string_print(out, ",%s", store_fields[i].column);
     pare_string_push(out, "\r\n", 2);
     return pare_store_each(store, push_line, out, error);
@@ -121,18 +122,25 @@ static json_t *json_field(const pare_run_record *record, size_t field) {
     return pare_json_number(*(const double *)member);
 }
 
-static bool push_object(void *user, const pare_run_record *record, pare_error *error) {
-    json_t *array = user, *object = json_object();
+json_t *pare_run_record_json(const pare_run_record *record) {
+    json_t *object = json_object();
     bool done = object != NULL;
     for (size_t i = 0; i < store_n_fields && done; i++) {
         json_t *value = NULL;
-        if (strcmp(store_fields[i].column, "spec") == 0) /* as the object that it is, when it is one */
+        if (strcmp(store_fields[i].column, "spec") == 0 && record->spec)
             value = pare_json_parse(record->spec, strlen(record->spec), "spec", NULL);
         done = json_object_set_new(object, store_fields[i].column, value ? value : json_field(record, i)) == 0;
     }
-    done = done && json_array_append(array, object) == 0;
+    if (done)
+        return object;
     json_decref(object);
-    return done || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the ledger was exported");
+    return NULL;
+}
+
+static bool push_object(void *user, const pare_run_record *record, pare_error *error) {
+    json_t *array = user;
+    return json_array_append_new(array, pare_run_record_json(record)) == 0 ||
+           pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the ledger was exported");
 }
 
 bool pare_store_export_json(pare_string *out, pare_store *store, pare_error *error) {

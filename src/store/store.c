@@ -305,6 +305,32 @@ bool pare_store_each(pare_store *store, pare_store_visit visit, void *user, pare
     return done;
 }
 
+typedef struct {
+    pare_run_record *records;
+    size_t n, capacity;
+    pare_arena *arena;
+} loading;
+
+static bool load_one(void *user, const pare_run_record *record, pare_error *error) {
+    loading *all = user;
+    if (all->n == PARE_STORE_LOAD_MAX)
+        return pare_fail(error, PARE_ERROR_RANGE, "the ledger holds more than %d runs", PARE_STORE_LOAD_MAX);
+    if (!pare_grow((void **)&all->records, &all->capacity, all->n + 1, sizeof *record, error))
+        return false;
+    all->records[all->n] = *record;
+    return keep_strings(&all->records[all->n++], all->arena, error);
+}
+
+bool pare_store_load(pare_run_record **records, size_t *n, pare_store *store, pare_arena *arena, pare_error *error) {
+    loading all = {.arena = arena};
+    bool done = pare_store_each(store, load_one, &all, error) && (*records = PARE_PUSH(arena, pare_run_record, all.n ? all.n : 1, error));
+    if (done && all.n)
+        memcpy(*records, all.records, all.n * sizeof *all.records);
+    *n = done ? all.n : 0;
+    pare_free(all.records);
+    return done;
+}
+
 bool pare_store_count(pare_store_counts *counts, pare_store *store, pare_error *error) {
     sqlite3_stmt *statement = NULL;
     const char *sql = "SELECT count(DISTINCT iif(status = 'done', key, NULL)), count(DISTINCT key), count(*) FROM run";

@@ -1,0 +1,58 @@
+/* eval: test cross-entropy by the field's named protocols, to the letter.
+ *
+ *   ggufN   (llama.cpp's perplexity; N = 512 there): the whole text tokenised once with special tokens; windows of N; where the
+ *           tokenizer puts a BOS, it replaces each window's first token; only the second half is scored: positions N/2 … N-2
+ *           predict tokens N/2+1 … N-1, that is 255 of 512. The text must hold two windows.
+ *   joinedN (GPTQ, SparseGPT, Wanda, SliceGPT; N = 2048): the file's lines are rows, blank ones empty, joined by two newlines;
+ *           tokenised once with special tokens; windows of N without BOS of their own; N - 1 targets each.
+ * The tail that fills no window is dropped. Perplexity is exp of the mean negative log-probability over all scored tokens.
+ */
+#ifndef PARE_EVAL_H
+#define PARE_EVAL_H
+
+#include "pare/corpus.h"
+#include "pare/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+    enum { PARE_PROTOCOL_GGUF, PARE_PROTOCOL_JOINED } kind;
+    uint32_t length;
+    char name[24];
+} pare_protocol;
+/* "gguf512", "joined2048", and both with any other window length from 2 (joined) or 4 (gguf). */
+bool pare_protocol_parse(pare_protocol *protocol, const char *name, pare_error *error) PARE_MUST_CHECK;
+
+/* A text prepared for a protocol and a tokenizer: tokenised once, scored for many models. */
+typedef struct {
+    pare_protocol protocol;
+    pare_windows windows;
+    pare_sha256 data_sha256; /* of the file's bytes */
+    int64_t bos;             /* the id that replaced first tokens, or began the text; -1: none */
+    const char *bos_rule;    /* "none", "start of text", "first token of every window" */
+    uint32_t first_scored;   /* position whose logits give the first target */
+} pare_eval_text;
+bool pare_eval_text_open(pare_eval_text *text, const pare_protocol *protocol, const char *path, const pare_tokenizer *tokenizer,
+                         pare_error *error) PARE_MUST_CHECK;
+void pare_eval_text_close(pare_eval_text *text);
+
+typedef struct {
+    uint64_t tokens_scored;
+    size_t windows;
+    double cross_entropy;       /* nats per token */
+    double cross_entropy_error; /* standard error over tokens, as llama.cpp takes it */
+    double window_error;        /* standard error over window means (tokens of one window are not independent); NaN for one window */
+    double perplexity, perplexity_error; /* error: llama.cpp's, perplexity * cross_entropy_error */
+    double seconds, tokens_per_s;        /* tokens_per_s counts all tokens of the windows */
+} pare_eval_result;
+
+/* Scores the first `limit` windows (0: all). A non-finite loss stops it with PARE_ERROR_NUMERIC naming the window. */
+bool pare_eval_run(pare_eval_result *result, const pare_model *model, const pare_eval_text *text, size_t limit, const pare_tap *tap,
+                   const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -87,6 +87,17 @@ static bool read_rope(pare_rope *rope, const source *s, uint32_t max_positions) 
            pare_config_narrow(&rope->original_positions, original, "original_max_position_embeddings", what, s->error);
 }
 
+/* Layers of full attention as "layer_types" lists them, where it does. */
+static uint32_t count_full_layers(const json_t *json, uint32_t otherwise) {
+    const json_t *types = json_object_get(json, "layer_types"), *type;
+    uint32_t n = 0;
+    size_t i;
+    if (json_array_size(types) == 0)
+        return otherwise;
+    json_array_foreach(types, i, type) n += json_is_string(type) && strcmp(json_string_value(type), "full_attention") == 0;
+    return n;
+}
+
 /* Qwen2 slides in the layers from max_window_layers on when use_sliding_window says so; Mistral in all layers unless null. */
 static bool read_window(pare_config *c, const source *s) {
     uint32_t window = 0, full_layers = 0;
@@ -100,10 +111,11 @@ static bool read_window(pare_config *c, const source *s) {
         if (!pare_json_get_bool(&use, s->json, "use_sliding_window", s->what, s->error) ||
             !get_count(&full_layers, s, "max_window_layers", QWEN2_WINDOW_LAYERS))
             return false;
+        full_layers = count_full_layers(s->json, full_layers < c->n_layers ? full_layers : c->n_layers);
         if (!use || full_layers >= c->n_layers)
             window = 0;
         if (window && full_layers)
-            return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: sliding attention in some layers only (max_window_layers %u of %u)",
+            return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: sliding attention in some layers only (%u of %u have full attention)",
                              s->what, full_layers, c->n_layers);
     }
     c->sliding_window = window;

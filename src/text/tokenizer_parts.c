@@ -1,0 +1,111 @@
+/* tokenizer_parts: a tokenizer from what GGUF metadata carries: tokens, types, merges, and the name of a pre-tokeniser, which
+ * stands for a normaliser and regexes that are known here by that name. */
+#include <string.h>
+
+#include "tokenizer.h"
+
+typedef struct {
+    const char *name;
+    pare_step steps[2];
+    size_t n_steps;
+    bool nfc, ignore_merges;
+} pre_tokeniser;
+
+#define GPT2                                                                                                                               \
+    { .kind = PARE_STEP_GPT2 }
+#define DIGITS                                                                                                                             \
+    { .kind = PARE_STEP_DIGITS, .behaviour = PARE_SPLIT_ISOLATED }
+#define CL100K(n)                                                                                                                          \
+    { .kind = PARE_STEP_CL100K, .digits = (n) }
+static const pre_tokeniser known[] = {
+    {"gpt-2", {GPT2}, 1, false, false},
+    {"smollm", {DIGITS, GPT2}, 2, false, false},
+    {"llama-bpe", {CL100K(3)}, 1, false, true},
+    {"llama3", {CL100K(3)}, 1, false, true},
+    {"llama-v3", {CL100K(3)}, 1, false, true},
+    {"qwen2", {CL100K(1)}, 1, true, false},
+    {"deepseek-r1-qwen", {CL100K(1)}, 1, true, false},
+};
+
+static bool set_pre(pare_tokenizer *tokenizer, const char *name, pare_error *error) {
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        if (!name || strcmp(name, known[i].name) != 0)
+            continue;
+        tokenizer->pre = known[i].name;
+        memcpy(tokenizer->steps, known[i].steps, sizeof known[i].steps);
+        tokenizer->n_steps = known[i].n_steps;
+        tokenizer->nfc = known[i].nfc;
+        tokenizer->ignore_merges = known[i].ignore_merges;
+        return true;
+    }
+    return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: the pre-tokeniser \"%.80s\" is not known (known: gpt-2, smollm, llama-bpe, qwen2)",
+                     tokenizer->what, name ? name : "");
+}
+
+static bool set_merges(pare_tokenizer *tokenizer, const pare_tokenizer_parts *parts, pare_error *error) {
+    if (!pare_tokenizer_size_merges(tokenizer, parts->n_merges, error))
+        return false;
+    for (size_t i = 0; i < parts->n_merges; i++) {
+        pare_piece line = parts->merges[i];
+        const char *space = line.length > 1 ? memchr(line.bytes + 1, ' ', line.length - 1) : NULL;
+        if (!space)
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: merge %zu is not a pair of tokens", tokenizer->what, i);
+        size_t left = (size_t)(space - line.bytes);
+        if (!pare_tokenizer_add_merge(tokenizer, (uint32_t)i, (pare_piece){line.bytes, left},
+                                      (pare_piece){space + 1, line.length - left - 1}, error))
+            return false;
+    }
+    return true;
+}
+
+/* Control, unknown and user-defined tokens are looked for as written, before anything else. */
+static bool set_added(pare_tokenizer *tokenizer, const pare_tokenizer_parts *parts, pare_error *error) {
+    size_t n = 0;
+    pare_added *added = pare_allocate(parts->n_tokens, sizeof *added, error);
+    if (!added)
+        return false;
+    for (size_t id = 0; id < parts->n_tokens && parts->types; id++) {
+        int32_t type = parts->types[id];
+        bool special = type == PARE_TOKEN_CONTROL || type == PARE_TOKEN_UNKNOWN;
+        if ((special || type == PARE_TOKEN_USER_DEFINED) && parts->tokens[id].length > 0)
+            added[n++] = (pare_added){.content = parts->tokens[id], .id = (uint32_t)id, .special = special};
+    }
+    bool done = pare_tokenizer_set_added(tokenizer, added, n, error);
+    pare_free(added);
+    return done;
+}
+
+static bool set_template(uint32_t **list, size_t *n, pare_tokenizer *tokenizer, bool wanted, int64_t id, const char *name,
+                         pare_error *error) {
+    if (!wanted)
+        return true;
+    if (id < 0 || (uint64_t)id >= tokenizer->n_ids)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %s is to be added, but its id %lld is outside the vocabulary", tokenizer->what,
+                         name, (long long)id);
+    *list = PARE_PUSH(tokenizer->arena, uint32_t, 1, error);
+    if (!*list)
+        return false;
+    **list = (uint32_t)id;
+    *n = 1;
+    return true;
+}
+
+pare_tokenizer *pare_tokenizer_open_parts(const pare_tokenizer_parts *parts, const char *what, pare_error *error) {
+    pare_tokenizer *tokenizer = pare_tokenizer_begin(what, error);
+    if (!tokenizer)
+        return NULL;
+    bool done = false;
+    if (parts->n_tokens == 0 || parts->n_tokens >= INT32_MAX || parts->n_merges >= INT32_MAX)
+        pare_fail(error, PARE_ERROR_FORMAT, "%s: a vocabulary of %zu tokens and %zu merges", what, parts->n_tokens, parts->n_merges);
+    else
+        done = set_pre(tokenizer, parts->pre, error) && pare_tokenizer_set_vocabulary(tokenizer, parts->tokens, parts->n_tokens, error) &&
+               set_merges(tokenizer, parts, error) && set_added(tokenizer, parts, error) &&
+               set_template(&tokenizer->prefix, &tokenizer->n_prefix, tokenizer, parts->add_bos, parts->bos, "BOS", error) &&
+               set_template(&tokenizer->suffix, &tokenizer->n_suffix, tokenizer, parts->add_eos, parts->eos, "EOS", error) &&
+               pare_tokenizer_finish(tokenizer, error);
+    if (!done) {
+        pare_tokenizer_close(tokenizer);
+        return NULL;
+    }
+    return tokenizer;
+}

@@ -1,0 +1,140 @@
+/* unicode: a two-level table of what pre-tokenisers and NFC ask of a character, made once per process from utf8proc.
+ * utf8proc 2.8 knows Unicode 15.0; `tokenizers` 0.23 carries Oniguruma with Unicode 16 and a standard library with Unicode 17.
+ * The letters and numbers that came in between stand in a list here (compared over all code points). */
+#include <string.h>
+
+#include <utf8proc.h>
+
+#include "tokenizer.h"
+
+enum { POINTS = 0x110000, PAGES = POINTS >> 8, PAGES_APART = 640 };
+
+uint16_t pare_unicode_pages[PAGES];
+uint8_t pare_unicode_bits[PAGES_APART][256];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+typedef struct {
+    uint32_t first, last;
+    uint8_t bits;
+} later_range;
+
+#define LETTER (PARE_CHAR_LETTER | PARE_CHAR_WORD)
+#define NUMBER (PARE_CHAR_NUMBER | PARE_CHAR_NUMERIC | PARE_CHAR_WORD)
+static const later_range later[] = {
+    {0x1C89, 0x1C8A, LETTER},
+    {0xA7CB, 0xA7CD, LETTER},
+    {0xA7DA, 0xA7DC, LETTER},
+    {0x105C0, 0x105F3, LETTER},
+    {0x10D40, 0x10D49, NUMBER},
+    {0x10D4A, 0x10D65, LETTER},
+    {0x10D6F, 0x10D85, LETTER},
+    {0x10EC2, 0x10EC4, LETTER},
+    {0x11380, 0x11389, LETTER},
+    {0x1138B, 0x1138B, LETTER},
+    {0x1138E, 0x1138E, LETTER},
+    {0x11390, 0x113B5, LETTER},
+    {0x113B7, 0x113B7, LETTER},
+    {0x113D1, 0x113D1, LETTER},
+    {0x113D3, 0x113D3, LETTER},
+    {0x116D0, 0x116E3, NUMBER},
+    {0x11BC0, 0x11BE0, LETTER},
+    {0x11BF0, 0x11BF9, NUMBER},
+    {0x13460, 0x143FA, LETTER},
+    {0x16100, 0x1611D, LETTER},
+    {0x16130, 0x16139, NUMBER},
+    {0x16D40, 0x16D6C, LETTER},
+    {0x16D70, 0x16D79, NUMBER},
+    {0x18CFF, 0x18CFF, LETTER},
+    {0x1CCF0, 0x1CCF9, NUMBER},
+    {0x1E5D0, 0x1E5ED, LETTER},
+    {0x1E5F0, 0x1E5F0, LETTER},
+    {0x1E5F1, 0x1E5FA, NUMBER},
+    {0x2EBF0, 0x2EE5D, LETTER},
+    {0x11DE0, 0x11DE9, PARE_CHAR_NUMERIC},
+    {0x16FF4, 0x16FF6, PARE_CHAR_NUMERIC},
+};
+
+static bool is_space(uint32_t c) { /* White_Space */
+    return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
+           c == 0x2029 || c == 0x202F || c == 0x205F || c == 0x3000;
+}
+
+/* \w: Alphabetic, marks, decimal numbers, connectors, joiners. Letters with circles and squares are Alphabetic symbols. */
+static bool is_other_word(uint32_t c) {
+    return (c >= 0x24B6 && c <= 0x24E9) || (c >= 0x1F130 && c <= 0x1F149) || (c >= 0x1F150 && c <= 0x1F169) ||
+           (c >= 0x1F170 && c <= 0x1F189) || c == 0x200C || c == 0x200D;
+}
+
+static unsigned category_bits(uint32_t c) {
+    switch (utf8proc_category((utf8proc_int32_t)c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LL:
+    case UTF8PROC_CATEGORY_LT:
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO: return LETTER;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL: return NUMBER;
+    case UTF8PROC_CATEGORY_NO: return PARE_CHAR_NUMBER | PARE_CHAR_NUMERIC;
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+    case UTF8PROC_CATEGORY_PC: return PARE_CHAR_WORD;
+    default: return is_other_word(c) ? PARE_CHAR_WORD : 0;
+    }
+}
+
+static unsigned bits_of(uint32_t c) {
+    unsigned bits = category_bits(c);
+    if (is_space(c))
+        bits |= PARE_CHAR_SPACE;
+    if (c == '\r' || c == '\n')
+        bits |= PARE_CHAR_NEWLINE;
+    if (utf8proc_get_property((utf8proc_int32_t)c)->combining_class != 0 || (c >= 0x1161 && c <= 0x1175) || (c >= 0x11A8 && c <= 0x11C2))
+        bits |= PARE_CHAR_COMPOSES; /* marks, and the vowels and finals of Hangul */
+    return bits;
+}
+
+/* Sets bits of one character after the pages were shared; a page that others share is not touched twice in practice,
+ * because init gives every page with assigned characters its own copy. */
+static void add_bits(uint8_t (*bits)[256], uint32_t c, unsigned more) {
+    bits[c >> 8][c & 255] |= (uint8_t)more;
+}
+
+/* A canonical decomposition tells which characters compose: all but its first, and the whole if NFC does not give it back. */
+static void add_decomposition(uint8_t (*bits)[256], uint32_t c) {
+    const utf8proc_property_t *property = utf8proc_get_property((utf8proc_int32_t)c);
+    if (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0)
+        return;
+    utf8proc_int32_t points[32];
+    int boundary = 0;
+    utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, points, 32, UTF8PROC_DECOMPOSE | UTF8PROC_STABLE, &boundary);
+    for (utf8proc_ssize_t i = 1; i < n && i < 32; i++)
+        add_bits(bits, (uint32_t)points[i], PARE_CHAR_COMPOSES);
+    if (n > 0 && n <= 32 &&
+        (utf8proc_normalize_utf32(points, n, UTF8PROC_COMPOSE | UTF8PROC_STABLE) != 1 || points[0] != (utf8proc_int32_t)c))
+        add_bits(bits, c, PARE_CHAR_COMPOSES);
+}
+
+static void fill(void) {
+    static uint8_t bits[PAGES][256]; /* flat first, then equal pages become one */
+    for (uint32_t c = 0; c < POINTS; c++)
+        bits[c >> 8][c & 255] = (uint8_t)bits_of(c);
+    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
+        for (uint32_t c = later[i].first; c <= later[i].last; c++)
+            add_bits(bits, c, later[i].bits);
+    for (uint32_t c = 0; c < POINTS; c++)
+        add_decomposition(bits, c);
+    size_t n = 0;
+    for (size_t page = 0; page < PAGES; page++) {
+        size_t same = 0;
+        while (same < n && memcmp(pare_unicode_bits[same], bits[page], 256) != 0)
+            same++;
+        if (same == n && n < PAGES_APART)
+            memcpy(pare_unicode_bits[n++], bits[page], 256);
+        pare_unicode_pages[page] = (uint16_t)same;
+    }
+}
+
+void pare_unicode_init(void) {
+    pthread_once(&once, fill);
+}

@@ -1,0 +1,221 @@
+/* lsq: least squares by Householder QR (Golub, Van Loan, Matrix Computations, 5.3), X = Q R: beta = R^-1 Q'y, hat matrix Q Q',
+ * (X'X)^-1 = R^-1 R^-T. Two steps of iterative refinement with residuals in extended precision (A. Bjoerck, Numerical Methods for Least
+ * Squares Problems, 2.9) give back digits that an ill-conditioned X costs. */
+#include "lsq.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "lapack.h"
+#include "pare/law.h"
+
+typedef struct {
+    const double *x, *y; /* as given */
+    int n, p;            /* columns kept */
+    double *qr;          /* (n, p): reflectors and R, later Q */
+    double *tau, *work;
+    int n_work;
+} solver;
+
+static double column_norm(const double *column, size_t n) {
+    long double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (long double)column[i] * (long double)column[i];
+    return (double)sqrtl(sum);
+}
+
+/* Factors the kept columns; true when all of them count, else *alias is the first (in kept) that the ones before it express. */
+static bool factor(solver *s, const pare_lsq *lsq, double tolerance, size_t *alias) {
+    int info;
+    s->p = (int)lsq->p;
+    for (size_t j = 0; j < lsq->p; j++)
+        memcpy(s->qr + j * lsq->n, s->x + lsq->kept[j] * lsq->n, lsq->n * sizeof *s->qr);
+    dgeqrf_(&s->n, &s->p, s->qr, &s->n, s->tau, s->work, &s->n_work, &info);
+    for (size_t j = 0; j < lsq->p && j < lsq->n; j++) {
+        if (fabs(s->qr[j + j * lsq->n]) <= tolerance * column_norm(s->x + lsq->kept[j] * lsq->n, lsq->n)) {
+            *alias = j;
+            return false;
+        }
+    }
+    return true;
+}
+
+static void rotate(const solver *s, double *vector, bool transpose) {
+    int one = 1, info;
+    dormqr_("L", transpose ? "T" : "N", &s->n, &one, &s->p, s->qr, &s->n, s->tau, vector, &s->n, s->work, &s->n_work, &info, 1, 1);
+}
+
+/* residual = y - X beta, summed in extended precision. */
+static void find_residuals(const solver *s, pare_lsq *lsq) {
+    for (size_t i = 0; i < lsq->n; i++) {
+        long double sum = (long double)s->y[i];
+        for (size_t j = 0; j < lsq->p; j++)
+            sum -= (long double)s->x[i + lsq->kept[j] * lsq->n] * (long double)lsq->beta[j];
+        lsq->residual[i] = (double)sum;
+    }
+}
+
+/* beta += R^-1 Q' residual, starting from beta = 0, where the residual is y itself. */
+static void find_coefficients(const solver *s, pare_lsq *lsq, double *vector) {
+    memset(lsq->beta, 0, sizeof lsq->beta);
+    for (int step = 0; step < 3; step++) {
+        find_residuals(s, lsq);
+        memcpy(vector, lsq->residual, lsq->n * sizeof *vector);
+        rotate(s, vector, true);
+        for (size_t j = lsq->p; j-- > 0;) {
+            for (size_t k = j + 1; k < lsq->p; k++)
+                vector[j] -= s->qr[j + k * lsq->n] * vector[k];
+            vector[j] /= s->qr[j + j * lsq->n];
+        }
+        for (size_t j = 0; j < lsq->p; j++)
+            lsq->beta[j] += vector[j];
+    }
+    find_residuals(s, lsq);
+}
+
+/* Does the constant lie in the span of the columns? Q' 1 then has nothing below its first p entries. */
+static bool spans_constant(const solver *s, size_t n, size_t p, double *vector) {
+    for (size_t i = 0; i < n; i++)
+        vector[i] = 1;
+    rotate(s, vector, true);
+    return column_norm(vector + p, n - p) <= 1e-10 * sqrt((double)n);
+}
+
+static void find_inverse(const solver *s, pare_lsq *lsq) {
+    double r[PARE_LSQ_MAX_TERMS * PARE_LSQ_MAX_TERMS] = {0};
+    size_t p = lsq->p;
+    int info;
+    for (size_t k = 0; k < p; k++)
+        for (size_t j = 0; j <= k; j++)
+            r[j + k * p] = s->qr[j + k * lsq->n];
+    dtrtri_("U", "N", &s->p, r, &s->p, &info, 1, 1);
+    for (size_t i = 0; i < p; i++)
+        for (size_t j = 0; j < p; j++) {
+            double sum = 0;
+            for (size_t k = i > j ? i : j; k < p; k++)
+                sum += r[i + k * p] * r[j + k * p];
+            lsq->inverse[i][j] = sum;
+        }
+}
+
+static void find_leverage(const solver *s, pare_lsq *lsq) {
+    int info;
+    dorgqr_(&s->n, &s->p, &s->p, s->qr, &s->n, s->tau, s->work, &s->n_work, &info);
+    lsq->q = s->qr;
+    for (size_t i = 0; i < lsq->n; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < lsq->p; j++)
+            sum += lsq->q[i + j * lsq->n] * lsq->q[i + j * lsq->n];
+        lsq->leverage[i] = fmin(sum, 1);
+    }
+}
+
+/* R2, its adjusted form and F as statsmodels defines them: about the mean where the columns express a constant, about zero otherwise.
+ * One column that is itself the constant leaves no slope to test, so it counts as uncentred. */
+static void find_quality(pare_lsq *lsq, const double *y) {
+    double n = (double)lsq->n, p = (double)lsq->p;
+    long double sum = 0, rss = 0, tss = 0, squares = 0;
+    for (size_t i = 0; i < lsq->n; i++)
+        sum += (long double)y[i];
+    long double mean = lsq->centred ? sum / (long double)lsq->n : 0;
+    for (size_t i = 0; i < lsq->n; i++) {
+        tss += ((long double)y[i] - mean) * ((long double)y[i] - mean);
+        squares += (long double)y[i] * (long double)y[i];
+        rss += (long double)lsq->residual[i] * (long double)lsq->residual[i];
+    }
+    double constants = lsq->centred ? 1 : 0;
+    lsq->rss = (double)rss;
+    lsq->tss = (double)tss;
+    lsq->sigma = sqrt(lsq->rss / (n - p));
+    lsq->f_degrees = p - constants;
+    lsq->r2 = lsq->r2_adjusted = lsq->f = lsq->f_p = PARE_NONE;
+    if (tss <= 1e-30L * squares) /* rounding: y does not vary */
+        return;
+    lsq->r2 = 1 - lsq->rss / lsq->tss;
+    lsq->r2_adjusted = 1 - (n - constants) / (n - p) * (1 - lsq->r2);
+    lsq->f = fmax((double)(tss - rss), 0) / lsq->f_degrees / (lsq->rss / (n - p)); /* infinite when rss is 0 */
+    lsq->f_p = pare_fisher_p(lsq->f, lsq->f_degrees, n - p);
+}
+
+static bool open_solver(solver *s, pare_lsq *lsq, const double *x, const double *y, size_t n, size_t p, pare_arena *arena,
+                        pare_error *error) {
+    *s = (solver){.x = x, .y = y, .n = (int)n, .n_work = 64 * PARE_LSQ_MAX_TERMS};
+    *lsq = (pare_lsq){.n = n, .p = p};
+    if (p == 0 || p > PARE_LSQ_MAX_TERMS || n > (1U << 30))
+        return pare_fail(error, PARE_ERROR_RANGE, "least squares: %zu rows of %zu columns", n, p);
+    for (size_t j = 0; j < p; j++)
+        lsq->kept[j] = j;
+    if (n == 0)
+        return pare_fail(error, PARE_ERROR_NUMERIC, "there is no point to fit");
+    bool finite = true, zero = true;
+    for (size_t i = 0; i < n; i++) {
+        finite = finite && isfinite(y[i]);
+        zero = zero && y[i] == 0;
+        for (size_t j = 0; j < p; j++)
+            finite = finite && isfinite(x[i + j * n]);
+    }
+    if (!finite)
+        return pare_fail(error, PARE_ERROR_NUMERIC, "a value of the fit is not finite");
+    if (zero)
+        return pare_fail(error, PARE_ERROR_NUMERIC, "the response is zero in all %zu points: nothing to fit", n);
+    lsq->residual = PARE_PUSH(arena, double, n, error);
+    lsq->leverage = PARE_PUSH(arena, double, n, error);
+    s->qr = PARE_PUSH(arena, double, n *p, error);
+    s->tau = PARE_PUSH(arena, double, p, error);
+    s->work = PARE_PUSH(arena, double, (size_t)s->n_work, error);
+    return lsq->residual && lsq->leverage && s->qr && s->tau && s->work;
+}
+
+bool pare_lsq_solve(pare_lsq *lsq, const double *x, const double *y, size_t n, size_t p, double tolerance, pare_arena *arena,
+                    pare_error *error) {
+    solver s;
+    if (!open_solver(&s, lsq, x, y, n, p, arena, error))
+        return false;
+    double *vector = PARE_PUSH(arena, double, n, error);
+    if (!vector)
+        return false;
+    openblas_set_num_threads(1);
+    size_t alias;
+    while (lsq->p > 0 && !factor(&s, lsq, tolerance, &alias)) {
+        lsq->p--;
+        memmove(lsq->kept + alias, lsq->kept + alias + 1, (lsq->p - alias) * sizeof *lsq->kept);
+    }
+    if (lsq->p == 0)
+        return pare_fail(error, PARE_ERROR_NUMERIC, "every regressor is zero");
+    if (n <= lsq->p)
+        return pare_fail(error, PARE_ERROR_NUMERIC, "%zu coefficient%s need%s at least %zu points, there %s %zu", lsq->p,
+                         lsq->p > 1 ? "s" : "", lsq->p > 1 ? "" : "s", lsq->p + 1, n > 1 ? "are" : "is", n);
+    find_coefficients(&s, lsq, vector);
+    for (size_t j = 0; j < lsq->p; j++)
+        if (!isfinite(lsq->beta[j]))
+            return pare_fail(error, PARE_ERROR_NUMERIC, "the numbers are too large: a coefficient is not finite");
+    lsq->centred = lsq->p > 1 && spans_constant(&s, n, lsq->p, vector);
+    find_inverse(&s, lsq);
+    find_leverage(&s, lsq); /* turns the reflectors into Q: after all that needs them */
+    find_quality(lsq, y);
+    return true;
+}
+
+bool pare_lsq_clustered(double *standard_error, const pare_lsq *lsq, const double *x, const size_t *cluster, size_t n_clusters,
+                        pare_arena *arena, pare_error *error) {
+    size_t n = lsq->n, p = lsq->p;
+    double *scores = PARE_PUSH(arena, double, n_clusters *p, error); /* X_g' e_g, a row per cluster */
+    if (!scores)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < p; j++)
+            scores[cluster[i] * p + j] += x[i + lsq->kept[j] * n] * lsq->residual[i];
+    double groups = (double)n_clusters, rows = (double)n;
+    double factor = groups / (groups - 1) * (rows - 1) / (rows - (double)p);
+    for (size_t j = 0; j < p; j++) {
+        double sum = 0;
+        for (size_t g = 0; g < n_clusters; g++) {
+            double step = 0; /* row j of (X'X)^-1 times the score: what the cluster moves coefficient j by */
+            for (size_t k = 0; k < p; k++)
+                step += lsq->inverse[j][k] * scores[g * p + k];
+            sum += step * step;
+        }
+        standard_error[j] = sqrt(factor * sum);
+    }
+    return true;
+}

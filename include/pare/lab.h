@@ -1,0 +1,136 @@
+/* lab: studies: a grid of compressed models, measured one after another into a ledger.
+ *
+ *   pare_spec   what a YAML file asks for: models, a text to evaluate on, methods, ratios, seeds. Pure parsing and checking.
+ *   pare_study  the spec against the files it names: models hashed, texts tokenised, the grid as a list of runs with their keys.
+ *   running     each run that the ledger lacks: cut -> model -> test cross-entropy -> one row. No checkpoint is written.
+ *
+ * A run's key is the SHA-256 of its canonical spec (pare_run.spec), which holds everything that the number depends on and nothing
+ * else: content hashes and never paths. So a study may be moved, renamed, regrouped or extended, and what is measured stays so.
+ */
+#ifndef PARE_LAB_H
+#define PARE_LAB_H
+
+#include "pare/compress.h"
+#include "pare/eval.h"
+#include "pare/store.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- spec ---------------------------------------------------------------------------------- */
+
+/*   models: [model.gguf, {path: folder, name: Shown-As}]      name: what the ledger and the laws call it; default: the file's name
+ *   evaluate: {text: test.txt, protocol: joined2048, windows: 8}                  windows: the first N only; default: all
+ *   calibrate: {text: calibration.txt, windows: 32, length: 512}                  needed when a method looks at activations
+ *   methods: [random, wanda-sp]
+ *   ratios: [0.1, 0.2]   or   {from: 0.1, to: 0.9, step: 0.1}
+ *   multiple: 32                                              the kept width is rounded to a multiple of it
+ *   seeds: [0]                                                a stochastic method runs once per seed, every other once with the first
+ *   ledger: study.ledger                                      default: the spec's name, .yaml replaced by .ledger
+ *
+ * Relative paths start at the spec's folder. Any other key, a key given twice, anchors and aliases, tags and a second document
+ * are refused. Errors begin with "file:line:". */
+typedef struct {
+    const char *name, *path;
+    size_t line; /* in the spec, for messages */
+} pare_spec_model;
+
+typedef struct {
+    const char *path; /* of the spec */
+    pare_spec_model *models;
+    size_t n_models;
+    struct {
+        const char *text, *path; /* as written, and from here */
+        pare_protocol protocol;
+        size_t n_windows; /* 0: all */
+    } evaluate;
+    struct {
+        const char *text, *path; /* NULL: no calibration */
+        size_t n_windows, length;
+    } calibrate;
+    const pare_method **methods;
+    size_t n_methods;
+    double *ratios; /* ascending, each in (0, 1): ratio 0 is the dense model, which every study measures */
+    size_t n_ratios;
+    uint32_t multiple;
+    uint64_t *seeds;
+    size_t n_seeds;
+    const char *ledger;
+    pare_arena *arena;
+} pare_spec;
+
+/* Reads a spec and sees that the files it names exist. FORMAT: not a spec; RANGE: a value outside its domain; IO: a file. */
+pare_spec *pare_spec_open(const char *path, pare_error *error) PARE_MUST_CHECK;
+/* The same from memory, looking at no file; path: for messages, and where relative paths start. */
+pare_spec *pare_spec_parse(const char *bytes, size_t n, const char *path, pare_error *error) PARE_MUST_CHECK;
+void pare_spec_close(pare_spec *spec); /* NULL is fine */
+
+/* ---- study --------------------------------------------------------------------------------- */
+
+/* One point of the grid. The dense model is a run like the others, the first of its model: it gives them L0. */
+typedef struct {
+    size_t model;              /* index into the spec's models */
+    const pare_method *method; /* NULL: the dense model, "dense" */
+    double ratio;              /* nominal */
+    uint32_t multiple;         /* 1 for the dense model */
+    uint32_t n_kept;           /* FFN neurons per layer that stay */
+    uint64_t seed;             /* of the method's draw, or of the calibration windows */
+    const char *spec;          /* canonical JSON, one line, keys sorted */
+    pare_sha256 key;           /* of spec */
+    double work;               /* multiply-accumulates of its evaluation: the unit of progress */
+} pare_run;
+const char *pare_run_method(const pare_run *run); /* its method's name, or "dense" */
+
+typedef struct pare_study {
+    const pare_spec *spec;
+    pare_run *runs; /* by model; the dense one first, then by ratio, method, seed: a part of a study compares methods already */
+    size_t n_runs;
+    const char **notes; /* what the user should know: methods' warnings, ratios that rounding made one */
+    size_t n_notes;
+    struct pare_study_private *private;
+} pare_study;
+
+/* Opens every model and text once, hashes and tokenises them, expands the grid. Ratios of one model that leave the same width are
+ * merged into the nearest, with a note. Nothing is computed yet. Takes the spec's file. */
+pare_study *pare_study_open(const char *path, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+void pare_study_close(pare_study *study); /* NULL is fine */
+
+/* Where a study stands. records[i] is what the ledger holds of runs[i] (its latest attempt), or NULL: missing. */
+typedef struct {
+    const pare_run_record *const *records; /* n_runs, in the arena */
+    size_t n_done, n_failed, n_missing;
+} pare_study_state;
+/* ledger: NULL for the spec's own. A ledger that does not exist yet holds nothing. */
+bool pare_study_status(pare_study_state *state, const pare_study *study, const char *ledger, pare_arena *arena,
+                       pare_error *error) PARE_MUST_CHECK;
+
+typedef struct {
+    const char *ledger; /* NULL: the spec's own */
+    bool retry_failed;  /* failed runs are tried again, as a new attempt; else they count as present */
+    /* Called after each run of this call is in the ledger; may be NULL. */
+    void (*recorded)(void *user, const pare_run_record *record);
+    void *user;
+} pare_study_options;
+
+typedef struct {
+    size_t n_total;   /* runs of the study */
+    size_t n_present; /* in the ledger before, or put there by another process meanwhile */
+    size_t n_done;    /* measured now */
+    size_t n_failed;  /* tried now, recorded as failed */
+    double seconds;
+} pare_study_summary;
+
+/* Runs what is missing. Each run is recorded before the next begins, so that a kill loses the one in flight at most.
+ * A run that fails by its own nature (NUMERIC, SHAPE, RANGE, UNSUPPORTED, FORMAT) is recorded with the reason and the study goes on;
+ * when the dense model fails, its other runs have no L0 and are recorded as failed with that reason. Anything else (IO, MEMORY,
+ * CANCELLED) stops the study; *summary then tells what was done before. Several processes may run one study.
+ * Progress is of the missing runs alone: stage "3/21 wanda-sp r=0.2 evaluate", done and total in multiply-accumulates.
+ * Seconds of opening, calibrating and scoring are charged to the run that came first, 0 to those that reuse the result. */
+bool pare_study_run(pare_study_summary *summary, const pare_study *study, const pare_study_options *options, const pare_context *context,
+                    pare_error *error) PARE_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -64,6 +64,8 @@ typedef struct pare_checkpoint {
  * none is left over. Errors name file, tensor and byte. The tokenizer may be absent. */
 pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) PARE_MUST_CHECK;
 void pare_checkpoint_close(pare_checkpoint *checkpoint);                                      /* NULL is fine */
+/* The tokenizer, or NULL with the reason that there is none. */
+const pare_tokenizer *pare_checkpoint_tokenizer(const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 const pare_tensor *pare_checkpoint_find(const pare_checkpoint *checkpoint, const char *name); /* NULL when absent */
 /* SHA-256 over names, types, shapes and bytes of all tensors and the config: the identity of a model in the ledger. Slow for large files.
  */
@@ -99,9 +101,10 @@ pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut
 /* Writes checkpoint under cut (may be NULL) as a Hugging Face folder: config.json in both spellings, sharded safetensors
  * (at most shard_bytes each, 0 = 5 GB), tokenizer files carried over or rebuilt from GGUF, generation_config.json. Streams
  * tensor by tensor in bounded memory; under a temporary name; every shape verified; fsync; rename. dtype: F32, F16 or BF16.
+ * note: text of the folder's pare.json (how it was made), or NULL.
  * Tensors already of that dtype are copied bit for bit. A non-finite weight stops it (PARE_ERROR_NUMERIC). */
 bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype, uint64_t shard_bytes,
-                           const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+                           const char *note, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- model --------------------------------------------------------------------------------- */
 

@@ -105,12 +105,18 @@ pare_tokenizer *pare_gguf_tokenizer(const pare_gguf *gguf, pare_arena *arena, pa
 /* ---- Hugging Face folders ---- */
 
 bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_error *error) PARE_MUST_CHECK;
-/* A config.json for `config`: the source's keys with what a cut or another number type changes, or a new one (source NULL). */
-json_t *pare_hf_config_write(const pare_config *config, const json_t *source, pare_dtype dtype, pare_error *error) PARE_MUST_CHECK;
+/* A config.json for `config`, what a cut leaves of checkpoint's: the source's keys with what the cut and the number type change and
+ * the other version's spelling added, or a new one for a GGUF. */
+json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_config *config, pare_dtype dtype,
+                             pare_error *error) PARE_MUST_CHECK;
 /* Maps the folder's weight files and lists their tensors. */
 bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 /* Tokenizer files and generation_config.json into the folder `into`. */
 bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+
+/* One file of a folder that is being written. */
+bool pare_hf_text_write(const char *into, const char *name, const char *text, size_t n, pare_error *error) PARE_MUST_CHECK;
+bool pare_hf_json_write(const char *into, const char *name, const json_t *json, pare_error *error) PARE_MUST_CHECK;
 
 /* Ranges and divisibility that everything later relies on. */
 bool pare_config_check(const pare_config *config, const char *what, pare_error *error) PARE_MUST_CHECK;
@@ -118,5 +124,12 @@ bool pare_config_check(const pare_config *config, const char *what, pare_error *
 double pare_rope_factor(const pare_rope *rope, uint32_t i, uint32_t head_dim);
 /* A u64 that was read under `key` as u32. */
 bool pare_config_narrow(uint32_t *narrow, uint64_t value, const char *key, const char *what, pare_error *error) PARE_MUST_CHECK;
+
+/* ---- bytes (integrity.c) ---- */
+
+/* The first of `n_blocks` blocks (weights, for types without blocks) that holds a NaN or an infinity; n_blocks when none does. */
+size_t pare_bytes_first_bad(pare_dtype dtype, const uint8_t *bytes, size_t n_blocks);
+/* Lets mapped pages that lie wholly in these bytes go. */
+void pare_bytes_drop(const uint8_t *bytes, size_t n);
 
 #endif

@@ -198,9 +198,17 @@ static void set_common(json_t *json, const pare_rope *rope) {
     }
 }
 
-/* Both spellings; rope_scaling stays null for the default type, since version 5 would take an object there for the whole. */
+static void set_absent(json_t *json, const char *key, json_t *value) {
+    if (json_object_get(json, key))
+        json_decref(value);
+    else
+        json_object_set_new(json, key, value);
+}
+
+/* Both spellings; what the source says stays. rope_scaling is null for the default type: version 5 takes an object there for the
+ * whole of the rotary settings. */
 static bool set_rope(json_t *json, const pare_config *config, pare_error *error) {
-    static const char *const names[] = {"default", "linear", "llama3", "llama3"};
+    static const char *const names[] = {"default", "linear", "llama3"};
     pare_rope rope = config->rope;
     if (rope.type == PARE_ROPE_FACTORS && !recover_llama3(&rope, config, error))
         return false;
@@ -211,9 +219,9 @@ static bool set_rope(json_t *json, const pare_config *config, pare_error *error)
         scaling = json_pack("{s:s}", "rope_type", names[rope.type]);
         set_common(scaling, &rope);
     }
-    json_object_set_new(json, "rope_theta", pare_json_number(rope.theta));
-    json_object_set_new(json, "rope_scaling", scaling);
-    json_object_set_new(json, "rope_parameters", parameters);
+    set_absent(json, "rope_theta", pare_json_number(rope.theta));
+    set_absent(json, "rope_scaling", scaling);
+    set_absent(json, "rope_parameters", parameters);
     return true;
 }
 
@@ -251,9 +259,19 @@ static json_t *fresh_config(const pare_config *c) {
     return json;
 }
 
-json_t *pare_hf_config_write(const pare_config *config, const json_t *from, pare_dtype dtype, pare_error *error) {
+/* Ids that pare itself has no use for, and transformers does. */
+static bool set_padding(json_t *json, const pare_gguf *gguf, const pare_config *config, pare_error *error) {
+    uint64_t id = UINT64_MAX;
+    if (!pare_gguf_get_u64(&id, gguf, "tokenizer.ggml.padding_token_id", error))
+        return false;
+    json_object_set_new(json, "pad_token_id", token_or_null(id < config->vocabulary ? (int64_t)id : -1));
+    return true;
+}
+
+json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_config *config, pare_dtype dtype, pare_error *error) {
     static const char *const words[] = {"float32", "float16", "bfloat16"};
-    json_t *json = from ? json_deep_copy(from) : fresh_config(config);
+    const pare_checkpoint_private *private = checkpoint->private;
+    json_t *json = private->config_json ? json_deep_copy(private->config_json) : fresh_config(config);
     if (!json) {
         pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
         return NULL;
@@ -261,7 +279,7 @@ json_t *pare_hf_config_write(const pare_config *config, const json_t *from, pare
     json_object_set_new(json, "intermediate_size", json_integer(config->ffn_width));
     json_object_set_new(json, "torch_dtype", json_string(words[dtype]));
     json_object_set_new(json, "dtype", json_string(words[dtype]));
-    if (set_rope(json, config, error))
+    if (set_rope(json, config, error) && (!private->gguf || set_padding(json, private->gguf, config, error)))
         return json;
     json_decref(json);
     return NULL;

@@ -1,0 +1,335 @@
+/* write: a checkpoint under a cut becomes a Hugging Face folder that stock transformers loads.
+ *
+ *   plan    the tensors of the smaller configuration, numerically by layer, dealt to shards
+ *   stream  per shard one header, then panel after panel of each tensor: bytes as they are when the type stays, else by f32;
+ *           a buffer of a few MiB, mapped pages let go behind it
+ *   verify  the finished folder is opened by pare's own reader, and held against the plan, before it gets its name
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "format/format.h"
+
+enum { PANEL_BYTES = 4 << 20 };
+
+static const uint64_t default_shard_bytes = 5000000000u;
+
+typedef struct {
+    const char *name;
+    const pare_tensor *tensor; /* NULL: a bias that Hugging Face's Llama wants and the source lacks: zeros */
+    uint32_t n_dims;
+    uint64_t dims[PARE_TENSOR_DIMS], n_bytes, offset; /* offset: in its shard's data */
+    uint32_t shard;
+} entry;
+
+typedef struct {
+    const pare_checkpoint *checkpoint;
+    const pare_cut *cut;
+    pare_config config; /* of what is written */
+    pare_dtype dtype;
+    const char *note;
+    const pare_context *context;
+    pare_arena *arena;
+    entry *entries;
+    size_t n_entries, capacity;
+    uint32_t n_shards;
+    uint64_t total, done;
+    pare_output *output;
+    uint8_t *panel; /* panel_bytes of output */
+    float *values, *scratch;
+    size_t panel_bytes;
+} writer;
+
+/* ---- plan ---- */
+
+static bool check_cut(const pare_cut *cut, const pare_config *config, pare_error *error) {
+    if (!cut)
+        return true;
+    if (cut->n_layers != config->n_layers || cut->ffn_width != config->ffn_width || cut->n_kept == 0 || cut->n_kept > cut->ffn_width)
+        return pare_fail(error, PARE_ERROR_SHAPE, "a cut of %u of %u neurons in %u layers does not fit a model of %u neurons in %u layers",
+                         cut->n_kept, cut->ffn_width, cut->n_layers, config->ffn_width, config->n_layers);
+    for (uint32_t layer = 0; layer < cut->n_layers; layer++) {
+        const uint32_t *kept = cut->kept + (size_t)layer * cut->n_kept;
+        for (uint32_t i = 0; i < cut->n_kept; i++)
+            if (kept[i] >= cut->ffn_width || (i > 0 && kept[i] <= kept[i - 1]))
+                return pare_fail(error, PARE_ERROR_RANGE, "layer %u of the cut: neuron %u at place %u is out of range or out of order",
+                                 layer, kept[i], i);
+    }
+    return true;
+}
+
+/* Llama's attention_bias and its class cover q, k, v and o together: a source with the first three gets zeros for o. */
+static bool fit_config(pare_config *config, pare_error *error) {
+    if (config->arch == PARE_ARCH_LLAMA && config->attention_bias)
+        config->output_bias = true;
+    bool llama = config->arch == PARE_ARCH_LLAMA,
+         fits = llama ? config->output_bias == config->attention_bias : !config->output_bias && !config->mlp_bias;
+    return fits || pare_fail(error, PARE_ERROR_UNSUPPORTED, "no Hugging Face configuration of %s says which biases this model has",
+                             pare_arch_name(config->arch));
+}
+
+static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
+    writer *w = user;
+    void *entries = w->entries;
+    if (!pare_grow(&entries, &w->capacity, w->n_entries + 1, sizeof *w->entries, error))
+        return false;
+    w->entries = entries;
+    entry *e = &w->entries[w->n_entries++];
+    e->name = pare_arena_copy(w->arena, name, strlen(name), error);
+    e->tensor = pare_checkpoint_find(w->checkpoint, name);
+    e->n_dims = n_dims;
+    memcpy(e->dims, dims, n_dims * sizeof *dims);
+    if (!e->name || !pare_shape_bytes(&e->n_bytes, w->dtype, n_dims, dims))
+        return e->name && pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: its size overflows", name);
+    if (e->tensor) {
+        pare_view view = pare_cut_view(w->cut, e->tensor);
+        if (view.n_rows != dims[0] || view.n_columns != (n_dims == 2 ? dims[1] : 1))
+            return pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: the cut leaves [%u, %u], the configuration asks for [%llu, %llu]", name,
+                             view.n_rows, view.n_columns, (unsigned long long)dims[0], (unsigned long long)(n_dims == 2 ? dims[1] : 1));
+    }
+    return true;
+}
+
+/* First fit in order: a shard is closed when the next tensor would make it too large. */
+static void deal_shards(writer *w, uint64_t shard_bytes) {
+    uint64_t used = 0;
+    uint32_t shard = 0;
+    for (size_t i = 0; i < w->n_entries; i++) {
+        entry *e = &w->entries[i];
+        if (used && (used >= shard_bytes || e->n_bytes > shard_bytes - used)) {
+            shard++;
+            used = 0;
+        }
+        e->shard = shard;
+        e->offset = used;
+        used += e->n_bytes;
+        w->total += e->n_bytes;
+    }
+    w->n_shards = shard + 1;
+}
+
+/* A panel holds at least one row of everything that is written, and of everything read for it. */
+static bool allocate_buffers(writer *w, pare_error *error) {
+    uint64_t out = 1, in = 1;
+    for (size_t i = 0; i < w->n_entries; i++) {
+        const entry *e = &w->entries[i];
+        uint64_t row = e->n_dims == 2 ? e->dims[1] : 1, source_row = e->tensor ? pare_tensor_columns(e->tensor) : 1;
+        out = row > out ? row : out;
+        in = source_row > in ? source_row : in;
+    }
+    size_t item = pare_dtype_info(w->dtype)->bytes;
+    w->panel_bytes = out * item > PANEL_BYTES ? (size_t)out * item : PANEL_BYTES;
+    w->panel = PARE_PUSH(w->arena, uint8_t, w->panel_bytes, error);
+    w->values = PARE_PUSH(w->arena, float, w->panel_bytes / item, error);
+    w->scratch = PARE_PUSH(w->arena, float, (size_t)in, error);
+    return w->panel && w->values && w->scratch;
+}
+
+/* ---- stream ---- */
+
+static bool fail_weight(const writer *w, const entry *e, uint64_t element, bool overflow, pare_error *error) {
+    uint64_t columns = e->n_dims == 2 ? e->dims[1] : 1;
+    return pare_fail(error, PARE_ERROR_NUMERIC, "%s: tensor %s: the weight written at [%llu, %llu] %s%s", w->checkpoint->path, e->name,
+                     (unsigned long long)(element / columns), (unsigned long long)(element % columns),
+                     overflow ? "is too large for " : "is NaN or infinite", overflow ? pare_dtype_info(w->dtype)->name : "");
+}
+
+/* The kept elements of `n` rows in the stored type, which is the written one. */
+static void gather_rows(uint8_t *out, const pare_view *view, uint32_t first, uint32_t n) {
+    size_t item = pare_dtype_info(view->tensor->dtype)->bytes, row_bytes = view->n_columns * item;
+    for (uint32_t i = 0; i < n; i++, out += row_bytes) {
+        const uint8_t *row = pare_tensor_row(view->tensor, view->rows ? view->rows[first + i] : first + i);
+        if (!view->columns)
+            memcpy(out, row, row_bytes);
+        else if (item == 2)
+            for (uint32_t j = 0; j < view->n_columns; j++)
+                memcpy(out + 2 * (size_t)j, row + 2 * (size_t)view->columns[j], 2);
+        else
+            for (uint32_t j = 0; j < view->n_columns; j++)
+                memcpy(out + 4 * (size_t)j, row + 4 * (size_t)view->columns[j], 4);
+    }
+}
+
+/* Rows [first, first + n) of the view as they will lie in the file: in the map itself where they already do, else in the panel. */
+static const uint8_t *panel_bytes(writer *w, const pare_view *view, uint32_t first, uint32_t n) {
+    const pare_tensor *tensor = view->tensor;
+    bool same = tensor->dtype == w->dtype;
+    if (same && !view->rows && !view->columns && !tensor->rotary_pairs)
+        return pare_tensor_row(tensor, first);
+    if (same) {
+        gather_rows(w->panel, view, first, n);
+    } else {
+        pare_view_read(w->values, view, first, n, w->scratch);
+        pare_dtype_pack(w->panel, w->dtype, w->values, (size_t)n * view->n_columns);
+    }
+    return w->panel;
+}
+
+static bool stream_panel(writer *w, const entry *e, const pare_view *view, uint32_t first, uint32_t n, pare_error *error) {
+    size_t item = pare_dtype_info(w->dtype)->bytes, n_weights = (size_t)n * view->n_columns;
+    const uint8_t *bytes = panel_bytes(w, view, first, n);
+    size_t bad = pare_bytes_first_bad(w->dtype, bytes, n_weights);
+    if (bad < n_weights) {
+        bool overflow = view->tensor->dtype != w->dtype && pare_bytes_first_bad(PARE_DTYPE_F32, (const uint8_t *)&w->values[bad], 1) == 1;
+        return fail_weight(w, e, (uint64_t)first * view->n_columns + bad, overflow, error);
+    }
+    if (!pare_context_check(w->context, error) || !pare_output_write(w->output, bytes, n_weights * item, error))
+        return false;
+    w->done += n_weights * item;
+    pare_context_progress(w->context, "write", (double)w->done, (double)w->total);
+    const uint8_t *from = pare_tensor_row(view->tensor, view->rows ? view->rows[first] : first);
+    const uint8_t *to = pare_tensor_row(view->tensor, view->rows ? view->rows[first + n - 1] : first + n - 1);
+    if (to > from)
+        pare_bytes_drop(from, (size_t)(to - from));
+    return true;
+}
+
+static bool stream_zeros(writer *w, const entry *e, pare_error *error) {
+    static const uint8_t zeros[4096];
+    for (uint64_t left = e->n_bytes, n; left; left -= n) {
+        n = left < sizeof zeros ? left : sizeof zeros;
+        if (!pare_output_write(w->output, zeros, (size_t)n, error))
+            return false;
+    }
+    w->done += e->n_bytes;
+    return true;
+}
+
+static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
+    if (!e->tensor)
+        return stream_zeros(w, e, error);
+    pare_view view = pare_cut_view(w->cut, e->tensor);
+    uint32_t rows = (uint32_t)(w->panel_bytes / (view.n_columns * pare_dtype_info(w->dtype)->bytes));
+    for (uint32_t first = 0; first < view.n_rows; first += rows) {
+        uint32_t n = view.n_rows - first < rows ? view.n_rows - first : rows;
+        if (!stream_panel(w, e, &view, first, n, error))
+            return false;
+        if (view.n_rows - first <= rows)
+            break;
+    }
+    return true;
+}
+
+/* Header length, header; padded with spaces so that the data starts at a multiple of 8. */
+static bool write_header(writer *w, uint32_t shard, pare_error *error) {
+    static const char *const words[] = {"F32", "F16", "BF16"};
+    pare_string header = {0};
+    pare_string_print(&header, "{\"__metadata__\":{\"format\":\"pt\"}");
+    for (size_t i = 0; i < w->n_entries; i++) {
+        const entry *e = &w->entries[i];
+        if (e->shard != shard)
+            continue;
+        pare_string_print(&header, ",\"%s\":{\"dtype\":\"%s\",\"shape\":[%llu", e->name, words[w->dtype], (unsigned long long)e->dims[0]);
+        for (uint32_t d = 1; d < e->n_dims; d++)
+            pare_string_print(&header, ",%llu", (unsigned long long)e->dims[d]);
+        pare_string_print(&header, "],\"data_offsets\":[%llu,%llu]}", (unsigned long long)e->offset,
+                          (unsigned long long)(e->offset + e->n_bytes));
+    }
+    pare_string_print(&header, "}");
+    pare_string_print(&header, "%*s", (int)((8 - header.length % 8) % 8), "");
+    uint8_t length[8];
+    for (unsigned i = 0; i < 8; i++)
+        length[i] = (uint8_t)((uint64_t)header.length >> (8 * i));
+    bool done = pare_string_check(&header, error) && pare_output_write(w->output, length, sizeof length, error) &&
+                pare_output_write(w->output, header.data, header.length, error);
+    pare_string_free(&header);
+    return done;
+}
+
+static const char *shard_name(char text[48], uint32_t shard, uint32_t n_shards) {
+    if (n_shards == 1)
+        snprintf(text, 48, "model.safetensors");
+    else
+        snprintf(text, 48, "model-%05u-of-%05u.safetensors", shard + 1, n_shards);
+    return text;
+}
+
+static bool write_shard(writer *w, const char *folder, uint32_t shard, pare_error *error) {
+    char name[48];
+    char *path = pare_arena_format(w->arena, error, "%s/%s", folder, shard_name(name, shard, w->n_shards));
+    if (!path || !(w->output = pare_output_open(path, false, error)))
+        return false;
+    bool done = write_header(w, shard, error);
+    for (size_t i = 0; done && i < w->n_entries; i++)
+        if (w->entries[i].shard == shard)
+            done = stream_tensor(w, &w->entries[i], error);
+    if (done)
+        return pare_output_commit(w->output, error);
+    pare_output_abandon(w->output);
+    return false;
+}
+
+static bool write_index(writer *w, const char *folder, pare_error *error) {
+    char name[48];
+    if (w->n_shards == 1)
+        return true;
+    json_t *map = json_object();
+    for (size_t i = 0; i < w->n_entries; i++)
+        json_object_set_new(map, w->entries[i].name, json_string(shard_name(name, w->entries[i].shard, w->n_shards)));
+    json_t *index = json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)w->total, "weight_map", map);
+    bool done = index ? pare_hf_json_write(folder, "model.safetensors.index.json", index, error)
+                      : pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the index was put together");
+    json_decref(index);
+    return done;
+}
+
+/* ---- verify ---- */
+
+static bool verify(const writer *w, const char *folder, pare_error *error) {
+    pare_checkpoint *back = pare_checkpoint_open(folder, error);
+    if (!back)
+        return false;
+    bool done = true;
+    if (back->n_tensors != w->n_entries)
+        done =
+            pare_fail(error, PARE_ERROR_SHAPE, "%s: %zu tensors were read back, %zu were written", folder, back->n_tensors, w->n_entries);
+    for (size_t i = 0; done && i < w->n_entries; i++) {
+        const entry *e = &w->entries[i];
+        const pare_tensor *tensor = pare_checkpoint_find(back, e->name);
+        if (!tensor || tensor->dtype != w->dtype || tensor->n_dims != e->n_dims ||
+            memcmp(tensor->dims, e->dims, e->n_dims * sizeof *e->dims) != 0)
+            done = pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s did not come back as it was written", folder, e->name);
+    }
+    pare_checkpoint_close(back);
+    return done;
+}
+
+static bool write_folder(writer *w, const char *folder, pare_error *error) {
+    for (uint32_t shard = 0; shard < w->n_shards; shard++)
+        if (!write_shard(w, folder, shard, error))
+            return false;
+    json_t *config = pare_hf_config_write(w->checkpoint, &w->config, w->dtype, error);
+    bool done = config && pare_hf_json_write(folder, "config.json", config, error) && write_index(w, folder, error) &&
+                pare_hf_extras_write(folder, w->checkpoint, error) &&
+                (!w->note || pare_hf_text_write(folder, "pare.json", w->note, strlen(w->note), error)) && verify(w, folder, error);
+    json_decref(config);
+    return done;
+}
+
+bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype, uint64_t shard_bytes,
+                           const char *note, const pare_context *context, pare_error *error) {
+    if (dtype != PARE_DTYPE_F32 && dtype != PARE_DTYPE_F16 && dtype != PARE_DTYPE_BF16)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: checkpoints are written in f32, f16 or bf16", path);
+    writer w = {.checkpoint = checkpoint,
+                .cut = cut,
+                .config = pare_cut_config(cut, &checkpoint->config),
+                .dtype = dtype,
+                .note = note,
+                .context = context};
+    if (!check_cut(cut, &checkpoint->config, error) || !fit_config(&w.config, error) || !(w.arena = pare_arena_open(error)))
+        return false;
+    bool done = pare_config_visit_tensors(&w.config, plan_tensor, &w, error);
+    pare_folder *folder = NULL;
+    if (done) {
+        deal_shards(&w, shard_bytes ? shard_bytes : default_shard_bytes);
+        folder = allocate_buffers(&w, error) ? pare_folder_open(path, error) : NULL;
+    }
+    done = folder && write_folder(&w, pare_folder_path(folder), error);
+    if (done)
+        done = pare_folder_commit(folder, error);
+    else
+        pare_folder_abandon(folder);
+    pare_free(w.entries);
+    pare_arena_close(w.arena);
+    return done;
+}

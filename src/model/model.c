@@ -134,3 +134,9 @@ void pare_model_close(pare_model *model) {
     if (model)
         pare_arena_close(model->arena);
 }
+
+const pare_tokenizer *pare_checkpoint_tokenizer(const pare_checkpoint *checkpoint, pare_error *error) {
+    if (!checkpoint->tokenizer)
+        pare_fail(error, PARE_ERROR_FORMAT, "%s: no tokenizer: %s", checkpoint->path, checkpoint->tokenizer_missing);
+    return checkpoint->tokenizer;
+}

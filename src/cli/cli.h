@@ -1,0 +1,68 @@
+/* cli: what the commands share: options from tables, results to stdout, talk to stderr, exit codes.
+ * This layer is the only one that prints or ends the process. */
+#ifndef PARE_CLI_H
+#define PARE_CLI_H
+
+#include "pare/json.h"
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+typedef enum { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_SEED, OPTION_NUMBER } option_type;
+
+/* One row of a command's table; the target's type: bool, const char *, uint32_t, uint64_t, double. */
+typedef struct {
+    const char *name; /* without dashes */
+    char letter;      /* 0: none */
+    option_type type;
+    const char *value; /* name of the value in the help, NULL for a flag */
+    const char *help;
+    void *target;
+} option;
+
+/* What every command takes. */
+typedef struct {
+    bool json, quiet;
+    uint32_t n_threads;
+    pare_context context; /* threads, progress bar, Ctrl-C */
+} common;
+
+enum { ARGUMENTS_MAX = 4 };
+
+/* One command's face, for its parser and its help. */
+typedef struct {
+    const char *name, *usage, *about; /* usage: what stands behind "pare NAME" */
+    const char *example;              /* lines, each a command */
+    const option *options;            /* ends with name NULL */
+    int arguments_min, arguments_max;
+} command_face;
+
+/* Fills the targets and arguments[]; returns how many, or -1 with *error, or -2 when help was asked for and printed. */
+int options_parse(const char **arguments, common *shared, const command_face *face, int argc, char **argv, pare_error *error);
+
+/* ---- commands ------------------------------------------------------------------------------- */
+
+/* argv[0] is the command's name. Returns false with *error set (code PARE_ERROR_USAGE: exit 2). */
+typedef bool command_run(int argc, char **argv, pare_error *error);
+typedef struct {
+    const char *name, *summary;
+    command_run *run;
+} command;
+command_run cmd_info, cmd_tokenize, cmd_logits, cmd_eval, cmd_compress, cmd_study, cmd_fit, cmd_predict, cmd_report;
+
+/* ---- output --------------------------------------------------------------------------------- */
+
+/* Prints one JSON object to stdout and releases it. */
+bool print_json(json_t *json, pare_error *error) PARE_MUST_CHECK;
+/* A line to stderr, unless --quiet. */
+void say(const common *shared, const char *format, ...) PARE_PRINTF(2, 3);
+/* Ends a progress bar's line before other output. */
+void progress_end(void);
+/* "1.6 MiB" into a static ring of buffers; counts with thin groups: "134,515,008". */
+const char *human_bytes(double bytes);
+const char *human_count(uint64_t n);
+
+/* Ctrl-C and SIGTERM set this. */
+extern volatile sig_atomic_t cli_cancel;
+void progress_bar(void *user, const char *stage, double done, double total);
+
+#endif

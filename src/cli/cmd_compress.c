@@ -1,0 +1,185 @@
+/* pare compress: score, cut, and write what is left as a Hugging Face folder; --plan stops before the writing. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "pare/compress.h"
+
+typedef struct {
+    const char *method, *calibrate, *type, *out;
+    double ratio;
+    uint32_t multiple, windows, length;
+    uint64_t seed;
+    bool plan;
+} compress_options;
+
+/* Everything one compression holds; released by release(). */
+typedef struct {
+    const pare_method *method;
+    pare_dtype type;
+    pare_checkpoint *checkpoint;
+    pare_corpus text;
+    pare_windows windows;
+    pare_calibration calibration;
+    pare_scores scores;
+    pare_cut cut;
+    double begin;
+} compression;
+
+static void release(compression *c) {
+    pare_cut_free(&c->cut);
+    pare_scores_free(&c->scores);
+    pare_calibration_free(&c->calibration);
+    pare_windows_free(&c->windows);
+    pare_corpus_close(&c->text);
+    pare_checkpoint_close(c->checkpoint);
+}
+
+/* The stored type of the output: as asked, else the source's; a quantised source becomes bf16. */
+static bool choose_type(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    c->type = c->checkpoint->dtype;
+    if (given->type) {
+        if (pare_dtype_find(&c->type, given->type) && !pare_dtype_info(c->type)->quantised)
+            return true;
+        return pare_fail(error, PARE_ERROR_USAGE, "--type %s: pare writes f32, bf16 and f16", given->type);
+    }
+    if (pare_dtype_info(c->type)->quantised) {
+        say(shared, "%s is quantised (%s): what is left is written as bf16 (--type f32 keeps every bit)", c->checkpoint->path,
+            pare_dtype_info(c->type)->name);
+        c->type = PARE_DTYPE_BF16;
+    }
+    return true;
+}
+
+static bool calibrate(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    if (!c->method->calibrated)
+        return true;
+    if (!given->calibrate)
+        return pare_fail(error, PARE_ERROR_USAGE, "method %s looks at activations: --calibrate FILE is missing", c->method->name);
+    const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(c->checkpoint, error);
+    return tokenizer && pare_corpus_open(&c->text, given->calibrate, error) &&
+           pare_windows_sample(&c->windows, &c->text, given->calibrate, tokenizer, given->windows, given->length, given->seed, error) &&
+           pare_calibrate(&c->calibration, c->checkpoint, &c->windows, &shared->context, error);
+}
+
+static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    uint32_t n_kept;
+    if (!pare_cut_width(&n_kept, c->checkpoint->config.ffn_width, given->ratio, given->multiple, error))
+        return false;
+    if (c->method->warning)
+        say(shared, "warning: %s", c->method->warning);
+    return calibrate(c, given, shared, error) &&
+           pare_score(&c->scores, c->method, c->checkpoint, c->method->calibrated ? &c->calibration : NULL, given->seed, &shared->context,
+                      error) &&
+           pare_cut_make(&c->cut, &c->scores, n_kept, error);
+}
+
+static json_t *calibration_json(const compression *c, const compress_options *given) {
+    if (!c->method->calibrated)
+        return NULL;
+    return json_pack("{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n, "length",
+                     (int)c->windows.length);
+}
+
+/* The decision, small and printable: what was cut, by what, and what that removes. */
+static json_t *decision_json(const compression *c, const compress_options *given, bool with_neurons) {
+    pare_achieved a = pare_cut_achieved(&c->cut, c->checkpoint);
+    json_t *kept = json_array(), *neurons = with_neurons ? json_array() : NULL;
+    for (uint32_t i = 0; i < c->cut.n_layers; i++) {
+        json_array_append_new(kept, json_integer(c->cut.n_kept));
+        if (!neurons)
+            continue;
+        json_t *layer = json_array();
+        for (uint32_t j = 0; j < c->cut.n_kept; j++)
+            json_array_append_new(layer, json_integer(c->cut.kept[(size_t)i * c->cut.n_kept + j]));
+        json_array_append_new(neurons, layer);
+    }
+    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I}, s:s, s:o*}", "version",
+                     PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
+                     (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "ffn_width",
+                     (int)c->cut.ffn_width, "kept", kept, "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes",
+                     a.bytes, "macs", a.macs, "size", "parameters", (json_int_t)a.after.parameters, "non_embedding",
+                     (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs, "type", pare_dtype_info(c->type)->name,
+                     "kept_neurons", neurons);
+}
+
+static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    if (shared->json) {
+        json_t *json = decision_json(c, given, given->plan);
+        if (!given->plan)
+            json_object_set_new(json, "output", json_string(given->out));
+        json_object_set_new(json, "seconds", json_real(pare_clock_s() - c->begin));
+        json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
+        return print_json(json, error);
+    }
+    pare_achieved a = pare_cut_achieved(&c->cut, c->checkpoint);
+    double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
+    progress_end();
+    printf("%s at r = %g keeps %u of %u FFN neurons in each of %u layers\n", c->method->name, given->ratio, c->cut.n_kept, c->cut.ffn_width,
+           c->cut.n_layers);
+    printf("removed: %.1f %% of parameters (%s left), %.1f %% outside of embeddings, %.1f %% of MACs per token\n", 100 * a.parameters,
+           human_count(a.after.parameters), 100 * a.non_embedding, 100 * a.macs);
+    printf("%s: %s as %s\n", given->plan ? "would be written" : given->out, human_bytes(bytes), pare_dtype_info(c->type)->name);
+    return true;
+}
+
+static bool write_out(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    pare_string note = {0};
+    json_t *decision = decision_json(c, given, true);
+    bool done = decision && pare_json_print(&note, decision, error) &&
+                pare_checkpoint_write(given->out, c->checkpoint, &c->cut, c->type, 0, note.data, &shared->context, error);
+    json_decref(decision);
+    pare_string_free(&note);
+    return done;
+}
+
+static bool compress(const char *path, const compress_options *given, const common *shared, pare_error *error) {
+    compression c = {.begin = pare_clock_s()};
+    if (!given->method)
+        return pare_fail(error, PARE_ERROR_USAGE, "--method M is missing");
+    if (!(given->ratio >= 0 && given->ratio < 1)) /* NaN when it was not given */
+        return pare_fail(error, PARE_ERROR_USAGE, "--ratio R is missing or outside [0, 1): the share of FFN neurons to remove");
+    if (!given->plan && !given->out)
+        return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing (or --plan, which writes nothing)");
+    if (!given->plan && pare_path_exists(given->out))
+        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
+    if (!(c.method = pare_method_find(given->method, error)))
+        return false;
+    bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
+                make_cut(&c, given, shared, error) && (given->plan || write_out(&c, given, shared, error)) &&
+                print_result(&c, given, shared, error);
+    release(&c);
+    return done;
+}
+
+bool cmd_compress(int argc, char **argv, pare_error *error) {
+    compress_options given = {.ratio = (double)__builtin_nanf(""), .multiple = 32, .windows = 32, .length = 512};
+    const option options[] = {
+        {"method", 'm', OPTION_STRING, "M", "random, magnitude (fails on modern models) or wanda-sp (calibrated)", &given.method},
+        {"ratio", 'r', OPTION_NUMBER, "R", "share of FFN neurons to remove, 0 <= R < 1", &given.ratio},
+        {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
+        {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
+        {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
+        {"multiple", 0, OPTION_COUNT, "K", "the kept width is rounded to a multiple of K (32)", &given.multiple},
+        {"seed", 0, OPTION_SEED, "S", "for random and for the calibration windows (0)", &given.seed},
+        {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
+        {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
+        {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},
+        {0},
+    };
+    const command_face face = {
+        .name = "compress",
+        .usage = "MODEL --method M --ratio R [--calibrate FILE] -o OUT",
+        .about = "Removes whole FFN neurons, the same count in every layer, and writes a smaller checkpoint that stock programs load.\n"
+                 "OUT/pare.json keeps the decision: method, seed, calibration, and the neurons kept.",
+        .example = "  pare compress SmolLM2-135M.gguf --method wanda-sp --ratio 0.2 --calibrate text.txt -o smaller/\n"
+                   "  pare compress SmolLM2-135M.gguf --method random --ratio 0.3 --plan",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    return n == -2 || (n >= 0 && compress(arguments[0], &given, &shared, error));
+}

@@ -1,0 +1,88 @@
+/* pare eval: test cross-entropy of a checkpoint by a named protocol. */
+#include <math.h>
+#include <stdio.h>
+
+#include "cli.h"
+#include "pare/eval.h"
+
+typedef struct {
+    const char *text, *protocol;
+    uint32_t windows;
+} eval_options;
+
+static json_t *to_json(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r, const common *shared) {
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:o, s:f, s:f, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:s}", "model",
+                     checkpoint->path, "architecture", pare_arch_name(checkpoint->config.arch), "protocol", text->protocol.name,
+                     "cross_entropy", r->cross_entropy, "cross_entropy_error", r->cross_entropy_error, "window_error",
+                     pare_json_number(r->window_error), "perplexity", r->perplexity, "perplexity_error", r->perplexity_error,
+                     "tokens_in_text", (json_int_t)text->windows.tokens_in_text, "tokens_scored", (json_int_t)r->tokens_scored, "windows",
+                     (int)r->windows, "context", (int)text->protocol.length, "bos", text->bos_rule, "data_sha256", text->data_sha256.hex,
+                     "weight_type", pare_dtype_info(checkpoint->dtype)->name, "kernels", pare_kernels_best()->name, "threads",
+                     (int)shared->n_threads, "seconds", r->seconds, "tokens_per_s", r->tokens_per_s, "max_rss_mib", pare_memory_peak_mib(),
+                     "version", PARE_VERSION);
+}
+
+static void print_text(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r) {
+    printf("cross-entropy %.6f +/- %.6f nats per token, perplexity %.4f +/- %.4f\n", r->cross_entropy, r->cross_entropy_error,
+           r->perplexity, r->perplexity_error);
+    printf("%s: %zu windows of %u tokens, %s scored of %s in the text; BOS: %s; weights %s\n", text->protocol.name, r->windows,
+           text->protocol.length, human_count(r->tokens_scored), human_count(text->windows.tokens_in_text), text->bos_rule,
+           pare_dtype_info(checkpoint->dtype)->name);
+    if (isfinite(r->window_error))
+        printf("standard error over windows %.6f (tokens of one window are not independent)\n", r->window_error);
+    printf("%.1f s, %.1f tokens/s, %.0f MiB at the peak; text sha256 %.16s…\n", r->seconds, r->tokens_per_s, pare_memory_peak_mib(),
+           text->data_sha256.hex);
+}
+
+static bool evaluate(const char *path, const eval_options *given, const common *shared, pare_error *error) {
+    pare_protocol protocol;
+    if (!given->text)
+        return pare_fail(error, PARE_ERROR_USAGE, "--text FILE is missing: the text to score");
+    if (!pare_protocol_parse(&protocol, given->protocol, error))
+        return false;
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    if (!checkpoint)
+        return false;
+    pare_eval_text text = {0};
+    pare_eval_result result;
+    pare_model *model = NULL;
+    bool done = pare_checkpoint_tokenizer(checkpoint, error) &&
+                pare_eval_text_open(&text, &protocol, given->text, checkpoint->tokenizer, error) &&
+                (model = pare_model_open(checkpoint, NULL, error)) &&
+                pare_eval_run(&result, model, &text, given->windows, NULL, &shared->context, error);
+    if (done && shared->json)
+        done = print_json(to_json(checkpoint, &text, &result, shared), error);
+    else if (done) {
+        progress_end();
+        print_text(checkpoint, &text, &result);
+    }
+    pare_model_close(model);
+    pare_eval_text_close(&text);
+    pare_checkpoint_close(checkpoint);
+    return done;
+}
+
+bool cmd_eval(int argc, char **argv, pare_error *error) {
+    eval_options given = {.protocol = "joined2048"};
+    const option options[] = {
+        {"text", 0, OPTION_STRING, "FILE", "the text to score", &given.text},
+        {"protocol", 'p', OPTION_STRING, "NAME", "gguf512 or joined2048 (the default); other lengths too", &given.protocol},
+        {"windows", 'n', OPTION_COUNT, "N", "score the first N windows only", &given.windows},
+        {0},
+    };
+    const command_face face = {
+        .name = "eval",
+        .usage = "MODEL --text FILE [--protocol gguf512|joined2048] [--windows N]",
+        .about = "Test cross-entropy and perplexity of a checkpoint.\n\n"
+                 "  gguf512     as llama.cpp's perplexity tool: windows of 512 tokens, the second half of each is scored\n"
+                 "  joined2048  as GPTQ, SparseGPT, Wanda and SliceGPT: rows joined by blank lines, windows of 2,048, all scored",
+        .example = "  pare eval SmolLM2-135M.gguf --text wiki.test.raw --protocol gguf512 --windows 24",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    return n == -2 || (n >= 0 && evaluate(arguments[0], &given, &shared, error));
+}

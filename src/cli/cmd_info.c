@@ -1,0 +1,140 @@
+/* pare info: what a checkpoint holds, how large it is, and what can be cut. */
+#include <stdio.h>
+
+#include "cli.h"
+#include "pare/compress.h"
+
+/* Bytes and tensors of each stored type. */
+typedef struct {
+    uint64_t bytes[PARE_DTYPE_COUNT];
+    size_t n[PARE_DTYPE_COUNT];
+} by_type;
+
+static by_type count_types(const pare_checkpoint *checkpoint) {
+    by_type types = {0};
+    for (size_t i = 0; i < checkpoint->n_tensors; i++) {
+        types.bytes[checkpoint->tensors[i].dtype] += checkpoint->tensors[i].n_bytes;
+        types.n[checkpoint->tensors[i].dtype]++;
+    }
+    return types;
+}
+
+static json_t *shape_json(const pare_tensor *tensor) {
+    json_t *shape = json_array();
+    for (uint32_t i = 0; i < tensor->n_dims; i++)
+        json_array_append_new(shape, json_integer((json_int_t)tensor->dims[i]));
+    return shape;
+}
+
+static const char *rope_name(pare_rope_type type) {
+    static const char *const names[] = {"default", "linear", "llama3", "factors"};
+    return names[type];
+}
+
+static json_t *config_json(const pare_config *c) {
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:s, s:b, s:b, s:i}", "num_hidden_layers", (int)c->n_layers,
+                     "hidden_size", (int)c->width, "intermediate_size", (int)c->ffn_width, "num_attention_heads", (int)c->n_heads,
+                     "num_key_value_heads", (int)c->n_kv_heads, "head_dim", (int)c->head_dim, "vocab_size", (int)c->vocabulary,
+                     "max_position_embeddings", (int)c->max_positions, "rms_norm_eps", pare_json_number(c->rms_eps), "rope_theta",
+                     pare_json_number(c->rope.theta), "rope_type", rope_name(c->rope.type), "tie_word_embeddings", (int)c->tied,
+                     "attention_bias", (int)c->attention_bias, "sliding_window", (int)c->sliding_window);
+}
+
+static json_t *info_json(const pare_checkpoint *checkpoint, bool with_tensors) {
+    pare_size size = pare_checkpoint_size(checkpoint, NULL);
+    by_type types = count_types(checkpoint);
+    json_t *bytes = json_object(), *methods = json_array(), *tensors = NULL;
+    for (int i = 0; i < PARE_DTYPE_COUNT; i++)
+        if (types.n[i])
+            json_object_set_new(bytes, pare_dtype_info((pare_dtype)i)->name, json_integer((json_int_t)types.bytes[i]));
+    for (const pare_method *const *m = pare_methods; *m; m++)
+        json_array_append_new(methods, json_string((*m)->name));
+    if (with_tensors) {
+        tensors = json_array();
+        for (size_t i = 0; i < checkpoint->n_tensors; i++) {
+            const pare_tensor *t = &checkpoint->tensors[i];
+            json_array_append_new(tensors, json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "type", pare_dtype_info(t->dtype)->name,
+                                                     "shape", shape_json(t), "bytes", (json_int_t)t->n_bytes));
+        }
+    }
+    return json_pack("{s:s, s:s, s:s, s:o, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:s?, s:{s:s, s:i, s:i, s:o}, s:o*}", "model",
+                     checkpoint->path, "format", checkpoint->format == PARE_FORMAT_GGUF ? "gguf" : "hf", "architecture",
+                     pare_arch_name(checkpoint->config.arch), "config", config_json(&checkpoint->config), "parameters", "total",
+                     (json_int_t)size.parameters, "non_embedding", (json_int_t)size.non_embedding, "bytes", (json_int_t)size.bytes,
+                     "file_bytes", (json_int_t)checkpoint->file_bytes, "macs_per_token", (json_int_t)size.macs, "bytes_by_type", bytes,
+                     "tokenizer_missing", checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "can_be_cut", "unit", "ffn neuron",
+                     "per_layer", (int)checkpoint->config.ffn_width, "layers", (int)checkpoint->config.n_layers, "methods", methods,
+                     "tensors", tensors);
+}
+
+static void print_config(const pare_checkpoint *checkpoint) {
+    const pare_config *c = &checkpoint->config;
+    printf("%s: %s, %s, weights mostly %s\n", checkpoint->path, pare_arch_name(c->arch),
+           checkpoint->format == PARE_FORMAT_GGUF ? "GGUF" : "Hugging Face folder", pare_dtype_info(checkpoint->dtype)->name);
+    printf("  layers      %u of width %u, FFN %u, %u query and %u key-value heads of %u\n", c->n_layers, c->width, c->ffn_width, c->n_heads,
+           c->n_kv_heads, c->head_dim);
+    printf("  vocabulary  %s%s\n", human_count(c->vocabulary), c->tied ? ", head tied to the embedding" : ", head of its own");
+    printf("  positions   %s, rotary base %g (%s)%s\n", human_count(c->max_positions), c->rope.theta, rope_name(c->rope.type),
+           c->attention_bias ? ", biased q k v" : "");
+    if (!checkpoint->tokenizer)
+        printf("  tokenizer   none: %s\n", checkpoint->tokenizer_missing);
+}
+
+static void print_size(const pare_checkpoint *checkpoint) {
+    pare_size size = pare_checkpoint_size(checkpoint, NULL);
+    by_type types = count_types(checkpoint);
+    printf("  parameters  %s, of them %s outside of embeddings\n", human_count(size.parameters), human_count(size.non_embedding));
+    printf("  MACs        %s per token (without attention scores)\n", human_count(size.macs));
+    for (int i = 0; i < PARE_DTYPE_COUNT; i++)
+        if (types.n[i])
+            printf("  %-11s %s in %zu tensors\n", pare_dtype_info((pare_dtype)i)->name, human_bytes((double)types.bytes[i]), types.n[i]);
+    uint64_t ffn = 3 * (uint64_t)checkpoint->config.width * checkpoint->config.ffn_width * checkpoint->config.n_layers;
+    printf("  can be cut  %u FFN neurons in each of %u layers (%.1f %% of all parameters), by", checkpoint->config.ffn_width,
+           checkpoint->config.n_layers, 100.0 * (double)ffn / (double)size.parameters);
+    for (const pare_method *const *m = pare_methods; *m; m++)
+        printf("%s %s", m == pare_methods ? "" : ",", (*m)->name);
+    printf("\n");
+}
+
+static void print_tensors(const pare_checkpoint *checkpoint) {
+    for (size_t i = 0; i < checkpoint->n_tensors; i++) {
+        const pare_tensor *t = &checkpoint->tensors[i];
+        char shape[96] = "";
+        for (uint32_t d = 0, at = 0; d < t->n_dims; d++)
+            at += (uint32_t)snprintf(shape + at, sizeof shape - at, "%s%llu", d ? " x " : "", (unsigned long long)t->dims[d]);
+        printf("%-5s %-16s %10s  %s\n", pare_dtype_info(t->dtype)->name, shape, human_bytes((double)t->n_bytes), t->name);
+    }
+}
+
+bool cmd_info(int argc, char **argv, pare_error *error) {
+    bool tensors = false;
+    const option options[] = {{"tensors", 0, OPTION_FLAG, NULL, "list every tensor", &tensors}, {0}};
+    const command_face face = {
+        .name = "info",
+        .usage = "MODEL [--tensors]",
+        .about = "Architecture, shapes, parameters, bytes by tensor type, multiply-accumulates per token, and what can be cut.",
+        .example = "  pare info SmolLM2-135M.gguf",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    if (n < 0)
+        return n == -2;
+    pare_checkpoint *checkpoint = pare_checkpoint_open(arguments[0], error);
+    if (!checkpoint)
+        return false;
+    bool done = true;
+    if (shared.json) {
+        done = print_json(info_json(checkpoint, tensors), error);
+    } else {
+        print_config(checkpoint);
+        print_size(checkpoint);
+        if (tensors)
+            print_tensors(checkpoint);
+    }
+    pare_checkpoint_close(checkpoint);
+    return done;
+}

@@ -1,0 +1,91 @@
+/* pare logits: raw little-endian f32, tokens x vocabulary. */
+#include <stdio.h>
+
+#include "cli.h"
+#include "pare/corpus.h"
+#include "pare/model.h"
+
+enum { ROWS = 64 }; /* rows of logits in memory at a time */
+
+static bool write_rows(pare_output *output, pare_forward *forward, const pare_model *model, size_t n, const pare_context *context,
+                       pare_error *error) {
+    size_t vocabulary = model->head.n_rows;
+    float *logits = pare_allocate(ROWS * vocabulary, sizeof *logits, error);
+    bool done = logits != NULL;
+    for (size_t first = 0; done && first < n; first += ROWS) {
+        size_t rows = n - first < ROWS ? n - first : ROWS;
+        pare_context_progress(context, "logits", (double)first, (double)n);
+        done = pare_context_check(context, error) && pare_forward_logits(logits, forward, first, rows, error) &&
+               pare_output_write(output, logits, rows * vocabulary * sizeof *logits, error);
+    }
+    pare_free(logits);
+    return done;
+}
+
+static bool write_logits(const char *path, const pare_model *model, const pare_tokens *tokens, const common *shared, pare_error *error) {
+    pare_forward *forward = pare_forward_open(model, 1, tokens->n, &shared->context, error);
+    if (!forward)
+        return false;
+    bool done = pare_forward_run(forward, tokens->ids, 1, tokens->n, NULL, error) != NULL;
+    pare_output *output = done ? pare_output_open(path, true, error) : NULL;
+    done = output && write_rows(output, forward, model, tokens->n, &shared->context, error);
+    if (done)
+        done = pare_output_commit(output, error);
+    else
+        pare_output_abandon(output);
+    pare_forward_close(forward);
+    return done;
+}
+
+static bool report(const char *path, const pare_model *model, const pare_tokens *tokens, const common *shared, pare_error *error) {
+    if (shared->json)
+        return print_json(json_pack("{s:s, s:I, s:I, s:s}", "output", path, "tokens", (json_int_t)tokens->n, "vocabulary",
+                                    (json_int_t)model->head.n_rows, "layout", "little-endian f32, tokens x vocabulary"),
+                          error);
+    progress_end();
+    printf("%s: %zu tokens x %u logits, little-endian f32\n", path, tokens->n, model->head.n_rows);
+    return true;
+}
+
+static bool logits_of(const char *path, const char *text_path, const char *out, const common *shared, pare_error *error) {
+    if (!text_path || !out)
+        return pare_fail(error, PARE_ERROR_USAGE, "%s is missing", text_path ? "-o OUT" : "--text FILE");
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    if (!checkpoint)
+        return false;
+    pare_corpus text = {0};
+    pare_tokens tokens = {0};
+    pare_model *model = NULL;
+    bool done = pare_checkpoint_tokenizer(checkpoint, error) && pare_corpus_open(&text, text_path, error) &&
+                pare_tokenizer_encode(&tokens, checkpoint->tokenizer, text.bytes, text.length, true, error) &&
+                (model = pare_model_open(checkpoint, NULL, error)) && write_logits(out, model, &tokens, shared, error) &&
+                report(out, model, &tokens, shared, error);
+    pare_model_close(model);
+    pare_tokens_free(&tokens);
+    pare_corpus_close(&text);
+    pare_checkpoint_close(checkpoint);
+    return done;
+}
+
+bool cmd_logits(int argc, char **argv, pare_error *error) {
+    const char *text = NULL, *out = NULL;
+    const option options[] = {
+        {"text", 0, OPTION_STRING, "FILE", "the text; it must fit the model's positions", &text},
+        {"output", 'o', OPTION_STRING, "FILE", "where the logits go", &out},
+        {0},
+    };
+    const command_face face = {
+        .name = "logits",
+        .usage = "MODEL --text FILE -o OUT",
+        .about = "Logits of every token of a text as raw little-endian f32, tokens x vocabulary, to compare with other programs.\n"
+                 "The text is tokenised with the special tokens that the tokenizer adds by default.",
+        .example = "  pare logits model/ --text prompt.txt -o logits.f32",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    return n == -2 || (n >= 0 && logits_of(arguments[0], text, out, &shared, error));
+}

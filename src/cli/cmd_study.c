@@ -1,0 +1,153 @@
+/* pare study run|status|export: a grid of experiments, its ledger, and what the ledger holds. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "pare/lab.h"
+
+typedef struct {
+    const char *ledger, *format, *out;
+    bool retry_failed;
+} study_options;
+
+/* ---- run ---- */
+
+static void print_recorded(void *user, const pare_run_record *record) {
+    const common *shared = user;
+    if (shared->json)
+        return;
+    progress_end();
+    if (record->status == PARE_RUN_DONE)
+        printf("%-12s r = %-6g cross-entropy %.4f +/- %.4f  %5.1f s\n", record->method, record->ratio, record->cross_entropy,
+               record->cross_entropy_error, record->seconds.evaluate);
+    else
+        printf("%-12s r = %-6g failed: %s\n", record->method, record->ratio, record->reason);
+    fflush(stdout);
+}
+
+static json_t *summary_json(const pare_study_summary *s, const char *ledger) {
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "ledger", ledger, "total", (json_int_t)s->n_total, "present",
+                     (json_int_t)s->n_present, "done", (json_int_t)s->n_done, "failed", (json_int_t)s->n_failed, "seconds", s->seconds);
+}
+
+static bool study_run(const char *spec, const study_options *given, common *shared, pare_error *error) {
+    pare_study *study = pare_study_open(spec, &shared->context, error);
+    if (!study)
+        return false;
+    for (size_t i = 0; i < study->n_notes; i++)
+        say(shared, "note: %s", study->notes[i]);
+    const char *ledger = given->ledger ? given->ledger : study->spec->ledger;
+    pare_study_options options = {.ledger = ledger, .retry_failed = given->retry_failed, .recorded = print_recorded, .user = shared};
+    pare_study_summary summary = {0};
+    bool done = pare_study_run(&summary, study, &options, &shared->context, error);
+    if (done && shared->json) {
+        done = print_json(summary_json(&summary, ledger), error);
+    } else if (done || summary.n_done) {
+        progress_end();
+        printf("%zu of %zu runs were in the ledger; %zu done now, %zu failed, in %.1f s: %s\n", summary.n_present, summary.n_total,
+               summary.n_done, summary.n_failed, summary.seconds, ledger);
+    }
+    pare_study_close(study);
+    return done;
+}
+
+/* ---- status ---- */
+
+static json_t *state_json(const pare_study *study, const pare_study_state *state) {
+    json_t *runs = json_array();
+    for (size_t i = 0; i < study->n_runs; i++) {
+        const pare_run *run = &study->runs[i];
+        const pare_run_record *record = state->records[i];
+        json_array_append_new(runs,
+                              json_pack("{s:s, s:s, s:s, s:f, s:I, s:s}", "key", run->key.hex, "model",
+                                        study->spec->models[run->model].name, "method", pare_run_method(run), "ratio", run->ratio, "seed",
+                                        (json_int_t)run->seed, "status", record ? pare_run_status_name(record->status) : "missing"));
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)study->n_runs, "done", (json_int_t)state->n_done, "failed",
+                     (json_int_t)state->n_failed, "missing", (json_int_t)state->n_missing, "runs", runs);
+}
+
+static void print_state(const pare_study *study, const pare_study_state *state) {
+    for (size_t i = 0; i < study->n_runs; i++) {
+        const pare_run *run = &study->runs[i];
+        const pare_run_record *record = state->records[i];
+        printf("%-8s %-20s %-12s r = %g", record ? pare_run_status_name(record->status) : "missing", study->spec->models[run->model].name,
+               pare_run_method(run), run->ratio);
+        if (record && record->status == PARE_RUN_DONE)
+            printf("  cross-entropy %.4f", record->cross_entropy);
+        else if (record)
+            printf("  %s", record->reason);
+        printf("\n");
+    }
+    printf("%zu runs: %zu done, %zu failed, %zu missing\n", study->n_runs, state->n_done, state->n_failed, state->n_missing);
+}
+
+static bool study_status(const char *spec, const study_options *given, common *shared, pare_error *error) {
+    pare_arena *arena = pare_arena_open(error);
+    if (!arena)
+        return false;
+    pare_study *study = pare_study_open(spec, &shared->context, error);
+    pare_study_state state;
+    bool done = study && pare_study_status(&state, study, given->ledger, arena, error);
+    if (done && shared->json)
+        done = print_json(state_json(study, &state), error);
+    else if (done)
+        print_state(study, &state);
+    pare_study_close(study);
+    pare_arena_close(arena);
+    return done;
+}
+
+/* ---- export ---- */
+
+static bool study_export(const char *ledger, const study_options *given, const common *shared, pare_error *error) {
+    bool json = shared->json || (given->format && strcmp(given->format, "json") == 0);
+    if (!json && given->format && strcmp(given->format, "csv") != 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--format %s: there are csv and json", given->format);
+    pare_store *store = pare_store_open(ledger, PARE_STORE_READ, error);
+    if (!store)
+        return false;
+    pare_string text = {0};
+    bool done = json ? pare_store_export_json(&text, store, error) : pare_store_export_csv(&text, store, error);
+    if (done && given->out)
+        done = pare_file_write(given->out, text.data, text.length, true, error);
+    else if (done && fwrite(text.data, 1, text.length, stdout) != text.length)
+        done = pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");
+    pare_string_free(&text);
+    pare_store_close(store);
+    return done;
+}
+
+bool cmd_study(int argc, char **argv, pare_error *error) {
+    study_options given = {0};
+    const option options[] = {
+        {"ledger", 0, OPTION_STRING, "FILE", "run, status: the ledger (default: the spec's)", &given.ledger},
+        {"retry-failed", 0, OPTION_FLAG, NULL, "run: try failed runs again", &given.retry_failed},
+        {"format", 0, OPTION_STRING, "F", "export: csv (default) or json", &given.format},
+        {"output", 'o', OPTION_STRING, "FILE", "export: into a file instead of stdout", &given.out},
+        {0},
+    };
+    const command_face face = {
+        .name = "study",
+        .usage = "run SPEC [--ledger FILE] | status SPEC | export LEDGER [--format csv|json]",
+        .about = "Runs the grid of experiments that SPEC (YAML) asks for, one row per run into an SQLite ledger. What the ledger holds\n"
+                 "already is not run again; a kill loses at most the run in flight; a failed run is recorded with its reason.",
+        .example = "  pare study run examples/demo.yaml\n  pare study status examples/demo.yaml\n"
+                   "  pare study export demo/demo.ledger > runs.csv",
+        .options = options,
+        .arguments_min = 2,
+        .arguments_max = 2,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    if (n < 0)
+        return n == -2;
+    if (strcmp(arguments[0], "run") == 0)
+        return study_run(arguments[1], &given, &shared, error);
+    if (strcmp(arguments[0], "status") == 0)
+        return study_status(arguments[1], &given, &shared, error);
+    if (strcmp(arguments[0], "export") == 0)
+        return study_export(arguments[1], &given, &shared, error);
+    return pare_fail(error, PARE_ERROR_USAGE, "pare study %s: there are run, status and export", arguments[0]);
+}

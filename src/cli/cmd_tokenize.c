@@ -1,0 +1,103 @@
+/* pare tokenize: token ids of a text, and their pieces. */
+#include <stdio.h>
+
+#include "cli.h"
+#include "pare/corpus.h"
+#include "pare/model.h"
+
+typedef struct {
+    const char *text;
+    bool pieces, no_special;
+} tokenize_options;
+
+/* A piece on one line: quotes, backslashes and bytes below space as escapes; other bytes as they are. */
+static void print_piece(pare_piece piece) {
+    putchar('"');
+    for (size_t i = 0; i < piece.length; i++) {
+        unsigned char c = (unsigned char)piece.bytes[i];
+        if (c == '\n')
+            fputs("\\n", stdout);
+        else if (c == '"' || c == '\\')
+            printf("\\%c", c);
+        else if (c < 0x20 || c == 0x7f)
+            printf("\\x%02x", c);
+        else
+            putchar(c);
+    }
+    putchar('"');
+}
+
+/* Pieces may be parts of a character: such bytes are replaced in JSON, which holds text only. */
+static json_t *piece_json(pare_piece piece) {
+    json_t *text = json_stringn(piece.bytes, piece.length);
+    if (text)
+        return text;
+    pare_string escaped = {0};
+    for (size_t i = 0; i < piece.length; i++)
+        pare_string_print(&escaped, "<0x%02X>", (unsigned char)piece.bytes[i]);
+    text = json_string(escaped.data ? escaped.data : "");
+    pare_string_free(&escaped);
+    return text;
+}
+
+static bool print_tokens(const pare_tokens *tokens, const pare_tokenizer *tokenizer, const tokenize_options *given, const common *shared,
+                         pare_error *error) {
+    if (!shared->json) {
+        for (size_t i = 0; i < tokens->n; i++) {
+            printf("%u", tokens->ids[i]);
+            if (given->pieces) {
+                putchar('\t');
+                print_piece(pare_tokenizer_piece(tokenizer, tokens->ids[i]));
+            }
+            putchar('\n');
+        }
+        return true;
+    }
+    json_t *ids = json_array(), *pieces = given->pieces ? json_array() : NULL;
+    for (size_t i = 0; i < tokens->n; i++) {
+        json_array_append_new(ids, json_integer(tokens->ids[i]));
+        if (pieces)
+            json_array_append_new(pieces, piece_json(pare_tokenizer_piece(tokenizer, tokens->ids[i])));
+    }
+    return print_json(json_pack("{s:I, s:o, s:o*}", "tokens", (json_int_t)tokens->n, "ids", ids, "pieces", pieces), error);
+}
+
+static bool tokenize(const char *path, const tokenize_options *given, const common *shared, pare_error *error) {
+    if (!given->text)
+        return pare_fail(error, PARE_ERROR_USAGE, "--text FILE is missing");
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    if (!checkpoint)
+        return false;
+    pare_corpus text = {0};
+    pare_tokens tokens = {0};
+    bool done = pare_checkpoint_tokenizer(checkpoint, error) && pare_corpus_open(&text, given->text, error) &&
+                pare_tokenizer_encode(&tokens, checkpoint->tokenizer, text.bytes, text.length, !given->no_special, error) &&
+                print_tokens(&tokens, checkpoint->tokenizer, given, shared, error);
+    pare_tokens_free(&tokens);
+    pare_corpus_close(&text);
+    pare_checkpoint_close(checkpoint);
+    return done;
+}
+
+bool cmd_tokenize(int argc, char **argv, pare_error *error) {
+    tokenize_options given = {0};
+    const option options[] = {
+        {"text", 0, OPTION_STRING, "FILE", "the text", &given.text},
+        {"pieces", 0, OPTION_FLAG, NULL, "the bytes of each token beside its id", &given.pieces},
+        {"no-special", 0, OPTION_FLAG, NULL, "without the special tokens that the tokenizer adds (BOS)", &given.no_special},
+        {0},
+    };
+    const command_face face = {
+        .name = "tokenize",
+        .usage = "MODEL --text FILE [--pieces]",
+        .about = "Token ids of a text, one a line: the same as the Hugging Face tokenizers package gives.",
+        .example = "  pare tokenize SmolLM2-135M.gguf --text prompt.txt --pieces",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    return n == -2 || (n >= 0 && tokenize(arguments[0], &given, &shared, error));
+}

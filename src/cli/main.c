@@ -1,0 +1,81 @@
+/* main: finds the command, runs it, prints what went wrong, picks the exit code: 0 done, 1 failed, 2 usage, 130 interrupted. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+volatile sig_atomic_t cli_cancel;
+
+static const command commands[] = {
+    {"info", "what a checkpoint holds and what can be cut", cmd_info},
+    {"tokenize", "token ids of a text", cmd_tokenize},
+    {"logits", "logits of a text, for comparison with other programs", cmd_logits},
+    {"eval", "test cross-entropy by a named protocol", cmd_eval},
+    {"compress", "a smaller checkpoint, or a plan of it", cmd_compress},
+    {"study", "a grid of experiments, resumable, into a ledger", cmd_study},
+    {"fit", "the law that a ledger or a CSV follows", cmd_fit},
+    {"predict", "what a law says about a model and a ratio", cmd_predict},
+    {"report", "a ledger as one HTML page", cmd_report},
+};
+enum { N_COMMANDS = sizeof commands / sizeof *commands };
+
+/* The first Ctrl-C asks the work to stop where nothing is lost; the second ends at once. */
+static void on_signal(int number) {
+    (void)number;
+    if (cli_cancel)
+        _exit(130);
+    cli_cancel = 1;
+}
+
+static void print_help(FILE *out) {
+    fprintf(out, "pare makes large language models smaller and tells what that costs.\n\nUsage: pare COMMAND …\n\n");
+    for (int i = 0; i < N_COMMANDS; i++)
+        fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
+    fprintf(out, "\npare COMMAND --help tells more. MODEL is a GGUF file or a Hugging Face folder.\n"
+                 "Every command takes --json, --threads N, --quiet.\n");
+}
+
+static bool unknown_command(const char *name, pare_error *error) {
+    const char *names[N_COMMANDS];
+    for (int i = 0; i < N_COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *near = pare_nearest(name, names, N_COMMANDS);
+    return pare_fail(error, PARE_ERROR_USAGE, "unknown command \"%s\"%s%s%s (pare --help lists them)", name, near ? "; did you mean " : "",
+                     near ? near : "", near ? "?" : "");
+}
+
+static bool run(int argc, char **argv, pare_error *error) {
+    if (argc < 2) {
+        print_help(stderr);
+        return pare_fail(error, PARE_ERROR_USAGE, "a command is missing");
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(stdout);
+        return true;
+    }
+    if (strcmp(argv[1], "--version") == 0) {
+        printf("pare %s\n", PARE_VERSION);
+        return true;
+    }
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1, error);
+    return unknown_command(argv[1], error);
+}
+
+int main(int argc, char **argv) {
+    struct sigaction action = {.sa_handler = on_signal};
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), not the end */
+    pare_error error = {0};
+    bool done = run(argc, argv, &error);
+    progress_end();
+    if (done && (fflush(stdout) != 0 || ferror(stdout)))
+        done = pare_fail(&error, PARE_ERROR_IO, "cannot write to standard output");
+    if (done)
+        return 0;
+    fprintf(stderr, "pare: %s\n", error.message);
+    return error.code == PARE_ERROR_USAGE ? 2 : error.code == PARE_ERROR_CANCELLED ? 130 : 1;
+}

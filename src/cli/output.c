@@ -1,0 +1,103 @@
+/* output: results to stdout, talk and a progress bar with time left to stderr (the bar only to a terminal). */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+bool print_json(json_t *json, pare_error *error) {
+    pare_string text = {0};
+    bool done = json ? pare_json_print(&text, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    progress_end();
+    if (done && fwrite(text.data, 1, text.length, stdout) != text.length)
+        done = pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");
+    pare_string_free(&text);
+    json_decref(json);
+    return done;
+}
+
+void say(const common *shared, const char *format, ...) {
+    if (shared->quiet)
+        return;
+    progress_end();
+    va_list list;
+    va_start(list, format);
+    vfprintf(stderr, format, list);
+    va_end(list);
+    fputc('\n', stderr);
+}
+
+const char *human_bytes(double bytes) {
+    static char ring[8][24];
+    static unsigned next;
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    char *text = ring[next++ % 8];
+    int unit = 0;
+    for (; bytes >= 1024 && unit < 4; unit++)
+        bytes /= 1024;
+    snprintf(text, sizeof ring[0], unit ? "%.1f %s" : "%.0f %s", bytes, units[unit]);
+    return text;
+}
+
+const char *human_count(uint64_t n) {
+    static char ring[16][32];
+    static unsigned next;
+    char *text = ring[next++ % 16], digits[24];
+    int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n), at = 0;
+    for (int i = 0; i < length; i++) {
+        if (i && (length - i) % 3 == 0)
+            text[at++] = ',';
+        text[at++] = digits[i];
+    }
+    text[at] = '\0';
+    return text;
+}
+
+/* ---- progress ---- */
+
+static struct {
+    char stage[160];
+    double begin, last; /* seconds */
+    bool shown;
+} bar;
+
+void progress_end(void) {
+    if (bar.shown)
+        fprintf(stderr, "\r\033[K");
+    bar.shown = false;
+}
+
+static void time_left(char *text, size_t size, double seconds) {
+    long s = (long)(seconds + 0.5);
+    if (s >= 3600)
+        snprintf(text, size, "%ld h %02ld min left", s / 3600, s / 60 % 60);
+    else if (s >= 60)
+        snprintf(text, size, "%ld min %02ld s left", s / 60, s % 60);
+    else
+        snprintf(text, size, "%ld s left", s);
+}
+
+/* The stage's first word group starts the clock: a study keeps one clock by passing done and total of the whole. */
+void progress_bar(void *user, const char *stage, double done, double total) {
+    (void)user;
+    double now = pare_clock_s();
+    if (!isatty(STDERR_FILENO))
+        return;
+    if (done <= 0 || bar.begin == 0) {
+        bar.begin = now;
+        bar.last = 0;
+    }
+    if (now - bar.last < 0.1 && done < total)
+        return;
+    bar.last = now;
+    enum { WIDTH = 24 };
+    double share = total > 0 ? done / total : 0;
+    int filled = (int)(share * WIDTH + 0.5);
+    char left[48] = "";
+    if (share > 0.01 && share < 1)
+        time_left(left, sizeof left, (now - bar.begin) / share * (1 - share));
+    fprintf(stderr, "\r\033[K[%.*s%.*s] %3.0f %%  %s  %s", filled, "########################", WIDTH - filled, "........................",
+            100 * share, stage, left);
+    fflush(stderr);
+    bar.shown = true;
+}

@@ -1,0 +1,50 @@
+# The front door; CMake does the work (CMakePresets.json).
+#   make            build/pare                     make demo       a real model, compressed and measured: report.html
+#   make setup      install what pare needs        make check      install what is missing, build, run the whole test suite
+#   make install    program, library, headers      make bench      speed and memory beside other programs (docs/bench.md)
+#   make format     clang-format                   make fuzz       fuzz every parser for a minute each
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+
+.PHONY: all setup demo check asan tsan fuzz bench format install clean
+
+all: .cache/pare/plotly.min.js
+	@test -f build/build.ninja || cmake --preset release >/dev/null
+	@cmake --build build --parallel $(JOBS) --target pare
+
+.cache/pare/plotly.min.js:
+	tools/fetch_chart_library.sh
+
+setup:
+	tools/setup.sh build
+
+demo: setup
+	$(MAKE) --no-print-directory all
+	tools/demo.sh
+
+check:
+	tools/setup.sh check
+	tools/check.sh
+
+asan tsan:
+	cmake --preset $@ >/dev/null
+	cmake --build build/$@ --parallel $(JOBS)
+	ctest --test-dir build/$@ --output-on-failure
+
+fuzz:
+	cmake --preset fuzz >/dev/null
+	cmake --build build/fuzz --parallel $(JOBS)
+	tools/fuzz.sh build/fuzz 60
+
+bench: all
+	tools/bench.sh
+
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+install: all
+	cmake --build build --parallel $(JOBS)
+	cmake --install build --prefix $(PREFIX)
+
+clean:
+	rm -rf build

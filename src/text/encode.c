@@ -30,7 +30,9 @@ static bool run_scanner(encoder *e, size_t step, const char *text, size_t n) {
 static bool find_match(encoder *e, const pare_step *step, const char *text, size_t n, size_t from, size_t *start, size_t *end) {
     if (step->kind == PARE_STEP_PATTERN) {
         bool found;
-        if (!pare_pattern_find(&found, start, end, step->pattern, text, n, from, e->error))
+        if (!e->scratch->match && !(e->scratch->match = pare_match_open(e->error)))
+            return false;
+        if (!pare_pattern_find(&found, start, end, e->scratch->match, step->pattern, text, n, from, e->error))
             return false;
         if (!found)
             *start = *end = n;
@@ -179,6 +181,7 @@ static void free_scratch(pare_scratch *scratch) {
         pare_free(scratch->prefixed[i].data);
     pare_nfc_free(&scratch->nfc);
     pare_bpe_free(&scratch->bpe);
+    pare_match_close(scratch->match);
     pare_free(scratch);
 }
 

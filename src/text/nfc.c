@@ -27,15 +27,15 @@ bool pare_nfc_needed(const char *text, size_t n) {
     return quiet(text, n) < n;
 }
 
+/* Combining class, 0 for marks that stay where they are (unicode.c). */
 static unsigned order(int32_t point) {
-    return (unsigned)utf8proc_get_property(point)->combining_class;
+    return pare_unicode_class((uint32_t)point) & PARE_CHAR_COMPOSES ? (unsigned)utf8proc_get_property(point)->combining_class : 0;
 }
 
 /* Canonical order: within each run of characters with a combining class, stable by class. */
 static bool sort_marks(pare_nfc *nfc, pare_error *error) {
     for (size_t i = 0; i < nfc->n; i++) {
-        size_t end = i;
-        size_t starts[256] = {0};
+        size_t end = i, starts[256] = {0};
         while (end < nfc->n && order(nfc->points[end]) != 0)
             starts[order(nfc->points[end++])]++;
         if (end - i < 2) {

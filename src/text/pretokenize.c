@@ -129,6 +129,13 @@ static const struct {
      PARE_STEP_CL100K, 1},
 };
 
+const char *pare_step_regex(const pare_step *step) {
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (known[i].kind == step->kind && known[i].digits == step->digits)
+            return known[i].regex;
+    return NULL;
+}
+
 bool pare_step_from_regex(pare_step *step, const char *regex, pare_split behaviour, bool invert, const char *what, pare_error *error) {
     *step = (pare_step){.kind = PARE_STEP_PATTERN, .behaviour = behaviour, .invert = invert};
     /* These match everything: words are what is matched, whether it is isolated or all that is not matched is removed. */

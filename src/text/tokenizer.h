@@ -175,6 +175,8 @@ typedef struct {
 size_t pare_scan_gpt2(const uint8_t *text, const uint8_t *end);
 size_t pare_scan_cl100k(const uint8_t *text, const uint8_t *end, unsigned digits);
 
+/* The regex of a CL100K step. */
+const char *pare_step_regex(const pare_step *step);
 /* A step for a Split's regex: a known one by its own scanner, else PCRE2. */
 bool pare_step_from_regex(pare_step *step, const char *regex, pare_split behaviour, bool invert, const char *what,
                           pare_error *error) PARE_MUST_CHECK;
@@ -182,9 +184,13 @@ bool pare_step_from_regex(pare_step *step, const char *regex, pare_split behavio
 /* A regex by PCRE2, with the meaning it has in `tokenizers` (Oniguruma). literal: the text itself. */
 pare_pattern *pare_pattern_open(const char *regex, size_t n, bool literal, const char *what, pare_error *error) PARE_MUST_CHECK;
 void pare_pattern_close(pare_pattern *pattern);
-/* The first match at or after *start; false with *found = false when there is none or with an error. */
-bool pare_pattern_find(bool *found, size_t *start, size_t *end, const pare_pattern *pattern, const char *text, size_t n, size_t from,
-                       pare_error *error) PARE_MUST_CHECK;
+/* Working memory of matching. */
+typedef struct pare_match pare_match;
+pare_match *pare_match_open(pare_error *error) PARE_MUST_CHECK;
+void pare_match_close(pare_match *match);
+/* The first match at or after `from`, if there is one. */
+bool pare_pattern_find(bool *found, size_t *start, size_t *end, pare_match *match, const pare_pattern *pattern, const char *text, size_t n,
+                       size_t from, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- the tokenizer ----------------------------------------------------------------------------- */
 
@@ -196,6 +202,7 @@ typedef struct pare_scratch {
     pare_bytes valid, normal, prefixed[PARE_STEPS];
     pare_nfc nfc;
     pare_bpe bpe;
+    pare_match *match;
 } pare_scratch;
 
 typedef struct {
@@ -227,7 +234,6 @@ struct pare_tokenizer {
     uint32_t *prefix, *suffix; /* the post-processor's template around the text */
     size_t n_prefix, n_suffix;
 
-    const char *pre; /* the pre-tokeniser's GGUF name, when opened from parts */
     pare_piece json; /* the tokenizer.json it was opened from, if it was */
     pare_scratch_pool *pool;
 };

@@ -31,7 +31,6 @@ static bool set_pre(pare_tokenizer *tokenizer, const char *name, pare_error *err
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         if (!name || strcmp(name, known[i].name) != 0)
             continue;
-        tokenizer->pre = known[i].name;
         memcpy(tokenizer->steps, known[i].steps, sizeof known[i].steps);
         tokenizer->n_steps = known[i].n_steps;
         tokenizer->nfc = known[i].nfc;

@@ -1,11 +1,12 @@
 /* unicode: a two-level table of what pre-tokenisers and NFC ask of a character, made once per process from utf8proc.
- * utf8proc 2.8 knows Unicode 15.0; `tokenizers` 0.23 carries Oniguruma with Unicode 16 and a standard library with Unicode 17.
- * The letters and numbers that came in between stand in a list here (compared over all code points). */
+ * utf8proc 2.8 knows Unicode 15; `tokenizers` 0.23 matches letters and numbers by Unicode 16, digits by 17, and normalises by a
+ * version before 10. unicode_later.h lists the differences over all code points. */
 #include <string.h>
 
 #include <utf8proc.h>
 
 #include "tokenizer.h"
+#include "unicode_later.h"
 
 enum { POINTS = 0x110000, PAGES = POINTS >> 8, PAGES_APART = 640 };
 
@@ -13,46 +14,8 @@ uint16_t pare_unicode_pages[PAGES];
 uint8_t pare_unicode_bits[PAGES_APART][256];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-typedef struct {
-    uint32_t first, last;
-    uint8_t bits;
-} later_range;
-
 #define LETTER (PARE_CHAR_LETTER | PARE_CHAR_WORD)
-#define NUMBER (PARE_CHAR_NUMBER | PARE_CHAR_NUMERIC | PARE_CHAR_WORD)
-static const later_range later[] = {
-    {0x1C89, 0x1C8A, LETTER},
-    {0xA7CB, 0xA7CD, LETTER},
-    {0xA7DA, 0xA7DC, LETTER},
-    {0x105C0, 0x105F3, LETTER},
-    {0x10D40, 0x10D49, NUMBER},
-    {0x10D4A, 0x10D65, LETTER},
-    {0x10D6F, 0x10D85, LETTER},
-    {0x10EC2, 0x10EC4, LETTER},
-    {0x11380, 0x11389, LETTER},
-    {0x1138B, 0x1138B, LETTER},
-    {0x1138E, 0x1138E, LETTER},
-    {0x11390, 0x113B5, LETTER},
-    {0x113B7, 0x113B7, LETTER},
-    {0x113D1, 0x113D1, LETTER},
-    {0x113D3, 0x113D3, LETTER},
-    {0x116D0, 0x116E3, NUMBER},
-    {0x11BC0, 0x11BE0, LETTER},
-    {0x11BF0, 0x11BF9, NUMBER},
-    {0x13460, 0x143FA, LETTER},
-    {0x16100, 0x1611D, LETTER},
-    {0x16130, 0x16139, NUMBER},
-    {0x16D40, 0x16D6C, LETTER},
-    {0x16D70, 0x16D79, NUMBER},
-    {0x18CFF, 0x18CFF, LETTER},
-    {0x1CCF0, 0x1CCF9, NUMBER},
-    {0x1E5D0, 0x1E5ED, LETTER},
-    {0x1E5F0, 0x1E5F0, LETTER},
-    {0x1E5F1, 0x1E5FA, NUMBER},
-    {0x2EBF0, 0x2EE5D, LETTER},
-    {0x11DE0, 0x11DE9, PARE_CHAR_NUMERIC},
-    {0x16FF4, 0x16FF6, PARE_CHAR_NUMERIC},
-};
+#define NUMBER (PARE_CHAR_NUMBER | PARE_CHAR_NUMERIC)
 
 static bool is_space(uint32_t c) { /* White_Space */
     return (c >= 9 && c <= 13) || c == 0x20 || c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 ||
@@ -94,8 +57,6 @@ static unsigned bits_of(uint32_t c) {
     return bits;
 }
 
-/* Sets bits of one character after the pages were shared; a page that others share is not touched twice in practice,
- * because init gives every page with assigned characters its own copy. */
 static void add_bits(uint8_t (*bits)[256], uint32_t c, unsigned more) {
     bits[c >> 8][c & 255] |= (uint8_t)more;
 }
@@ -115,15 +76,25 @@ static void add_decomposition(uint8_t (*bits)[256], uint32_t c) {
         add_bits(bits, c, PARE_CHAR_COMPOSES);
 }
 
+static unsigned later_bits(const char *category) {
+    if (*category == 'N')
+        return NUMBER | (category[1] == 'o' ? 0 : PARE_CHAR_WORD);
+    return *category == 'L' ? LETTER : *category == 'M' ? PARE_CHAR_WORD : 0;
+}
+
+#define EACH(c, i, list)                                                                                                                   \
+    for (size_t i = 0; i < sizeof(list) / sizeof *(list); i++)                                                                             \
+        for (uint32_t c = (list)[i].first; c <= (list)[i].last; c++)
+
 static void fill(void) {
     static uint8_t bits[PAGES][256]; /* flat first, then equal pages become one */
     for (uint32_t c = 0; c < POINTS; c++)
         bits[c >> 8][c & 255] = (uint8_t)bits_of(c);
-    for (size_t i = 0; i < sizeof later / sizeof *later; i++)
-        for (uint32_t c = later[i].first; c <= later[i].last; c++)
-            add_bits(bits, c, later[i].bits);
     for (uint32_t c = 0; c < POINTS; c++)
         add_decomposition(bits, c);
+    EACH(c, i, later_characters) add_bits(bits, c, later_bits(later_characters[i].category));
+    EACH(c, i, later_digits) add_bits(bits, c, PARE_CHAR_NUMERIC);
+    EACH(c, i, later_marks) bits[c >> 8][c & 255] &= (uint8_t)~PARE_CHAR_COMPOSES;
     size_t n = 0;
     for (size_t page = 0; page < PAGES; page++) {
         size_t same = 0;

@@ -1,8 +1,10 @@
 /* driver: encodes many strings with one tokenizer, so that a script can compare the ids with another program's:
  *   text_test_tokenizer --ids   tokenizer.json < strings > ids
  *   text_test_tokenizer --parts parts.json     < strings > ids
+ *   text_test_tokenizer --print-parts parts.json > tokenizer.json
+ *   text_test_tokenizer --speed tokenizer.json FILE
  * strings: for each a 32-bit length and its bytes; ids: for each a 32-bit count and the ids; all little-endian. parts.json
- * holds the fields of pare_tokenizer_parts. --speed times the encoding of one file instead. */
+ * holds the fields of pare_tokenizer_parts. */
 #ifndef PARE_TEST_TEXT_DRIVER_H
 #define PARE_TEST_TEXT_DRIVER_H
 
@@ -110,10 +112,10 @@ static inline int drive_speed(const pare_tokenizer *tokenizer, const char *path,
 static inline int drive(int n, char **arguments) {
     pare_error error = {0};
     double start = pare_clock_s();
-    bool parts = strcmp(arguments[1], "--parts") == 0;
+    bool parts = strstr(arguments[1], "parts") != NULL;
     pare_tokenizer *tokenizer = n < 3 ? NULL : parts ? open_parts(arguments[2], &error) : open_file(arguments[2], &error);
     int code = 1;
-    if (tokenizer && strcmp(arguments[1], "--print") == 0) {
+    if (tokenizer && strncmp(arguments[1], "--print", 7) == 0) {
         pare_string text = {0};
         code = !pare_tokenizer_print_json(&text, tokenizer, &error) || fwrite(text.data, 1, text.length, stdout) != text.length;
         pare_string_free(&text);

@@ -42,11 +42,13 @@ typedef struct {
     size_t n_models;
     struct {
         const char *text, *path; /* as written, and from here */
+        size_t line;
         pare_protocol protocol;
         size_t n_windows; /* 0: all */
     } evaluate;
     struct {
         const char *text, *path; /* NULL: no calibration */
+        size_t line;
         size_t n_windows, length;
     } calibrate;
     const pare_method **methods;

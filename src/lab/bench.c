@@ -1,0 +1,157 @@
+/* bench: calibrate -> score -> cut -> model -> cross-entropy of one model's runs, each step shared by all runs that can share it.
+ * A step that fails by the model's nature is not tried again: its error is kept and becomes the outcome of every run that needs it. */
+#include "bench.h"
+
+#include <math.h>
+#include <stdio.h>
+
+bool bench_is_outcome(pare_code code) {
+    return code == PARE_ERROR_NUMERIC || code == PARE_ERROR_SHAPE || code == PARE_ERROR_RANGE || code == PARE_ERROR_UNSUPPORTED ||
+           code == PARE_ERROR_FORMAT;
+}
+
+static void pass_progress(void *user, const char *stage, double done, double total) {
+    const study_progress *p = user;
+    char text[sizeof p->label + 40];
+    snprintf(text, sizeof text, "%s %.30s", p->label, stage);
+    pare_context_progress(p->outer, text, p->done + (total > 0 ? done / total * p->work : 0), p->total);
+}
+
+pare_context study_progress_context(study_progress *progress) {
+    return (pare_context){.n_threads = pare_context_threads(progress->outer),
+                          .progress = pass_progress,
+                          .user = progress,
+                          .cancel = progress->outer ? progress->outer->cancel : NULL};
+}
+
+void bench_begin(study_bench *bench, const pare_study *study, size_t model, study_progress *progress) {
+    *bench = (study_bench){.study = study, .model = model, .progress = progress, .dense = PARE_UNKNOWN};
+}
+
+void bench_end(study_bench *bench) {
+    for (size_t i = 0; i < BENCH_SCORES; i++)
+        pare_scores_free(&bench->scores[i].scores);
+    pare_calibration_free(&bench->calibration);
+    study_subject_close(&bench->subject);
+}
+
+bool bench_open(study_bench *bench, pare_error *error) {
+    double begin = pare_clock_s();
+    if (bench->subject.checkpoint)
+        return true;
+    bool done = study_subject_open(&bench->subject, bench->study->spec, bench->model, error);
+    bench->seconds_open = pare_clock_s() - begin;
+    return done;
+}
+
+double bench_calibration_work(const pare_study *study, size_t model) {
+    const pare_spec *spec = study->spec;
+    return (double)pare_config_size(&study->private->models[model].config).macs * (double)spec->calibrate.n_windows *
+           (double)spec->calibrate.length;
+}
+
+static bool calibrate(study_bench *bench, pare_error *error) {
+    study_progress *progress = bench->progress;
+    pare_windows windows;
+    if (!study_subject_sample(&windows, NULL, &bench->subject, bench->study->spec, error))
+        return false;
+    progress->work = bench_calibration_work(bench->study, bench->model);
+    pare_context context = study_progress_context(progress);
+    bool done = pare_calibrate(&bench->calibration, bench->subject.checkpoint, &windows, &context, error);
+    progress->done += progress->work;
+    progress->work = 0;
+    pare_windows_free(&windows);
+    return done;
+}
+
+static bool ensure_calibration(study_bench *bench, pare_error *error) {
+    if (!bench->calibrated) {
+        bench->calibration_failed = (pare_error){0};
+        bool done = calibrate(bench, &bench->calibration_failed);
+        bench->calibrated = done || bench_is_outcome(bench->calibration_failed.code);
+    }
+    if (bench->calibration_failed.code != PARE_OK)
+        *error = bench->calibration_failed;
+    return bench->calibration_failed.code == PARE_OK;
+}
+
+/* The scores of a method and seed, or NULL with the error of the time they were made. */
+static const pare_scores *ensure_scores(pare_run_record *record, study_bench *bench, const pare_run *run, pare_error *error) {
+    uint64_t seed = run->method->stochastic ? run->seed : 0;
+    bench_scores *slot = bench->scores;
+    while (slot < bench->scores + BENCH_SCORES && (slot->method != run->method || slot->seed != seed))
+        slot++;
+    if (slot == bench->scores + BENCH_SCORES) {
+        double begin = pare_clock_s();
+        if (run->method->calibrated && !ensure_calibration(bench, error))
+            return NULL;
+        record->seconds.calibrate = pare_clock_s() - begin;
+        slot = &bench->scores[bench->n_scores++ % BENCH_SCORES];
+        pare_scores_free(&slot->scores);
+        *slot = (bench_scores){.method = run->method, .seed = seed};
+        pare_context context = study_progress_context(bench->progress);
+        const pare_calibration *calibration = run->method->calibrated ? &bench->calibration : NULL;
+        begin = pare_clock_s();
+        if (!pare_score(&slot->scores, run->method, bench->subject.checkpoint, calibration, seed, &context, &slot->problem) &&
+            !bench_is_outcome(slot->problem.code))
+            slot->method = NULL; /* an interruption is no outcome: score again */
+        record->seconds.score = pare_clock_s() - begin;
+    }
+    if (slot->problem.code != PARE_OK)
+        *error = slot->problem;
+    return slot->problem.code == PARE_OK ? &slot->scores : NULL;
+}
+
+static void fill_result(pare_run_record *record, const pare_eval_result *result) {
+    record->evaluation.tokens_scored = result->tokens_scored;
+    record->cross_entropy = result->cross_entropy;
+    record->cross_entropy_error = result->cross_entropy_error;
+    record->perplexity = result->perplexity;
+    record->perplexity_error = result->perplexity_error;
+    record->seconds.evaluate = result->seconds;
+    record->tokens_per_s = result->tokens_per_s;
+}
+
+/* cut NULL: the dense model. */
+static bool evaluate(pare_run_record *record, study_bench *bench, const pare_run *run, const pare_cut *cut, double begin,
+                     pare_error *error) {
+    pare_achieved achieved = {0};
+    if (cut)
+        achieved = pare_cut_achieved(cut, bench->subject.checkpoint);
+    record->removed.parameters = achieved.parameters;
+    record->removed.non_embedding = achieved.non_embedding;
+    record->removed.bytes = achieved.bytes;
+    record->removed.macs = achieved.macs;
+    pare_model *model = pare_model_open(bench->subject.checkpoint, cut, error);
+    if (!model)
+        return false;
+    record->seconds.cut = pare_clock_s() - begin;
+    bench->progress->work = run->work;
+    pare_context context = study_progress_context(bench->progress);
+    pare_eval_result result;
+    bool done = pare_eval_run(&result, model, &bench->subject.text, bench->subject.n_windows, NULL, &context, error);
+    if (done)
+        fill_result(record, &result);
+    pare_model_close(model);
+    return done;
+}
+
+bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *run, pare_error *error) {
+    record->seconds.open = bench->seconds_open;
+    record->seconds.calibrate = record->seconds.score = record->seconds.cut = record->seconds.evaluate = 0;
+    bench->seconds_open = 0;
+    if (!run->method)
+        return evaluate(record, bench, run, NULL, pare_clock_s(), error);
+    if (bench->dense_failed.code != PARE_OK)
+        return pare_fail(error, bench->dense_failed.code, "not measured: the dense model failed: %.900s", bench->dense_failed.message);
+    const pare_scores *scores = ensure_scores(record, bench, run, error);
+    if (!scores)
+        return false;
+    double begin = pare_clock_s();
+    pare_cut cut;
+    if (!pare_cut_make(&cut, scores, run->n_kept, error))
+        return false;
+    bool done = evaluate(record, bench, run, &cut, begin, error);
+    pare_cut_free(&cut);
+    return done;
+}

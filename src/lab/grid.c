@@ -1,0 +1,263 @@
+/* grid: a spec and the contents of its files -> the list of runs, each with its canonical spec and key. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "study_impl.h"
+
+/* Of the canonical spec. A change of what a number means (a method's definition, a protocol's) needs a new version here, so that
+ * old rows are not taken for new ones. */
+enum { SPEC_SCHEMA = 1 };
+
+/* ---- identity ------------------------------------------------------------------------------ */
+
+/* The shortest decimal text that reads back equal. */
+static void print_number(pare_string *out, double value) {
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    pare_string_print(out, "%s", text);
+}
+
+const char *pare_run_method(const pare_run *run) {
+    return run->method ? run->method->name : "dense";
+}
+
+/* Keys sorted, no blanks; every text in it is a hash or a known name, so nothing needs escaping. */
+static void print_spec(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
+    const pare_method *method = run->method;
+    pare_string_print(out, "{");
+    if (method && method->calibrated)
+        pare_string_print(out, "\"calibration\":{\"length\":%zu,\"seed\":%llu,\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},",
+                          spec->calibrate.length, (unsigned long long)model->calibration.seed, model->calibration.text.hex,
+                          model->calibration.tokens.hex, spec->calibrate.n_windows);
+    pare_string_print(out, "\"evaluation\":{\"protocol\":\"%s\",\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},\"method\":\"%s\"",
+                      spec->evaluate.protocol.name, model->evaluation.text.hex, model->evaluation.tokens.hex, model->evaluation.n_windows,
+                      pare_run_method(run));
+    pare_string_print(out, ",\"model\":\"%s\"", model->model.hex);
+    if (method)
+        pare_string_print(out, ",\"multiple\":%u", run->multiple);
+    pare_string_print(out, ",\"ratio\":");
+    print_number(out, run->ratio);
+    pare_string_print(out, ",\"schema\":%d", SPEC_SCHEMA);
+    if (method && method->stochastic)
+        pare_string_print(out, ",\"seed\":%llu", (unsigned long long)run->seed);
+    pare_string_print(out, "}");
+}
+
+bool study_identify(pare_run *run, const pare_spec *spec, const study_model *model, pare_arena *arena, pare_error *error) {
+    pare_string text = {0};
+    print_spec(&text, run, spec, model);
+    bool done = pare_string_check(&text, error) && (run->spec = pare_arena_copy(arena, text.data, text.length, error)) &&
+                pare_sha256_bytes(&run->key, text.data, text.length, error);
+    pare_string_free(&text);
+    return done;
+}
+
+/* Token ids are hashed as they lie in memory, little-endian 32 bits. */
+static bool hash_ids(pare_sha256 *hash, const pare_windows *windows, size_t n, pare_error *error) {
+    return pare_sha256_bytes(hash, windows->ids, n * windows->length * sizeof *windows->ids, error);
+}
+
+static bool any_calibrated(const pare_spec *spec) {
+    bool any = false;
+    for (size_t i = 0; i < spec->n_methods; i++)
+        any = any || spec->methods[i]->calibrated;
+    return any;
+}
+
+static bool identify_contents(study_model *model, const study_subject *subject, const pare_spec *spec, const pare_context *context,
+                              pare_error *error) {
+    model->config = subject->checkpoint->config;
+    model->config.rope.factors = NULL; /* it lies in the checkpoint, which is closed again */
+    model->evaluation.text = subject->text.data_sha256;
+    model->evaluation.n_windows = subject->n_windows;
+    if (!pare_checkpoint_hash(&model->model, subject->checkpoint, context, error) ||
+        !hash_ids(&model->evaluation.tokens, &subject->text.windows, subject->n_windows, error))
+        return false;
+    if (!any_calibrated(spec))
+        return true;
+    pare_windows windows;
+    bool done = study_subject_sample(&windows, &model->calibration.text, subject, spec, error) &&
+                hash_ids(&model->calibration.tokens, &windows, windows.n, error);
+    model->calibration.seed = spec->seeds[0];
+    pare_windows_free(&windows);
+    return done;
+}
+
+/* ---- notes --------------------------------------------------------------------------------- */
+
+static bool add_note(pare_study *study, const char *note) {
+    if (note)
+        study->notes[study->n_notes++] = note;
+    return note != NULL;
+}
+
+/* One per method, one or two per model and ratio at most. */
+static bool begin_notes(pare_study *study, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    pare_arena *arena = study->private->arena;
+    study->notes = PARE_PUSH(arena, const char *, spec->n_methods + spec->n_models * (spec->n_ratios + 1), error);
+    for (size_t i = 0; study->notes && i < spec->n_methods; i++)
+        if (spec->methods[i]->warning && !add_note(study, spec->methods[i]->warning))
+            return false;
+    return study->notes != NULL;
+}
+
+static bool note_windows(pare_study *study, size_t model, pare_error *error) {
+    size_t asked = study->spec->evaluate.n_windows, there = study->private->models[model].evaluation.n_windows;
+    return there >= asked ||
+           add_note(study, pare_arena_format(study->private->arena, error, "%s: %zu windows were asked for, the text gives %zu",
+                                             study->spec->models[model].name, asked, there));
+}
+
+/* ---- expansion ----------------------------------------------------------------------------- */
+
+static double work_of(const pare_config *config, uint32_t n_kept, double tokens) {
+    pare_cut cut = {.n_layers = config->n_layers, .ffn_width = config->ffn_width, .n_kept = n_kept};
+    pare_config smaller = pare_cut_config(&cut, config);
+    return (double)pare_config_size(&smaller).macs * tokens;
+}
+
+static bool add_run(pare_study *study, pare_run run, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    const study_model *model = &study->private->models[run.model];
+    run.work = work_of(&model->config, run.n_kept, (double)model->evaluation.n_windows * spec->evaluate.protocol.length);
+    if (!study_identify(&run, spec, model, study->private->arena, error))
+        return false;
+    study->runs[study->n_runs++] = run;
+    return true;
+}
+
+static bool add_ratio(pare_study *study, size_t model, double ratio, uint32_t n_kept, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    for (size_t m = 0; m < spec->n_methods; m++) {
+        const pare_method *method = spec->methods[m];
+        pare_run run = {.model = model, .method = method, .ratio = ratio, .multiple = spec->multiple, .n_kept = n_kept};
+        if (!method->stochastic) {
+            run.seed = method->calibrated ? spec->seeds[0] : 0;
+            if (!add_run(study, run, error))
+                return false;
+        }
+        for (size_t s = 0; method->stochastic && s < spec->n_seeds; s++) {
+            run.seed = spec->seeds[s];
+            if (!add_run(study, run, error))
+                return false;
+        }
+    }
+    return true;
+}
+
+/* Of the ratios from `first` on that leave the same width, the one nearest to what is removed in truth; *next: past them all. */
+static bool pick_ratio(size_t *pick, size_t *next, uint32_t *n_kept, const pare_spec *spec, uint32_t width, size_t first,
+                       pare_error *error) {
+    *pick = first;
+    if (!pare_cut_width(n_kept, width, spec->ratios[first], spec->multiple, error))
+        return false;
+    double achieved = 1 - (double)*n_kept / width;
+    for (*next = first + 1; *next < spec->n_ratios; (*next)++) {
+        uint32_t other;
+        if (!pare_cut_width(&other, width, spec->ratios[*next], spec->multiple, error))
+            return false;
+        if (other != *n_kept)
+            break;
+        if (fabs(spec->ratios[*next] - achieved) < fabs(spec->ratios[*pick] - achieved))
+            *pick = *next;
+    }
+    return true;
+}
+
+static bool add_ratios(pare_study *study, size_t model, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    const char *name = spec->models[model].name;
+    uint32_t width = study->private->models[model].config.ffn_width, n_kept;
+    pare_arena *arena = study->private->arena;
+    for (size_t i = 0, pick, next; i < spec->n_ratios; i = next) {
+        if (!pick_ratio(&pick, &next, &n_kept, spec, width, i, error))
+            return false;
+        bool nothing = n_kept == width;
+        for (size_t j = i; j < next; j++)
+            if (nothing && !add_note(study, pare_arena_format(arena, error, "%s: ratio %g removes nothing (width %u, multiple %u)", name,
+                                                              spec->ratios[j], width, spec->multiple)))
+                return false;
+            else if (!nothing && j != pick &&
+                     !add_note(study, pare_arena_format(arena, error, "%s: ratio %g leaves %u of %u neurons, as %g does: merged into it",
+                                                        name, spec->ratios[j], n_kept, width, spec->ratios[pick])))
+                return false;
+        if (!nothing && !add_ratio(study, model, spec->ratios[pick], n_kept, error))
+            return false;
+    }
+    return true;
+}
+
+static bool check_model(const pare_study *study, size_t model, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    const study_model *models = study->private->models;
+    const pare_spec_model *named = &spec->models[model];
+    if (spec->multiple > models[model].config.ffn_width)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: multiple %u, but %s has %u FFN neurons per layer", spec->path, spec->multiple,
+                         named->name, models[model].config.ffn_width);
+    for (size_t i = 0; i < model; i++)
+        if (strcmp(models[i].model.hex, models[model].model.hex) == 0)
+            return pare_fail(error, PARE_ERROR_CONFLICT, "%s:%zu: %s and %s (line %zu) are the same model", spec->path, named->line,
+                             named->name, spec->models[i].name, spec->models[i].line);
+    return true;
+}
+
+static bool expand_model(pare_study *study, size_t i, const pare_context *context, pare_error *error) {
+    study_model *model = &study->private->models[i];
+    study_subject subject;
+    if (!pare_context_check(context, error) || !study_subject_open(&subject, study->spec, i, error))
+        return false;
+    bool done = identify_contents(model, &subject, study->spec, context, error);
+    study_subject_close(&subject);
+    return done && check_model(study, i, error) && note_windows(study, i, error) &&
+           add_run(study, (pare_run){.model = i, .multiple = 1, .n_kept = model->config.ffn_width}, error) && add_ratios(study, i, error);
+}
+
+/* Room for the whole grid before anything is opened. */
+static bool begin_runs(pare_study *study, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    size_t per_ratio = 0;
+    for (size_t m = 0; m < spec->n_methods; m++)
+        per_ratio += spec->methods[m]->stochastic ? spec->n_seeds : 1;
+    size_t n = spec->n_models * (1 + spec->n_ratios * per_ratio); /* each factor is bounded by the spec's limits */
+    if (n > PARE_STORE_LOAD_MAX)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: the grid has %zu runs; at most %d", spec->path, n, PARE_STORE_LOAD_MAX);
+    study->runs = PARE_PUSH(study->private->arena, pare_run, n, error);
+    study->private->models = PARE_PUSH(study->private->arena, study_model, spec->n_models, error);
+    return study->runs && study->private->models;
+}
+
+pare_study *pare_study_open(const char *path, const pare_context *context, pare_error *error) {
+    pare_spec *spec = pare_spec_open(path, error);
+    pare_arena *arena = spec ? pare_arena_open(error) : NULL;
+    pare_study *study = arena ? PARE_PUSH(arena, pare_study, 1, error) : NULL;
+    if (study)
+        study->private = PARE_PUSH(arena, struct pare_study_private, 1, error);
+    if (!study || !study->private) {
+        pare_arena_close(arena);
+        pare_spec_close(spec);
+        return NULL;
+    }
+    study->spec = study->private->spec = spec;
+    study->private->arena = arena;
+    bool done = begin_runs(study, error) && begin_notes(study, error);
+    for (size_t i = 0; done && i < spec->n_models; i++)
+        done = expand_model(study, i, context, error);
+    if (done)
+        return study;
+    pare_study_close(study);
+    return NULL;
+}
+
+void pare_study_close(pare_study *study) {
+    if (!study)
+        return;
+    pare_spec_close(study->private->spec);
+    pare_arena_close(study->private->arena); /* the study itself lies in it */
+}

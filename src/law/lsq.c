@@ -1,6 +1,6 @@
 /* lsq: least squares by Householder QR (Golub, Van Loan, Matrix Computations, 5.3), X = Q R: beta = R^-1 Q'y, hat matrix Q Q',
- * (X'X)^-1 = R^-1 R^-T. Two steps of iterative refinement with residuals in extended precision (A. Bjoerck, Numerical Methods for Least
- * Squares Problems, 2.9) give back digits that an ill-conditioned X costs. */
+ * (X'X)^-1 = R^-1 R^-T. Two steps of iterative refinement in extended precision (A. Bjoerck, "Iterative refinement of linear least squares
+ * solutions", BIT 7, 1967) give back the digits that an ill-conditioned X costs. */
 #include "lsq.h"
 
 #include <math.h>
@@ -45,32 +45,48 @@ static void rotate(const solver *s, double *vector, bool transpose) {
     dormqr_("L", transpose ? "T" : "N", &s->n, &one, &s->p, s->qr, &s->n, s->tau, vector, &s->n, s->work, &s->n_work, &info, 1, 1);
 }
 
-/* residual = y - X beta, summed in extended precision. */
-static void find_residuals(const solver *s, pare_lsq *lsq) {
+/* What the residuals lack: gap = y - residual - X beta, and slope = -X' residual, summed in extended precision. */
+static void find_gaps(const solver *s, const pare_lsq *lsq, double *gap, double *slope) {
     for (size_t i = 0; i < lsq->n; i++) {
-        long double sum = (long double)s->y[i];
+        long double sum = (long double)s->y[i] - (long double)lsq->residual[i];
         for (size_t j = 0; j < lsq->p; j++)
             sum -= (long double)s->x[i + lsq->kept[j] * lsq->n] * (long double)lsq->beta[j];
-        lsq->residual[i] = (double)sum;
+        gap[i] = (double)sum;
+    }
+    for (size_t j = 0; j < lsq->p; j++) {
+        long double sum = 0;
+        for (size_t i = 0; i < lsq->n; i++)
+            sum -= (long double)s->x[i + lsq->kept[j] * lsq->n] * (long double)lsq->residual[i];
+        slope[j] = (double)sum;
     }
 }
 
-/* beta += R^-1 Q' residual, starting from beta = 0, where the residual is y itself. */
-static void find_coefficients(const solver *s, pare_lsq *lsq, double *vector) {
+/* Solves  residual + X beta = y,  X' residual = 0  together: each step solves the same system for what is still lacking,
+ *   u = R^-T slope,  v = Q' gap,  beta += R^-1 (v_1..p - u),  residual += Q (u, v_p+1..n).  The first step is plain QR. */
+static void find_coefficients(const solver *s, pare_lsq *lsq, double *gap) {
+    size_t n = lsq->n, p = lsq->p;
     memset(lsq->beta, 0, sizeof lsq->beta);
     for (int step = 0; step < 3; step++) {
-        find_residuals(s, lsq);
-        memcpy(vector, lsq->residual, lsq->n * sizeof *vector);
-        rotate(s, vector, true);
-        for (size_t j = lsq->p; j-- > 0;) {
-            for (size_t k = j + 1; k < lsq->p; k++)
-                vector[j] -= s->qr[j + k * lsq->n] * vector[k];
-            vector[j] /= s->qr[j + j * lsq->n];
+        double u[PARE_LSQ_MAX_TERMS], v[PARE_LSQ_MAX_TERMS];
+        find_gaps(s, lsq, gap, u);
+        rotate(s, gap, true);
+        for (size_t j = 0; j < p; j++) {
+            for (size_t k = 0; k < j; k++)
+                u[j] -= s->qr[k + j * n] * u[k];
+            u[j] /= s->qr[j + j * n];
+            v[j] = gap[j] - u[j];
+            gap[j] = u[j];
         }
-        for (size_t j = 0; j < lsq->p; j++)
-            lsq->beta[j] += vector[j];
+        for (size_t j = p; j-- > 0;) {
+            for (size_t k = j + 1; k < p; k++)
+                v[j] -= s->qr[j + k * n] * v[k];
+            v[j] /= s->qr[j + j * n];
+            lsq->beta[j] += v[j];
+        }
+        rotate(s, gap, false);
+        for (size_t i = 0; i < n; i++)
+            lsq->residual[i] += gap[i];
     }
-    find_residuals(s, lsq);
 }
 
 /* Does the constant lie in the span of the columns? Q' 1 then has nothing below its first p entries. */

@@ -42,22 +42,20 @@ static inline void write_file(const char *path, const void *bytes, size_t n) {
     assert_done(pare_file_write(path, bytes, n, true, &error), error);
 }
 
+static inline void run_shell(const char *program, const char *path) {
+    pare_string command = {0};
+    pare_string_print(&command, "%s '%s'", program, path);
+    assert_int_equal(system(command.data), 0);
+    pare_string_free(&command);
+}
+
 static inline void remove_all(const char *folder) {
-    DIR *open = opendir(folder);
-    if (open) {
-        for (struct dirent *entry; (entry = readdir(open));)
-            if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlinkat(dirfd(open), entry->d_name, 0) != 0)
-                remove_all(inside(folder, entry->d_name));
-        closedir(open);
-    }
-    rmdir(folder);
+    run_shell("rm -rf", folder);
 }
 
 /* A flat folder's files into a new one. */
 static inline void copy_folder(const char *to, const char *from) {
-    char path[1024];
-    snprintf(path, sizeof path, "mkdir -p '%s'", to);
-    assert_int_equal(system(path), 0);
+    run_shell("mkdir -p", to);
     DIR *open = opendir(from);
     assert_non_null(open);
     for (struct dirent *entry; (entry = readdir(open));) {

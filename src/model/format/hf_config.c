@@ -48,7 +48,7 @@ static bool find_arch(pare_config *config, const source *s) {
  * does, rope_scaling goes before rope_parameters, and what neither says comes from the top level. */
 static bool read_rope(pare_rope *rope, const source *s, uint32_t max_positions) {
     const json_t *scaling = json_object_get(s->json, "rope_scaling");
-    if (!json_is_object(scaling) || json_object_size(scaling) == 0)
+    if (!scaling || json_is_null(scaling) || (json_is_object(scaling) && json_object_size(scaling) == 0))
         scaling = json_object_get(s->json, "rope_parameters");
     const char *what = s->what, *type = NULL;
     *rope = (pare_rope){.type = PARE_ROPE_DEFAULT, .theta = 10000.0};

@@ -7,6 +7,7 @@
  * because a difference of log-gammas loses digits with large degrees of freedom. */
 #include <math.h>
 
+#include "lsq.h"
 #include "pare/law.h"
 
 /* ln Gamma(z) minus Stirling's formula (z - 1/2) ln z - z + ln(2 pi)/2. */
@@ -68,7 +69,7 @@ static double beta_fraction(double a, double b, double x) {
 /* I_x(a,b); y = 1 - x is passed too, since the caller knows the small one exactly. */
 static double incomplete_beta(double a, double b, double x, double y) {
     if (isnan(x) || isnan(y) || isnan(a) || isnan(b))
-        return NAN;
+        return PARE_NONE;
     if (x <= 0 || y <= 0)
         return x <= 0 ? 0 : 1;
     if (x < (a + 1) / (a + b + 2))
@@ -96,7 +97,7 @@ double pare_fisher_p(double f, double d1, double d2) {
 /* The tail falls in t: double until it is below the wanted one, then halve the interval down to neighbouring numbers. */
 double pare_student_quantile(double p, double degrees) {
     if (!(p > 0 && p < 1) || !(degrees > 0))
-        return NAN;
+        return PARE_NONE;
     double tail = 2 * fmin(p, 1 - p), low = 0, high = 1;
     while (isfinite(high) && pare_student_p(high, degrees) > tail) {
         low = high;

@@ -3,6 +3,7 @@
  * Terms are listed so that the one to keep comes first: least squares drops a term that earlier terms can express.
  * With one dense model ln L0 is a constant and stays, the constant goes; with one ratio the exponent of v2 stays, P0 goes. */
 #include "forms.h"
+#include "lsq.h"
 
 #include <math.h>
 #include <string.h>
@@ -85,7 +86,7 @@ static double ratio_quadratic(const double *beta, double rise) {
         return rise / a;
     double discriminant = a * a + 4 * b * rise;
     if (discriminant < 0)
-        return NAN;
+        return PARE_NONE;
     double q = -0.5 * (a + copysign(sqrt(discriminant), a));
     double first = q / b, second = q == 0 ? 0 : -rise / q;
     double low = fmin(first, second), high = fmax(first, second);

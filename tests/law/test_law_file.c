@@ -166,7 +166,8 @@ static void truncated_and_flipped(void **state) {
     for (size_t i = 0; i < 2 * file.length; i++) {
         char kept = file.data[i / 2];
         size_t length = i % 2 ? file.length : i / 2;
-        file.data[i / 2] = i % 2 ? (char)(kept ^ (1 << (i / 2 % 7))) : kept;
+        if (i % 2)
+            file.data[i / 2] = (char)(kept ^ (1 << (i / 2 % 7)));
         json_t *json = pare_json_parse(file.data, length, "law.json", &error);
         pare_law *read;
         size_t n;

@@ -100,15 +100,15 @@ static size_t group_names(name_of_row *names, size_t n) {
 }
 
 /* Numbers the models, lists the rows model after model, counts the methods. */
-static bool group_rows(pare_rows *rows, pare_row *items, const pare_law_points *points, size_t *n_methods, pare_arena *arena,
+static bool group_rows(pare_rows *rows, pare_row *items, const pare_law_points *points, pare_law_fit *fit, pare_arena *arena,
                        pare_error *error) {
     name_of_row *names = PARE_PUSH(arena, name_of_row, rows->n, error);
     size_t *by_model = PARE_PUSH(arena, size_t, rows->n, error);
     if (!names || !by_model)
         return false;
     for (size_t i = 0; i < rows->n; i++)
-        names[i] = (name_of_row){named(points->items[items[i].point].method), i};
-    *n_methods = group_names(names, rows->n);
+        names[i] = (name_of_row){named(points->items[fit->residuals[items[i].entry].point].method), i};
+    fit->n_methods = group_names(names, rows->n);
     for (size_t i = 0; i < rows->n; i++)
         names[i] = (name_of_row){items[i].model, i};
     rows->n_models = group_names(names, rows->n);
@@ -152,13 +152,17 @@ static bool select_rows(pare_rows *rows, pare_law_fit *fit, const pare_law_point
                                                                  .loo = PARE_NONE};
         fit->excluded[use] += use != PARE_LAW_USED;
         if (use == PARE_LAW_USED)
-            items[rows->n++] = (pare_row){
-                .r = r + 0.0, .l0 = point->l0, .d = recovery(point) + 0.0, .l = point->l, .model = named(point->model), .point = i};
+            items[rows->n++] = (pare_row){.r = r + 0.0,
+                                          .l0 = point->l0,
+                                          .d = recovery(point) + 0.0,
+                                          .l = point->l,
+                                          .model = named(point->model),
+                                          .entry = fit->n_residuals - 1};
     }
     fit->n_excluded = n - rows->n;
     qsort(items, rows->n, sizeof *items, compare_rows);
     rows->rows = items;
-    return group_rows(rows, items, points, &fit->n_methods, arena, error);
+    return group_rows(rows, items, points, fit, arena, error);
 }
 
 static bool recovery_varies(const pare_rows *rows) {
@@ -302,8 +306,7 @@ static bool fill_law(pare_law *law, const pare_rows *rows, const pare_lsq *lsq, 
 }
 
 /* What the law says of every point of the group, of excluded ones too. */
-static bool fill_residuals(pare_law_fit *fit, const pare_law_points *points, const pare_rows *rows, const pare_lsq *lsq, pare_arena *arena,
-                           pare_error *error) {
+static void fill_residuals(pare_law_fit *fit, const pare_law_points *points, const pare_rows *rows, const pare_lsq *lsq) {
     const pare_form *form = rows->form;
     for (size_t i = 0; i < fit->n_residuals; i++) {
         pare_law_residual *entry = &fit->residuals[i];
@@ -318,14 +321,9 @@ static bool fill_residuals(pare_law_fit *fit, const pare_law_points *points, con
             entry->relative_error = entry->fitted / point->l - 1;
         }
     }
-    size_t *at = PARE_PUSH(arena, size_t, points->n, error); /* point -> its entry */
-    if (!at)
-        return false;
-    for (size_t i = 0; i < fit->n_residuals; i++)
-        at[fit->residuals[i].point] = i;
     for (size_t i = 0; i < rows->n; i++) {
         const pare_row *row = &rows->rows[i];
-        pare_law_residual *entry = &fit->residuals[at[row->point]];
+        pare_law_residual *entry = &fit->residuals[row->entry];
         double e = lsq->residual[i], left = 1 - lsq->leverage[i];
         entry->residual = e;
         entry->leverage = lsq->leverage[i];
@@ -336,7 +334,6 @@ static bool fill_residuals(pare_law_fit *fit, const pare_law_points *points, con
         if (fit->law.degrees > 1 && rest > 0)
             entry->studentized = e / sqrt(rest / (fit->law.degrees - 1) * left);
     }
-    return true;
 }
 
 static void fill_quality(pare_law_fit *fit, const pare_rows *rows, const pare_lsq *lsq) {
@@ -375,6 +372,8 @@ static bool write_notes(pare_law_fit *fit, const pare_rows *rows, pare_arena *ar
     if (done && fit->excluded[PARE_LAW_BROKEN])
         done = add_note(fit, arena, error, "%zu point%s excluded: %s", fit->excluded[PARE_LAW_BROKEN],
                         fit->excluded[PARE_LAW_BROKEN] > 1 ? "s" : "", uses[PARE_LAW_BROKEN].reason);
+    if (done && fit->n_methods > 1 && law->ratio == PARE_LAW_RATIO_NOMINAL)
+        done = add_note(fit, arena, error, "%zu methods pooled on their nominal ratios, which may count different units", fit->n_methods);
     if (done && rows->n_models < 3)
         done = add_note(fit, arena, error, "%zu model%s: too few for standard errors clustered by model", rows->n_models,
                         rows->n_models > 1 ? "s" : "");
@@ -405,9 +404,10 @@ bool pare_law_fit_points(pare_law_fit *fit, pare_law_form form, const pare_law_p
     fit->n_models = rows.n_models;
     if (!list_dropped(fit, &rows, &lsq, arena, error) || !fill_law(&fit->law, &rows, &lsq, x, method, options, arena, error))
         return false;
+    fill_residuals(fit, points, &rows, &lsq);
     fill_quality(fit, &rows, &lsq);
     pare_fit_leave_out(fit, &rows, &lsq);
-    return fill_residuals(fit, points, &rows, &lsq, arena, error) && pare_fit_roll(fit, &rows, arena, error) &&
+    return pare_fit_roll(fit, &rows, arena, error) &&
            pare_law_critical_find(&fit->critical, &fit->law, options->threshold, options->critical_l0, options->critical_d, options->level,
                                   error) &&
            write_notes(fit, &rows, arena, error);

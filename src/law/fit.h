@@ -10,7 +10,7 @@ typedef struct {
     double r, l0, d, l;
     const char *model;
     size_t model_id; /* by alphabet, < n_models */
-    size_t point;    /* index into the caller's points */
+    size_t entry;    /* index into fit->residuals */
 } pare_row;
 
 typedef struct {

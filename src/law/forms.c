@@ -3,10 +3,11 @@
  * Terms are listed so that the one to keep comes first: least squares drops a term that earlier terms can express.
  * With one dense model ln L0 is a constant and stays, the constant goes; with one ratio the exponent of v2 stays, P0 goes. */
 #include "forms.h"
-#include "lsq.h"
 
 #include <math.h>
 #include <string.h>
+
+#include "lsq.h"
 
 static double log_loss(double l, double l0) {
     (void)l0;

@@ -118,6 +118,8 @@ static bool same(double a, double b) {
 static void order_does_not_matter(void **state) {
     (void)state;
     pare_law_points points = points_from(json_object_get(json_array_get(json_object_get(reference, "sets"), 4), "points"));
+    for (size_t i = 0; i < points.n / 2; i++) /* seeds of one experiment: alike in all but l */
+        points.items[i].l0 = 3;
     pare_random random;
     pare_random_init(&random, 7, "shuffle", 0);
     for (pare_law_form form = 0; form < PARE_LAW_N_FORMS; form++) {

@@ -226,6 +226,8 @@ static bool compile(pare_pattern *pattern, const char *regex, size_t n, bool lit
     pcre2_compile_context_free(context);
     if (!pattern->code) {
         char text[200] = "";
+        if (code == PCRE2_ERROR_HEAP_FAILED)
+            return pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory for a regex", pattern->what);
         pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: the pre-tokenizer's regex is wrong at character %zu: %s", pattern->what, at, text);
     }
@@ -306,6 +308,8 @@ bool pare_pattern_find(bool *found, size_t *start, size_t *end, pare_match *matc
         const PCRE2_SIZE *places = pcre2_get_ovector_pointer(match->data);
         *start = places[0];
         *end = places[1];
+    } else if (code == PCRE2_ERROR_NOMEMORY) {
+        return pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory for a regex", pattern->what);
     } else if (code != PCRE2_ERROR_NOMATCH) {
         char reason[200] = "";
         pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);

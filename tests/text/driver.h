@@ -70,6 +70,53 @@ static inline pare_tokenizer *open_file(const char *path, pare_error *error) {
     return tokenizer;
 }
 
+/* A tokenizer.json told as GGUF's writers tell it: tokens by id, added ones by their types, `pre` for the rest. */
+static inline pare_tokenizer *open_as_parts(const char *path, const char *pre, const char *bos, pare_error *error) {
+    json_t *root = pare_json_read(path, error), *id;
+    if (!root)
+        return NULL;
+    const json_t *model = json_object_get(root, "model"), *merges = json_object_get(model, "merges"), *added;
+    pare_tokenizer_parts parts = {.pre = pre, .bos = -1, .eos = -1, .unknown = -1, .padding = -1, .add_bos = bos != NULL};
+    size_t i, capacity = json_object_size(json_object_get(model, "vocab")) + json_array_size(json_object_get(root, "added_tokens"));
+    pare_piece *tokens = pare_allocate(capacity, sizeof *tokens, error),
+               *lines = pare_allocate(json_array_size(merges), sizeof *lines, error);
+    int32_t *types = pare_allocate(capacity, sizeof *types, error);
+    pare_string text = {0};
+    const char *token;
+    json_object_foreach(json_object_get(model, "vocab"), token, id) {
+        tokens[json_integer_value(id)] = (pare_piece){token, strlen(token)};
+        types[json_integer_value(id)] = PARE_TOKEN_NORMAL;
+    }
+    json_array_foreach(json_object_get(root, "added_tokens"), i, added) {
+        size_t at = (size_t)json_integer_value(json_object_get(added, "id"));
+        tokens[at] =
+            (pare_piece){json_string_value(json_object_get(added, "content")), json_string_length(json_object_get(added, "content"))};
+        types[at] = json_is_true(json_object_get(added, "special")) ? PARE_TOKEN_CONTROL : PARE_TOKEN_USER_DEFINED;
+        if (bos && strcmp(tokens[at].bytes, bos) == 0)
+            parts.bos = (int64_t)at;
+    }
+    while (parts.n_tokens < capacity && tokens[parts.n_tokens].bytes)
+        parts.n_tokens++;
+    json_array_foreach(merges, i, added) { /* lines first, pieces when the text no longer moves */
+        if (json_is_string(added))
+            pare_string_print(&text, "%s\n", json_string_value(added));
+        else
+            pare_string_print(&text, "%s %s\n", json_string_value(json_array_get(added, 0)), json_string_value(json_array_get(added, 1)));
+    }
+    for (char *at = text.data, *end; at && (end = strchr(at, '\n')); at = end + 1)
+        lines[parts.n_merges++] = (pare_piece){at, (size_t)(end - at)};
+    parts.tokens = tokens;
+    parts.types = types;
+    parts.merges = lines;
+    pare_tokenizer *tokenizer = pare_tokenizer_open_parts(&parts, path, error);
+    pare_string_free(&text);
+    pare_free(tokens);
+    pare_free(lines);
+    pare_free(types);
+    json_decref(root);
+    return tokenizer;
+}
+
 static inline int drive_strings(const pare_tokenizer *tokenizer, pare_error *error) {
     pare_tokens tokens = {0};
     char *text = NULL;

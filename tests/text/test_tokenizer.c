@@ -1,19 +1,267 @@
-/* The ids of whole tokenizers. `--ids` and its likes (driver.h) make the same program a tool for comparisons. */
+/* Ids of whole tokenizers against those that the `tokenizers` package gave (tools/fixtures/text_tokenizers.py). With an
+ * option as first argument the same program is a tool for larger comparisons (driver.h). */
 #include "test.h"
+
+#include <pthread.h>
 
 #include "driver.h"
 
-static void open_nothing(void **state) {
+static const char *const names[] = {"gpt2", "smollm", "llama3", "qwen2", "cased", "prefix"};
+enum { N_NAMES = sizeof names / sizeof *names, N_STRINGS = 1806 };
+
+static const char *fixture(const char *name, const char *ending) {
+    static char path[1024];
+    snprintf(path, sizeof path, "%s/%s%s", PARE_FIXTURES, name, ending);
+    return path;
+}
+
+static pare_tokenizer *open_fixture(const char *name) {
+    pare_error error = {0};
+    pare_tokenizer *tokenizer = open_file(fixture(name, ".json"), &error);
+    assert_done(tokenizer, error);
+    return tokenizer;
+}
+
+/* A reader of little-endian 16-bit numbers. */
+typedef struct {
+    pare_map map;
+    size_t at;
+} numbers;
+
+static numbers open_numbers(const char *name, const char *ending) {
+    numbers file = {0};
+    pare_error error = {0};
+    assert_done(pare_map_open(&file.map, fixture(name, ending), &error), error);
+    return file;
+}
+
+static unsigned next_number(numbers *file) {
+    assert_true(file->at + 2 <= file->map.size);
+    unsigned low = file->map.data[file->at], high = file->map.data[file->at + 1];
+    file->at += 2;
+    return low | high << 8;
+}
+
+static void compare_ids(const pare_tokens *tokens, size_t from, numbers *wanted, const char *name, size_t string) {
+    unsigned n = next_number(wanted);
+    for (size_t i = 0; i < n; i++) {
+        unsigned id = next_number(wanted);
+        if (from + i >= tokens->n || tokens->ids[from + i] != id)
+            fail_msg("%s: string %zu: token %zu is %lld, not %u", name, string, i,
+                     from + i < tokens->n ? (long long)tokens->ids[from + i] : -1, id);
+    }
+    assert_int_equal(tokens->n - from, n);
+}
+
+/* All strings through one tokenizer; returns how many there were. */
+static size_t compare_strings(const pare_tokenizer *tokenizer, const char *name) {
+    numbers strings = open_numbers("strings", ".bin"), wanted = open_numbers(name, ".ids");
+    pare_tokens tokens = {0};
+    pare_error error = {0};
+    size_t n = 0;
+    for (; strings.at < strings.map.size; n++) {
+        size_t length = next_number(&strings), from = tokens.n;
+        const char *text = (const char *)strings.map.data + strings.at;
+        strings.at += length;
+        assert_done(pare_tokenizer_encode(&tokens, tokenizer, text, length, true, &error), error);
+        compare_ids(&tokens, from, &wanted, name, n);
+        if (n % 100 == 99)
+            tokens.n = 0; /* ids are appended, so the buffer is used from any place */
+    }
+    assert_int_equal(wanted.at, wanted.map.size);
+    pare_tokens_free(&tokens);
+    pare_map_close(&strings.map);
+    pare_map_close(&wanted.map);
+    return n;
+}
+
+static void ids_from_json(void **state) {
+    (void)state;
+    for (size_t i = 0; i < N_NAMES; i++) {
+        pare_tokenizer *tokenizer = open_fixture(names[i]);
+        assert_int_equal(compare_strings(tokenizer, names[i]), N_STRINGS);
+        pare_tokenizer_close(tokenizer);
+    }
+}
+
+/* Each configuration that GGUF can name, told as GGUF tells it; and what is printed for it, read back. */
+static void ids_from_parts(void **state) {
+    (void)state;
+    static const struct {
+        const char *name, *pre, *bos;
+    } kinds[] = {{"gpt2", "gpt-2", NULL}, {"smollm", "smollm", NULL}, {"llama3", "llama-bpe", "<|begin|>"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        pare_error error = {0};
+        pare_tokenizer *tokenizer = open_as_parts(fixture(kinds[i].name, ".json"), kinds[i].pre, kinds[i].bos, &error);
+        assert_done(tokenizer, error);
+        assert_int_equal(compare_strings(tokenizer, kinds[i].name), N_STRINGS);
+        pare_string json = {0};
+        assert_done(pare_tokenizer_print_json(&json, tokenizer, &error), error);
+        pare_tokenizer_close(tokenizer);
+        tokenizer = pare_tokenizer_open_json(json.data, json.length, "printed", &error);
+        assert_done(tokenizer, error);
+        assert_int_equal(compare_strings(tokenizer, kinds[i].name), N_STRINGS);
+        pare_tokenizer_close(tokenizer);
+        pare_string_free(&json);
+    }
+}
+
+/* qwen2's fixture has tokens with flags, which GGUF cannot tell; without them its parts are the JSON's. */
+static void qwen2_from_parts(void **state) {
+    (void)state;
+    static const char text[] = "Na\x69\xCC\x88ve \xE1\x84\x92\xE1\x85\xA1\xE1\x86\xAB 12345 don'T\r\n\r\n  x <|end|>\xF0\x9F\x91\xA9";
+    pare_error error = {0};
+    pare_tokens a = {0}, b = {0};
+    pare_tokenizer *json = open_fixture("qwen2");
+    pare_tokenizer *parts = open_as_parts(fixture("qwen2", ".json"), "qwen2", NULL, &error);
+    assert_done(parts, error);
+    assert_done(pare_tokenizer_encode(&a, json, text, sizeof text - 1, true, &error), error);
+    assert_done(pare_tokenizer_encode(&b, parts, text, sizeof text - 1, true, &error), error);
+    assert_int_equal(a.n, b.n);
+    assert_memory_equal(a.ids, b.ids, a.n * sizeof *a.ids);
+    pare_tokens_free(&a);
+    pare_tokens_free(&b);
+    pare_tokenizer_close(json);
+    pare_tokenizer_close(parts);
+}
+
+static void json_is_given_back(void **state) {
     (void)state;
     pare_error error = {0};
-    assert_fails(pare_tokenizer_open_json("{}", 2, "t.json", &error), error, PARE_ERROR_FORMAT, "model");
+    pare_map map;
+    assert_done(pare_map_open(&map, fixture("llama3", ".json"), &error), error);
+    pare_tokenizer *tokenizer = pare_tokenizer_open_json((const char *)map.data, map.size, "llama3.json", &error);
+    assert_done(tokenizer, error);
+    pare_string json = {0};
+    assert_done(pare_tokenizer_print_json(&json, tokenizer, &error), error);
+    assert_int_equal(json.length, map.size);
+    assert_memory_equal(json.data, map.data, map.size);
+    pare_string_free(&json);
+    pare_tokenizer_close(tokenizer);
+    pare_map_close(&map);
+}
+
+/* The pieces of the ids put together are the text again, where every byte is in the vocabulary and nothing normalises. */
+static void pieces_are_the_text(void **state) {
+    (void)state;
+    static const char text[] = "Don't \t 42 \xF0\x9F\x91\xA9\xE2\x80\x8D caf\xC3\xA9 zyx<|end|>\n";
+    pare_error error = {0};
+    pare_tokenizer *tokenizer = open_fixture("llama3");
+    pare_tokens tokens = {0};
+    pare_string back = {0};
+    assert_done(pare_tokenizer_encode(&tokens, tokenizer, text, sizeof text - 1, false, &error), error);
+    for (size_t i = 0; i < tokens.n; i++) {
+        pare_piece piece = pare_tokenizer_piece(tokenizer, tokens.ids[i]);
+        pare_string_push(&back, piece.bytes, piece.length);
+    }
+    assert_string_equal(back.data, text);
+    assert_int_equal(pare_tokenizer_piece(tokenizer, (uint32_t)pare_tokenizer_size(tokenizer)).length, 0);
+    assert_int_equal(pare_tokenizer_piece(tokenizer, UINT32_MAX).length, 0);
+    pare_string_free(&back);
+    pare_tokens_free(&tokens);
+    pare_tokenizer_close(tokenizer);
+}
+
+static void bos_comes_with_the_template(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_tokens tokens = {0};
+    pare_tokenizer *tokenizer = open_fixture("llama3");
+    int64_t bos = pare_tokenizer_bos(tokenizer);
+    assert_int_equal(bos, pare_tokenizer_size(tokenizer) - 1);
+    assert_done(pare_tokenizer_encode(&tokens, tokenizer, "", 0, true, &error), error);
+    assert_int_equal(tokens.n, 1);
+    assert_int_equal(tokens.ids[0], bos);
+    assert_done(pare_tokenizer_encode(&tokens, tokenizer, "", 0, false, &error), error);
+    assert_int_equal(tokens.n, 1);
+    pare_tokenizer_close(tokenizer);
+    tokenizer = open_fixture("gpt2");
+    assert_int_equal(pare_tokenizer_bos(tokenizer), -1);
+    pare_tokenizer_close(tokenizer);
+    pare_tokens_free(&tokens);
+}
+
+/* Whole texts of public data sets: count of tokens and hash of the ids. */
+static void ids_of_data_sets(void **state) {
+    (void)state;
+    pare_error error = {0};
+    json_t *data = pare_json_read(fixture("data", ".json"), &error);
+    assert_done(data, error);
+    const char *path, *name;
+    json_t *by_name, *wanted;
+    json_object_foreach(data, path, by_name) {
+        pare_map map;
+        if (!test_data(path))
+            continue;
+        assert_done(pare_map_open(&map, test_data(path), &error), error);
+        json_object_foreach(by_name, name, wanted) {
+            pare_tokens tokens = {0};
+            pare_sha256 hash;
+            pare_tokenizer *tokenizer = open_fixture(name);
+            assert_done(pare_tokenizer_encode(&tokens, tokenizer, (const char *)map.data, map.size, true, &error), error);
+            assert_int_equal(tokens.n, json_integer_value(json_object_get(wanted, "tokens")));
+            assert_done(pare_sha256_bytes(&hash, tokens.ids, tokens.n * sizeof *tokens.ids, &error), error);
+            assert_string_equal(hash.hex, json_string_value(json_object_get(wanted, "sha256")));
+            pare_tokens_free(&tokens);
+            pare_tokenizer_close(tokenizer);
+        }
+        pare_map_close(&map);
+    }
+    json_decref(data);
+}
+
+static void *compare_in_thread(void *tokenizer) {
+    compare_strings(tokenizer, "qwen2");
+    return NULL;
+}
+
+static void many_threads_read_one(void **state) {
+    (void)state;
+    pthread_t threads[4];
+    pare_tokenizer *tokenizer = open_fixture("qwen2");
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, compare_in_thread, tokenizer), 0);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    pare_tokenizer_close(tokenizer);
+}
+
+/* Every allocation fails once: an error of memory each time, and nothing is lost (the sanitizer build looks). */
+static void memory_may_fail(void **state) {
+    (void)state;
+    static const char text[] = "don't e\xCC\x81 12 <|end|> \xFF";
+    pare_error error = {0};
+    pare_map map;
+    assert_done(pare_map_open(&map, fixture("cased", ".json"), &error), error);
+    size_t n_failed = 0;
+    for (size_t n = 1;; n++) {
+        pare_tokens tokens = {0};
+        pare_string json = {0};
+        error = (pare_error){0};
+        pare_allocate_fail_at(n);
+        pare_tokenizer *tokenizer = pare_tokenizer_open_json((const char *)map.data, map.size, "cased.json", &error);
+        bool done = tokenizer && pare_tokenizer_encode(&tokens, tokenizer, text, sizeof text - 1, true, &error) &&
+                    pare_tokenizer_print_json(&json, tokenizer, &error);
+        pare_allocate_fail_at(0);
+        pare_tokens_free(&tokens);
+        pare_string_free(&json);
+        pare_tokenizer_close(tokenizer);
+        if (done)
+            break;
+        assert_int_equal(error.code, PARE_ERROR_MEMORY);
+        n_failed++;
+    }
+    assert_true(n_failed > 20);
+    pare_map_close(&map);
 }
 
 int main(int n, char **arguments) {
     if (n > 1 && strncmp(arguments[1], "--", 2) == 0)
         return drive(n, arguments);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(open_nothing),
+        cmocka_unit_test(ids_from_json),      cmocka_unit_test(ids_from_parts),        cmocka_unit_test(qwen2_from_parts),
+        cmocka_unit_test(json_is_given_back), cmocka_unit_test(pieces_are_the_text),   cmocka_unit_test(bos_comes_with_the_template),
+        cmocka_unit_test(ids_of_data_sets),   cmocka_unit_test(many_threads_read_one), cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,190 @@
+/* page: puts the report together: the template's markers are replaced by style, sentences, data, chart library and script.
+ *
+ * Data goes in as JSON in which every '<' is written \u003c, so that no name in a ledger can end the script element;
+ * sentences go in as escaped HTML. The page forbids itself any network access (Content-Security-Policy).
+ */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "report_impl.h"
+
+/* ---- data --------------------------------------------------------------------------------- */
+
+static json_t *texts_json(const char *const *texts, size_t n) {
+    json_t *array = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(array, json_string(texts[i]));
+    return array;
+}
+
+static json_t *view_json(const report_view *view, pare_arena *arena, pare_error *error) {
+    json_t *object = json_object(), *runs = json_array();
+    json_t *fits = report_fits_json(view, arena, error);
+    if (!fits) {
+        json_decref(object);
+        json_decref(runs);
+        return NULL;
+    }
+    for (size_t i = 0; i < view->points.n; i++)
+        json_array_append_new(runs, json_integer((json_int_t)view->runs[i]));
+    json_object_set_new(object, "runs", runs);
+    json_object_set_new(object, "methods", texts_json(view->methods, view->n_methods));
+    json_object_set_new(object, "models", texts_json(view->models, view->n_models));
+    json_object_set_new(object, "fits", fits);
+    return object;
+}
+
+static json_t *run_json(const pare_run_record *record) {
+    json_t *run = pare_run_record_json(record);
+    json_object_set_new(run, "ceiling", pare_json_number(report_ceiling(record)));
+    json_object_set_new(run, "broken", json_boolean(report_is_broken(record)));
+    return run;
+}
+
+static void time_now(char text[32]) {
+    time_t now = time(NULL);
+    struct tm utc;
+    gmtime_r(&now, &utc);
+    strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &utc);
+}
+
+static json_t *data_json(const report_data *data, const char *source, pare_arena *arena, pare_error *error) {
+    char now[32];
+    time_now(now);
+    json_t *root = json_object(), *runs = json_array(), *views = json_array();
+    json_object_set_new(root, "version", json_string(PARE_VERSION));
+    json_object_set_new(root, "created", json_string(now));
+    json_object_set_new(root, "source", json_string(source));
+    json_object_set_new(root, "n_done", json_integer((json_int_t)data->n_done));
+    json_object_set_new(root, "n_failed", json_integer((json_int_t)data->n_failed));
+    json_object_set_new(root, "n_broken", json_integer((json_int_t)data->n_broken));
+    json_object_set_new(root, "runs", runs);
+    json_object_set_new(root, "views", views);
+    for (size_t i = 0; i < data->n_runs; i++)
+        json_array_append_new(runs, run_json(&data->runs[i]));
+    for (size_t i = 0; i < data->n_views; i++) {
+        json_t *view = view_json(&data->views[i], arena, error);
+        if (!view || json_array_append_new(views, view) != 0) {
+            json_decref(root);
+            return NULL;
+        }
+    }
+    return root;
+}
+
+static int push_escaped(const char *bytes, size_t n, void *html) {
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i] == '<')
+            pare_string_push(html, "\\u003c", 6);
+        else
+            pare_string_push(html, bytes + i, 1);
+    return 0;
+}
+
+/* ---- page --------------------------------------------------------------------------------- */
+
+typedef struct {
+    const report_data *data;
+    const char *source;
+    pare_arena *arena;
+    pare_error *error;
+} report_page;
+
+static bool print_asset(pare_string *html, report_asset asset) {
+    pare_string_push(html, asset.bytes, asset.n);
+    return true;
+}
+
+static bool print_data(pare_string *html, const report_page *page) {
+    json_t *json = data_json(page->data, page->source, page->arena, page->error);
+    if (!json)
+        return false;
+    bool done = json_dump_callback(json, push_escaped, html, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0 ||
+                pare_fail(page->error, PARE_ERROR_MEMORY, "out of memory while the report's data was written");
+    json_decref(json);
+    return done;
+}
+
+static bool print_findings(pare_string *html, const report_page *page) {
+    if (page->data->n_views == 0)
+        pare_string_print(html, "<p>Nothing yet: all %zu runs failed. The reasons stand below.</p>\n", page->data->n_failed);
+    for (size_t i = 0; i < page->data->n_views; i++)
+        if (!report_findings_print(html, &page->data->views[i], page->data, page->arena, page->error))
+            return false;
+    return true;
+}
+
+static bool print_title(pare_string *html, const report_page *page) {
+    const report_data *data = page->data;
+    pare_string_print(html, "What compression costs");
+    for (size_t i = 0; data->n_views && i < data->views[0].n_models && i < 3; i++) {
+        pare_string_print(html, i ? ", " : ": ");
+        report_escape(html, data->views[0].models[i]);
+    }
+    return true;
+}
+
+/* `name` is what stands between {{ and }} in page.html. */
+static bool print_marker(pare_string *html, const report_page *page, const char *name, size_t n) {
+#define IS(text) (n == sizeof(text) - 1 && memcmp(name, text, n) == 0)
+    if (IS("title"))
+        return print_title(html, page);
+    if (IS("style"))
+        return print_asset(html, report_asset_page_css());
+    if (IS("findings"))
+        return print_findings(html, page);
+    if (IS("data"))
+        return print_data(html, page);
+    if (IS("chart_licence"))
+        return print_asset(html, report_asset_chart_licence());
+    if (IS("chart_library"))
+        return print_asset(html, report_asset_chart_library());
+    if (IS("script"))
+        return print_asset(html, report_asset_page_js());
+#undef IS
+    return pare_fail(page->error, PARE_ERROR_FORMAT, "page.html: unknown marker {{%.*s}}", (int)n, name);
+}
+
+static bool print_page(pare_string *html, const report_page *page) {
+    report_asset template = report_asset_page_html();
+    const char *at = template.bytes, *end = template.bytes + template.n; /* a NUL stands at end */
+    for (const char *open, *close; (open = strstr(at, "{{")) && (close = strstr(open, "}}"));) {
+        pare_string_push(html, at, (size_t)(open - at));
+        if (!print_marker(html, page, open + 2, (size_t)(close - open) - 2))
+            return false;
+        at = close + 2;
+    }
+    pare_string_push(html, at, (size_t)(end - at));
+    return pare_string_check(html, page->error);
+}
+
+bool pare_report_print(pare_string *html, pare_report_summary *summary, pare_store *store, const char *source, pare_error *error) {
+    pare_arena *arena = pare_arena_open(error);
+    if (!arena)
+        return false;
+    report_data data;
+    bool done = report_data_read(&data, store, arena, error);
+    if (done && data.n_runs == 0)
+        done = pare_fail(error, PARE_ERROR_RANGE, "%s: holds no run yet: nothing to report", source);
+    size_t before = html->length;
+    done = done && print_page(html, &(report_page){&data, source, arena, error});
+    if (done && summary)
+        *summary = (pare_report_summary){data.n_done, data.n_failed, data.n_broken, data.n_views, html->length - before};
+    pare_arena_close(arena);
+    return done;
+}
+
+bool pare_report_write(pare_report_summary *summary, const char *ledger, const char *path, pare_error *error) {
+    pare_store *store = pare_store_open(ledger, PARE_STORE_READ, error);
+    if (!store)
+        return false;
+    const char *slash = strrchr(ledger, '/');
+    pare_string html = {0};
+    bool done = pare_report_print(&html, summary, store, slash ? slash + 1 : ledger, error) &&
+                pare_file_write(path, html.data, html.length, true, error);
+    pare_string_free(&html);
+    pare_store_close(store);
+    return done;
+}

@@ -1,0 +1,449 @@
+/* Draws the report from the JSON in #data. All fits were made by pare; here numbers are only chosen, scaled and shown.
+ *
+ * The state of the controls lives in the address (#form=v1&ratio=bytes&theme=dark), so that a view can be passed on.
+ * Text from the ledger reaches the page as textContent, or escaped where plotly takes markup. */
+"use strict";
+(() => {
+const data = JSON.parse(document.getElementById("data").textContent);
+const byId = (id) => document.getElementById(id);
+const controls = byId("controls").elements;
+
+/* ---- small things ---- */
+
+const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
+const fixed = (x, digits) => isNumber(x) ? x.toFixed(digits) : "–";
+const percent = (x, digits = 1) => isNumber(x) ? (100 * x).toFixed(digits) + " %" : "–";
+const count = (x) => isNumber(x) ? x.toLocaleString("en-US") : "–";
+const significant = (x, digits = 4) => {
+    if (!isNumber(x))
+        return "–";
+    const size = Math.abs(x);
+    return x !== 0 && (size < 1e-4 || size >= 1e6) ? x.toExponential(digits - 1) : String(Number(x.toPrecision(digits)));
+};
+const probability = (p) => !isNumber(p) ? "–" : p < 1e-4 ? "< 0.0001" : p.toFixed(4);
+const escape = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const finite = (values) => values.filter(isNumber);
+
+const element = (tag, text, className) => {
+    const made = document.createElement(tag);
+    if (text !== undefined && text !== null)
+        made.textContent = text;
+    if (className)
+        made.className = className;
+    return made;
+};
+
+/* Colour and mark together tell methods apart. */
+const palettes = {
+    light: ["#0b62b8", "#c2410c", "#15803d", "#7c3aed", "#b45309", "#0e7490", "#be185d", "#4d5b6b"],
+    dark: ["#6db3ff", "#ff9a6b", "#6fdc8c", "#c4a5ff", "#f5c04d", "#5fd7e8", "#ff8fc0", "#b4c0cc"],
+};
+const symbols = ["circle", "square", "diamond", "triangle-up", "star", "hexagon", "pentagon", "triangle-down"];
+const dark = () => document.documentElement.dataset.theme === "dark";
+const allMethods = [...new Set(data.runs.map((run) => run.method))].sort();
+const methodIndex = (method) => Math.max(0, allMethods.indexOf(method));
+const colourOf = (method) => method === null ? (dark() ? "#e5e8ec" : "#1b1f24")
+    : palettes[dark() ? "dark" : "light"][methodIndex(method) % palettes.light.length];
+const symbolOf = (method) => symbols[methodIndex(method) % symbols.length];
+const faint = (colour, alpha) => colour + Math.round(255 * alpha).toString(16).padStart(2, "0");
+
+const ratioNames = {
+    nominal: "nominal: of the method’s own unit", non_embedding: "of non-embedding parameters", parameters: "of all parameters",
+    bytes: "of bytes", macs: "of multiply-adds",
+};
+const ratioOf = (run, kind) => kind === "nominal" ? run.ratio : run[kind];
+
+/* ---- state ---- */
+
+const state = {view: "0", form: "v2", pool: "each", ratio: "nominal", loss: "l", band: "prediction", x: "linear", y: "linear"};
+
+const readAddress = () => {
+    for (const [key, value] of new URLSearchParams(location.hash.slice(1)))
+        if (key in state && controls[key] && [...controls[key].options].some((option) => option.value === value))
+            state[key] = value;
+};
+
+const writeAddress = () => {
+    const parts = new URLSearchParams(state);
+    parts.set("theme", document.documentElement.dataset.theme);
+    history.replaceState(null, "", "#" + parts);
+};
+
+const view = () => data.views[Number(state.view)];
+const fitsOf = (form) => view()?.fits[state.ratio]?.[form];
+/* The groups of the chosen form: one per method, or the pooled one alone (there is one method: that is both). */
+const groups = () => {
+    const all = (fitsOf(state.form)?.groups ?? []).filter((group) => group.fit);
+    const pooled = all.filter((group) => group.method === null);
+    return state.pool === "all" && pooled.length ? pooled : all.filter((group) => group.method !== null);
+};
+
+/* ---- charts ---- */
+
+const plotConfig = {responsive: true, displaylogo: false, scrollZoom: false, doubleClick: "reset",
+    modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"], toImageButtonOptions: {format: "svg", filename: "pare-report"}};
+
+const narrow = () => window.innerWidth < 640;
+
+const baseLayout = () => {
+    const style = getComputedStyle(document.documentElement);
+    const colour = (name) => style.getPropertyValue(name).trim();
+    const axis = {gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line"), automargin: true,
+        title: {standoff: 8}, fixedrange: false};
+    return {
+        paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+        font: {color: colour("--text"), family: getComputedStyle(document.body).fontFamily, size: narrow() ? 12 : 13},
+        margin: {l: narrow() ? 44 : 60, r: 12, t: 12, b: 44}, hovermode: "closest", dragmode: narrow() ? "pan" : "zoom",
+        hoverlabel: {align: "left", bgcolor: colour("--raised"), bordercolor: colour("--line"), font: {color: colour("--text"), size: 12}},
+        legend: {orientation: "h", y: -0.18, yanchor: "top", x: 0, itemsizing: "constant"},
+        xaxis: structuredClone(axis), yaxis: structuredClone(axis),
+    };
+};
+
+const hoverText = (run) => {
+    const line = (name, text) => text === null || text === undefined || String(text).startsWith("–") ? null : `${name}: ${escape(text)}`;
+    const error = isNumber(run.cross_entropy_error) ? " ± " + fixed(run.cross_entropy_error, 4) : "";
+    const perplexityError = isNumber(run.perplexity_error) ? " ± " + significant(run.perplexity_error, 3) : "";
+    return [
+        `<b>${escape(run.method)}</b>, r = ${significant(run.ratio)}${run.broken ? ", broken (above ln V)" : ""}`,
+        escape(run.model),
+        line("cross-entropy", fixed(run.cross_entropy, 4) + error),
+        line("perplexity", significant(run.perplexity, 6) + perplexityError),
+        line("times the dense model’s", fixed(run.cross_entropy / run.l0, 4)),
+        line("removed of non-embedding", percent(run.non_embedding)),
+        line("removed of parameters", percent(run.parameters)),
+        line("removed of bytes", percent(run.bytes)),
+        line("removed of multiply-adds", percent(run.macs)),
+        run.kept_width ? `width: ${count(run.kept_width)} of ${count(run.dense_width)}` : null,
+        `seed: ${escape(run.seed)}`,
+        run.recovery_tokens ? line("recovery tokens", count(run.recovery_tokens)) : null,
+        line("tokens per second", significant(run.tokens_per_s)),
+        run.attempt > 1 ? `attempt: ${escape(run.attempt)}` : null,
+    ].filter(Boolean).join("<br>");
+};
+
+const scale = (l, l0) => state.loss === "factor" ? l / l0 : l;
+
+const pointTraces = (runs) => allMethods.map((method) => {
+    const own = runs.filter((run) => run.method === method && isNumber(ratioOf(run, state.ratio)) && run.cross_entropy > 0);
+    const colour = colourOf(method);
+    return {
+        type: "scatter", mode: "markers", name: escape(method), legendgroup: method, x: own.map((run) => ratioOf(run, state.ratio)),
+        y: own.map((run) => scale(run.cross_entropy, run.l0)), text: own.map(hoverText), hovertemplate: "%{text}<extra></extra>",
+        marker: {color: colour, size: 9, line: {width: 1.2, color: colour}, symbol: own.map((run) => run.broken ? "x-thin" : symbolOf(method))},
+        error_y: {type: "data", array: own.map((run) => scale(run.cross_entropy_error ?? 0, run.l0)), color: colour, thickness: 1.2, width: 3,
+            visible: own.some((run) => run.cross_entropy_error > 0)},
+    };
+}).filter((trace) => trace.x.length);
+
+/* The curve where it was fitted is solid, elsewhere dotted; bands only shade. */
+const curveTraces = (group, curve) => {
+    const colour = colourOf(group.method);
+    const name = escape(group.method ?? "all methods");
+    const common = {type: "scatter", mode: "lines", legendgroup: group.method ?? "all", showlegend: group.method === null, name};
+    const inside = curve.r.map((r) => r >= group.r_min - 1e-9 && r <= group.r_max + 1e-9);
+    const near = curve.r.map((_, i) => !inside[i] || inside[i - 1] === false || inside[i + 1] === false);
+    const values = curve.l.map((l) => isNumber(l) ? scale(l, curve.l0) : null);
+    const traces = [];
+    if (state.band !== "none") {
+        const bound = (side) => curve[`${state.band}_${side}`].map((l) => isNumber(l) ? scale(l, curve.l0) : null);
+        traces.push({...common, x: curve.r, y: bound("low"), line: {width: 0}, hoverinfo: "skip", showlegend: false},
+            {...common, x: curve.r, y: bound("high"), line: {width: 0}, fill: "tonexty", fillcolor: faint(colour, 0.13), hoverinfo: "skip",
+                showlegend: false});
+    }
+    const hovertemplate = `${name}, ${escape(curve.model)}<br>${state.form} at r = %{x:.3f}: %{y:.4f}<extra></extra>`;
+    traces.push({...common, x: curve.r, y: values.map((l, i) => inside[i] ? l : null), line: {color: colour, width: 2.2}, hovertemplate},
+        {...common, x: curve.r, y: values.map((l, i) => near[i] ? l : null), line: {color: colour, width: 1.6, dash: "dot"}, hovertemplate,
+            showlegend: false});
+    return traces;
+};
+
+/* Horizontal lines: the dense model and, where loss is in nats, a uniform guess. */
+const levelTraces = (runs, xs) => {
+    const quiet = getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim();
+    const ends = [Math.min(...xs), Math.max(...xs)];
+    const level = (y, name, dash) => ({type: "scatter", mode: "lines", x: ends, y: [y, y], name, line: {color: quiet, width: 1.2, dash},
+        hovertemplate: `${name}: %{y:.4f}<extra></extra>`});
+    const distinct = (values) => [...new Set(finite(values))];
+    const factors = (key) => distinct(runs.map((run) => scale(run[key], run.l0)));
+    return [...factors("l0").map((y) => level(y, "dense model", "dash")), ...factors("ceiling").map((y) => level(y, "uniform guess, ln V", "dashdot"))]
+        .filter((trace, i, all) => all.length <= 8);
+};
+
+const axisRange = (values, log, margin) => {
+    const usable = finite(values).filter((value) => !log || value > 0).map((value) => log ? Math.log10(value) : value);
+    if (!usable.length)
+        return undefined;
+    const low = Math.min(...usable), high = Math.max(...usable), pad = margin * (high - low || Math.abs(high) || 1);
+    return [low - pad, high + pad];
+};
+
+const drawLoss = () => {
+    const runs = view().runs.map((i) => data.runs[i]);
+    const points = pointTraces(runs);
+    const logX = state.x === "log", logY = state.y === "log";
+    const xs = points.flatMap((trace) => trace.x).filter((x) => !logX || x > 0);
+    const levels = xs.length ? levelTraces(runs, logX ? xs : [0, ...xs]) : [];
+    const curves = groups().flatMap((group) => group.curves.flatMap((curve) => curveTraces(group, curve)));
+    const layout = baseLayout();
+    Object.assign(layout.xaxis, {type: state.x, title: {text: "r, " + ratioNames[state.ratio], standoff: 8},
+        range: axisRange(logX ? xs : [0, ...xs], logX, 0.04)});
+    Object.assign(layout.yaxis, {type: state.y, title: {text: state.loss === "factor" ? "loss / dense loss" : "test cross-entropy, nats", standoff: 6},
+        range: axisRange([...points.flatMap((trace) => trace.y), ...levels.flatMap((trace) => trace.y)], logY, 0.05)});
+    Plotly.react("chart-loss", [...curves, ...levels, ...points], layout, plotConfig);
+};
+
+const drawResiduals = () => {
+    const traces = groups().flatMap((group) => allMethods.map((method) => {
+        const own = group.residuals.filter((residual) => data.runs[residual.run].method === method && isNumber(residual.relative_error));
+        const colour = colourOf(method);
+        return {
+            type: "scatter", mode: "markers", name: escape(method), x: own.map((residual) => residual.r),
+            y: own.map((residual) => 100 * residual.relative_error),
+            text: own.map((residual) => hoverText(data.runs[residual.run]) + `<br>fitted: ${fixed(residual.fitted, 4)}` +
+                (residual.use === "used" ? "" : `<br>not fitted: ${escape(residual.use)}`)),
+            hovertemplate: "%{text}<br>error of the fit: %{y:.2f} %<extra></extra>",
+            marker: {color: colour, size: 8, symbol: own.map((residual) => symbolOf(method) + (residual.use === "used" ? "" : "-open"))},
+            used: own.filter((residual) => residual.use === "used").map((residual) => 100 * residual.relative_error),
+        };
+    })).filter((trace) => trace.x.length);
+    const layout = baseLayout();
+    const logX = state.x === "log";
+    Object.assign(layout.xaxis, {type: state.x, title: {text: "r, " + ratioNames[state.ratio], standoff: 8},
+        range: axisRange([...(logX ? [] : [0]), ...traces.flatMap((trace) => trace.x)], logX, 0.04)});
+    Object.assign(layout.yaxis, {title: {text: "fitted / measured − 1, %", standoff: 6}, zeroline: true, zerolinewidth: 2,
+        range: axisRange([0, ...traces.flatMap((trace) => trace.used)], false, 0.15)});
+    Plotly.react("chart-residuals", traces.map(({used, ...trace}) => trace), layout, plotConfig);
+};
+
+/* ---- tables ---- */
+
+/* columns: [{name, text: (row) => shown, sort: (row) => key, left, wrap}]; a click on a head sorts when `sortable`. */
+const fillTable = (table, columns, rows, {sortable = false, rowClass = () => ""} = {}) => {
+    const head = element("tr"), body = element("tbody");
+    const show = (sorted) => body.replaceChildren(...sorted.map((row) => {
+        const line = element("tr", null, rowClass(row));
+        for (const column of columns)
+            line.append(element("td", column.text(row), [column.left && "text", column.wrap && "wrap", column.bad?.(row) && "bad"].filter(Boolean).join(" ")));
+        return line;
+    }));
+    const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a ?? "").localeCompare(String(b ?? ""));
+    for (const column of columns) {
+        const cell = element("th", sortable ? null : column.name, column.left ? "text" : "");
+        cell.scope = "col";
+        if (sortable) {
+            const button = element("button", column.name);
+            button.type = "button";
+            button.addEventListener("click", () => {
+                const up = cell.getAttribute("aria-sort") !== "ascending";
+                for (const other of head.children)
+                    other.removeAttribute("aria-sort");
+                cell.setAttribute("aria-sort", up ? "ascending" : "descending");
+                show([...rows].sort((a, b) => (up ? 1 : -1) * compare(column.sort(a), column.sort(b))));
+            });
+            cell.append(button);
+        }
+        head.append(cell);
+    }
+    const top = element("thead");
+    top.append(head);
+    show(rows);
+    table.replaceChildren(top, body);
+};
+
+const interval = (critical) => {
+    if (!critical || !isNumber(critical.value))
+        return "–";
+    const ends = isNumber(critical.low) && isNumber(critical.high) ? ` [${fixed(critical.low, 3)}, ${fixed(critical.high, 3)}]` : "";
+    return fixed(critical.value, 3) + ends + (critical.outside ? " (outside)" : "");
+};
+
+const drawForms = () => {
+    const rows = [];
+    for (const form of Object.keys(view().fits[state.ratio]))
+        for (const group of fitsOf(form).groups ?? [])
+            rows.push({form, method: group.method ?? "all methods", pooled: group.method === null, fit: group.fit, failure: group.failure});
+    const error = (row) => isNumber(row.fit?.loo_error) ? row.fit.loo_error : Infinity;
+    rows.sort((a, b) => a.pooled - b.pooled || a.method.localeCompare(b.method) || error(a) - error(b));
+    const isFirst = (row) => rows.find((other) => other.method === row.method) === row;
+    fillTable(byId("table-forms"), [
+        {name: "method", left: true, text: (row) => row.method},
+        {name: "form", left: true, text: (row) => row.form},
+        {name: "results", text: (row) => row.fit ? row.fit.n : row.failure, wrap: false},
+        {name: "leave-one-out", text: (row) => percent(row.fit?.loo_error, 2)},
+        {name: "beyond", text: (row) => percent(row.fit?.rolling_error)},
+        {name: "R² of loss", text: (row) => fixed(row.fit?.r2_loss, 4)},
+        {name: "R² of fit", text: (row) => row.fit ? fixed(row.fit.r2, 4) + (row.fit.r2_kind ? `, ${row.fit.r2_kind}` : "") : "–"},
+        {name: "adjusted", text: (row) => fixed(row.fit?.r2_adjusted, 4)},
+        {name: "F", text: (row) => significant(row.fit?.f)},
+        {name: "p of F", text: (row) => probability(row.fit?.f_p)},
+        {name: "carried to r", text: (row) => fixed(row.fit?.r_carried, 2)},
+        {name: "r at +10 %", text: (row) => interval(row.fit?.critical)},
+    ], rows, {rowClass: (row) => [isFirst(row) && "first", isFirst(row) && isFinite(error(row)) && "best"].filter(Boolean).join(" ")});
+};
+
+const drawCoefficients = () => {
+    const rows = (fitsOf(state.form)?.groups ?? []).flatMap((group) => (group.fit?.coefficients ?? [])
+        .map((coefficient, i) => ({...coefficient, method: group.method ?? "all methods", first: i === 0, n: group.fit.n})));
+    fillTable(byId("table-coefficients"), [
+        {name: "method", left: true, text: (row) => row.method},
+        {name: "results", text: (row) => row.n},
+        {name: "coefficient", left: true, text: (row) => row.name},
+        {name: "value", text: (row) => significant(row.value, 5)},
+        {name: "standard error", text: (row) => significant(row.standard_error, 3)},
+        {name: "clustered by model", text: (row) => significant(row.standard_error_clustered, 3)},
+        {name: "t", text: (row) => significant(row.t, 4)},
+        {name: "p", text: (row) => probability(row.p)},
+    ], rows, {rowClass: (row) => row.first ? "first" : ""});
+    const fits = fitsOf(state.form);
+    const failed = (fits?.groups ?? []).filter((group) => group.failure).map((group) => `${group.method ?? "all methods"}: ${group.failure}`);
+    const notes = (fits?.groups ?? []).flatMap((group) => (group.fit?.notes ?? []).map((note) => `${group.method ?? "all methods"}: ${note}`));
+    const chow = isNumber(fits?.pooling_p) ? [`one law for all methods against one each: F = ${significant(fits.pooling_f)}, p ${fits.pooling_p < 1e-4 ? "" : "= "}${probability(fits.pooling_p)}`] : [];
+    byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, ...chow].filter(Boolean).join("; ");
+    byId("equation").textContent = `${state.form}: ${fits?.equation ?? ""}`;
+};
+
+const drawRuns = () => {
+    const shown = data.runs.filter((run) => run.status === "done");
+    byId("runs-note").textContent = `${count(data.n_done)} done, of which ${count(data.n_broken)} broken; ${count(data.n_failed)} failed. ` +
+        "A click on a head sorts.";
+    fillTable(byId("table-runs"), [
+        {name: "model", left: true, text: (run) => run.model, sort: (run) => run.model},
+        {name: "method", left: true, text: (run) => run.method, sort: (run) => run.method},
+        {name: "r", text: (run) => significant(run.ratio), sort: (run) => run.ratio},
+        {name: "seed", text: (run) => run.seed, sort: (run) => run.seed},
+        {name: "cross-entropy", text: (run) => fixed(run.cross_entropy, 4) + (isNumber(run.cross_entropy_error) ? " ± " + fixed(run.cross_entropy_error, 4) : ""),
+            sort: (run) => run.cross_entropy, bad: (run) => run.broken},
+        {name: "perplexity", text: (run) => significant(run.perplexity, 5), sort: (run) => run.perplexity},
+        {name: "× dense", text: (run) => fixed(run.cross_entropy / run.l0, 3), sort: (run) => run.cross_entropy / run.l0},
+        {name: "width", text: (run) => run.kept_width ? count(run.kept_width) : "–", sort: (run) => run.kept_width},
+        {name: "non-embedding", text: (run) => percent(run.non_embedding), sort: (run) => run.non_embedding},
+        {name: "parameters", text: (run) => percent(run.parameters), sort: (run) => run.parameters},
+        {name: "bytes", text: (run) => percent(run.bytes), sort: (run) => run.bytes},
+        {name: "multiply-adds", text: (run) => percent(run.macs), sort: (run) => run.macs},
+        {name: "scored", text: (run) => count(run.tokens_scored), sort: (run) => run.tokens_scored},
+        {name: "tokens/s", text: (run) => significant(run.tokens_per_s), sort: (run) => run.tokens_per_s},
+        {name: "calibrate, s", text: (run) => fixed(run.seconds_calibrate, 1), sort: (run) => run.seconds_calibrate},
+        {name: "evaluate, s", text: (run) => fixed(run.seconds_evaluate, 1), sort: (run) => run.seconds_evaluate},
+        {name: "peak, MiB", text: (run) => fixed(run.max_rss_mib, 0), sort: (run) => run.max_rss_mib},
+        {name: "finished", left: true, text: (run) => run.finished ?? "–", sort: (run) => run.finished},
+    ], shown, {sortable: true});
+};
+
+const drawFailed = () => {
+    const failed = data.runs.filter((run) => run.status === "failed");
+    byId("section-failed").hidden = failed.length === 0;
+    fillTable(byId("table-failed"), [
+        {name: "model", left: true, text: (run) => run.model},
+        {name: "method", left: true, text: (run) => run.method},
+        {name: "r", text: (run) => significant(run.ratio)},
+        {name: "seed", text: (run) => run.seed},
+        {name: "attempt", text: (run) => run.attempt},
+        {name: "kind", left: true, text: (run) => run.reason_code ?? "–"},
+        {name: "reason", left: true, wrap: true, text: (run) => run.reason ?? "–"},
+    ], failed);
+};
+
+/* ---- how it was measured ---- */
+
+const facts = (title, runs, entries) => {
+    const list = element("dl");
+    for (const [name, key] of entries) {
+        const values = [...new Set(runs.map(key).filter((value) => value !== null && value !== undefined && value !== ""))];
+        if (!values.length)
+            continue;
+        list.append(element("dt", name), element("dd", values.slice(0, 6).join("; ") + (values.length > 6 ? `; and ${values.length - 6} more` : "")));
+    }
+    const box = element("div");
+    box.append(element("h3", title), list);
+    return box;
+};
+
+const drawMeasured = () => {
+    const boxes = data.views.map((view) => {
+        const runs = view.runs.map((i) => data.runs[i]), first = runs[0];
+        return facts(`Evaluation: ${first.protocol ?? "?"}, ${count(runs.length)} results`, runs, [
+            ["protocol", (run) => run.protocol], ["text", (run) => run.data], ["text, SHA-256", (run) => run.data_sha256],
+            ["context", (run) => count(run.context)], ["windows", (run) => count(run.windows)], ["BOS rule", (run) => run.bos],
+            ["tokens in the text", (run) => count(run.tokens_in_text)], ["tokens scored", (run) => count(run.tokens_scored)],
+            ["weight type", (run) => run.weight_type],
+        ]);
+    });
+    for (const model of [...new Set(data.runs.map((run) => run.model))])
+        boxes.push(facts(`Model: ${model}`, data.runs.filter((run) => run.model === model), [
+            ["architecture", (run) => run.architecture], ["file", (run) => run.model_path], ["SHA-256", (run) => run.model_sha256],
+            ["bytes", (run) => count(run.model_bytes)], ["parameters", (run) => count(run.n_parameters)],
+            ["non-embedding", (run) => count(run.n_non_embedding)], ["vocabulary", (run) => count(run.vocabulary)],
+        ]));
+    for (const method of allMethods)
+        boxes.push(facts(`Method: ${method}`, data.runs.filter((run) => run.method === method), [
+            ["calibrated on", (run) => run.calibration_text], ["its SHA-256", (run) => run.calibration_sha256],
+            ["calibration", (run) => run.calibration_windows ? `${count(run.calibration_windows)} windows of ${count(run.calibration_length)} tokens` : "none"],
+            ["widths are multiples of", (run) => count(run.multiple)],
+            ["recovery", (run) => run.recovery_tokens ? `${count(run.recovery_tokens)} tokens` : "none"],
+        ]));
+    boxes.push(facts("Program and machine", data.runs, [
+        ["pare", (run) => run.version], ["commit", (run) => run.commit_id], ["kernels", (run) => run.kernels], ["BLAS", (run) => run.blas],
+        ["threads", (run) => run.threads ? count(run.threads) : null], ["processor", (run) => run.processor],
+    ]));
+    byId("measured").replaceChildren(...boxes);
+};
+
+/* ---- all together ---- */
+
+const draw = () => {
+    for (const article of document.querySelectorAll("#findings article"))
+        article.hidden = article.dataset.view !== state.view;
+    if (view()) {
+        drawLoss();
+        drawResiduals();
+        drawForms();
+        drawCoefficients();
+    }
+};
+
+const showTheme = () => {
+    byId("theme").textContent = dark() ? "☀ light" : "☾ dark";
+};
+
+const addOptions = (select, entries) => select.replaceChildren(...entries.map(([value, text]) => {
+    const option = element("option", text);
+    option.value = value;
+    return option;
+}));
+
+const start = () => {
+    byId("origin").textContent = `From the ledger ${data.source ?? "?"}, ${data.created.replace("T", " ").replace("Z", " UTC")}, pare ${data.version}`;
+    addOptions(controls.view, data.views.map((view, i) => {
+        const first = data.runs[view.runs[0]];
+        return [String(i), `${first.protocol ?? "?"}, ${first.data ?? "?"}, ${first.windows} windows (${view.runs.length} results)`];
+    }));
+    byId("control-view").hidden = data.views.length < 2;
+    const fits = data.views[0]?.fits ?? {};
+    addOptions(controls.ratio, Object.keys(fits).map((kind) => [kind, ratioNames[kind] ?? kind]));
+    addOptions(controls.form, Object.keys(fits.nominal ?? {}).map((form) => [form, form]));
+    readAddress();
+    for (const key of Object.keys(state)) {
+        controls[key].value = state[key];
+        controls[key].addEventListener("change", () => {
+            state[key] = controls[key].value;
+            writeAddress();
+            draw();
+        });
+    }
+    byId("theme").addEventListener("click", () => {
+        document.documentElement.dataset.theme = dark() ? "light" : "dark";
+        writeAddress();
+        showTheme();
+        draw();
+    });
+    byId("controls").addEventListener("submit", (event) => event.preventDefault());
+    showTheme();
+    drawRuns();
+    drawFailed();
+    drawMeasured();
+    draw();
+};
+
+start();
+})();

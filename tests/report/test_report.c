@@ -1,0 +1,407 @@
+/* The report of a real study (the numbers of a grid over SmolLM2-135M-Instruct, measured by PyTorch): its embedded data, its
+ * sentences, and that no name in a ledger can become markup. PARE_KEEP_REPORT=FILE keeps the page for a look. */
+#include <math.h>
+
+#include "test.h"
+
+#include "pare/json.h"
+#include "pare/law.h"
+#include "report_impl.h"
+
+static char folder[300], ledger[400], output[400];
+
+static int set_up(void **state) {
+    (void)state;
+    const char *made = test_folder();
+    if (!made)
+        return -1;
+    snprintf(folder, sizeof folder, "%s", made);
+    snprintf(ledger, sizeof ledger, "%s/study.db", folder);
+    snprintf(output, sizeof output, "%s/report.html", folder);
+    return 0;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    char command[700];
+    snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    return system(command);
+}
+
+/* ---- a ledger of measured numbers --------------------------------------------------------- */
+
+/* gguf512, first 8 windows, dense 3.1986; random: three draws */
+static const struct {
+    double r, wanda, act2, random[3];
+} grid[] = {
+    {0.05, 3.322, 3.313, {3.51, 3.57, 3.55}},
+    {0.10, 3.451, 3.449, {3.88, 3.85, 4.08}},
+    {0.15, 3.623, 3.577, {4.25, 4.18, 4.65}},
+    {0.20, 3.815, 3.731, {5.60, 5.39, 5.66}},
+    {0.25, 3.954, 3.885, {5.26, 5.57, 6.04}},
+    {0.30, 4.152, 4.189, {6.43, 7.93, 7.97}},
+    {0.35, 4.423, 4.406, {7.83, 8.64, 7.73}},
+    {0.40, 4.655, 4.628, {8.69, 8.48, 11.28}},
+    {0.50, 5.335, 5.223, {0}},
+    {0.60, 6.164, 6.137, {0}},
+    {0.70, 7.215, 7.292, {0}},
+    {0.80, 8.749, 8.747, {0}},
+    {0.90, 12.866, 12.858, {0}},
+};
+enum { N_GRID = sizeof grid / sizeof grid[0], N_RUNS = 2 * N_GRID + 3 * 8, N_BROKEN = 3 };
+static const double dense = 3.1986;
+
+static pare_run_record sample(const char *method, double r, uint64_t seed, double loss) {
+    static char key[65];
+    static unsigned n_keys;
+    snprintf(key, sizeof key, "%064x", ++n_keys);
+    pare_run_record record;
+    pare_run_record_init(&record);
+    record.key = key;
+    record.spec = "{}";
+    record.model.name = "SmolLM2-135M-Instruct";
+    record.model.path = "models/smollm2-135m-instruct-q4_1.gguf";
+    record.model.sha256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53";
+    record.model.architecture = "llama";
+    record.model.bytes = 98362432;
+    record.model.n_parameters = 134515008;
+    record.model.n_non_embedding = 106203456;
+    record.model.n_vocabulary = 49152;
+    record.method = method;
+    record.ratio = r;
+    record.seed = seed;
+    if (strcmp(method, "random") != 0) {
+        record.calibration.text = "c4 sample";
+        record.calibration.sha256 = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
+        record.calibration.n_windows = 16;
+        record.calibration.length = 512;
+    }
+    record.evaluation.protocol = "gguf512";
+    record.evaluation.data = "wiki.test.raw";
+    record.evaluation.data_sha256 = "173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08";
+    record.evaluation.bos = "first token of every window is replaced";
+    record.evaluation.weight_type = "q4_1";
+    record.evaluation.context = 512;
+    record.evaluation.n_windows = 8;
+    record.evaluation.tokens_in_text = 303415;
+    record.evaluation.tokens_scored = 8 * 255;
+    record.dense_cross_entropy = dense;
+    record.cross_entropy = loss;
+    record.cross_entropy_error = 0.07;
+    record.perplexity = exp(loss);
+    record.perplexity_error = 0.07 * exp(loss);
+    record.removed.parameters = r * 79626240 / 134515008;
+    record.removed.non_embedding = r * 79626240 / 106203456;
+    record.removed.bytes = record.removed.parameters * 0.98;
+    record.removed.macs = record.removed.parameters;
+    record.dense_width = 1536;
+    record.kept_width = (uint64_t)(1536 * (1 - r));
+    record.seconds.open = 0.02;
+    record.seconds.evaluate = 12.5;
+    record.tokens_per_s = 327;
+    record.peak_mib = 410;
+    record.version = PARE_VERSION;
+    record.kernels = "avx2";
+    record.blas = "OpenBLAS 0.3.21";
+    record.processor = "an x86-64 processor";
+    record.n_threads = 2;
+    record.started = "2026-11-24T03:40:00Z";
+    record.finished = "2026-11-24T03:40:13Z";
+    return record;
+}
+
+static void insert(pare_store *store, pare_run_record record) {
+    pare_error error = {0};
+    assert_done(pare_store_insert(store, &record, &error), error);
+}
+
+static pare_store *make_ledger(void) {
+    pare_error error = {0};
+    pare_store *store = pare_store_open(ledger, PARE_STORE_CREATE, &error);
+    assert_done(store, error);
+    for (size_t i = 0; i < N_GRID; i++) {
+        insert(store, sample("wanda-sp", grid[i].r, 1, grid[i].wanda));
+        insert(store, sample("act2", grid[i].r, 1, grid[i].act2));
+        for (unsigned seed = 0; seed < 3; seed++)
+            if (grid[i].random[seed] > 0)
+                insert(store, sample("random", grid[i].r, seed, grid[i].random[seed]));
+    }
+    return store;
+}
+
+static void insert_failed(pare_store *store, const char *method, const char *reason) {
+    pare_run_record record = sample(method, 0.95, 1, PARE_UNKNOWN);
+    record.status = PARE_RUN_FAILED;
+    record.reason_code = "numeric";
+    record.reason = reason;
+    insert(store, record);
+}
+
+/* ---- reading the page --------------------------------------------------------------------- */
+
+static json_t *data_of(const char *html) {
+    static const char open[] = "<script type=\"application/json\" id=\"data\">";
+    const char *start = strstr(html, open);
+    assert_non_null(start);
+    start += sizeof open - 1;
+    const char *end = strstr(start, "</script>");
+    assert_non_null(end);
+    pare_error error = {0};
+    json_t *data = pare_json_parse(start, (size_t)(end - start), "the page's data", &error);
+    assert_done(data, error);
+    return data;
+}
+
+static json_t *group_of(const json_t *data, const char *kind, const char *form, const char *method) {
+    json_t *view = json_array_get(json_object_get(data, "views"), 0);
+    json_t *groups = json_object_get(json_object_get(json_object_get(json_object_get(view, "fits"), kind), form), "groups");
+    for (size_t i = 0; i < json_array_size(groups); i++) {
+        json_t *group = json_array_get(groups, i);
+        const char *name = json_string_value(json_object_get(group, "method"));
+        if ((!name && !method) || (name && method && strcmp(name, method) == 0))
+            return group;
+    }
+    fail_msg("no group %s, %s, %s", kind, form, method ? method : "pooled");
+    return NULL;
+}
+
+static double number(const json_t *object, const char *key) {
+    const json_t *value = json_object_get(object, key);
+    if (!json_is_number(value))
+        fail_msg("%s is no number", key);
+    return json_number_value(value);
+}
+
+static pare_string print_page(pare_store *store, pare_report_summary *summary) {
+    pare_error error = {0};
+    pare_string html = {0};
+    assert_done(pare_report_print(&html, summary, store, "study.db", &error), error);
+    return html;
+}
+
+static void assert_near(double got, double wanted, double tolerance) {
+    if (!(fabs(got - wanted) <= tolerance))
+        fail_msg("%.12g is not within %g of %.12g", got, tolerance, wanted);
+}
+
+/* Simple regression of y on x with a constant: the independent reference for v2. */
+static void regress(double *slope, double *error, const double *x, const double *y, size_t n) {
+    double mx = 0, my = 0, sxx = 0, sxy = 0, rss = 0;
+    for (size_t i = 0; i < n; i++)
+        mx += x[i] / (double)n, my += y[i] / (double)n;
+    for (size_t i = 0; i < n; i++)
+        sxx += (x[i] - mx) * (x[i] - mx), sxy += (x[i] - mx) * (y[i] - my);
+    *slope = sxy / sxx;
+    for (size_t i = 0; i < n; i++)
+        rss += pow(y[i] - my - *slope * (x[i] - mx), 2);
+    *error = sqrt(rss / (double)(n - 2) / sxx);
+}
+
+/* ---- tests -------------------------------------------------------------------------------- */
+
+static void test_numbers(void **state) {
+    (void)state;
+    pare_store *store = make_ledger();
+    insert_failed(store, "wanda-sp", "window 3 of 8: the cross-entropy is not finite");
+    pare_report_summary summary;
+    pare_string html = print_page(store, &summary);
+    pare_store_close(store);
+    assert_int_equal(summary.n_done, N_RUNS);
+    assert_int_equal(summary.n_failed, 1);
+    assert_int_equal(summary.n_broken, N_BROKEN);
+    assert_int_equal(summary.n_views, 1);
+    assert_int_equal(summary.bytes, html.length);
+
+    json_t *data = data_of(html.data);
+    assert_int_equal(json_array_size(json_object_get(data, "runs")), N_RUNS + 1);
+    assert_true(number(data, "n_failed") == 1 && number(data, "n_broken") == N_BROKEN);
+
+    /* v2 on wanda-sp's twelve unbroken points, against a regression written here */
+    double x[N_GRID], y[N_GRID], slope, error;
+    for (size_t i = 0; i < 12; i++) {
+        x[i] = log1p(-grid[i].r);
+        y[i] = log(grid[i].wanda / dense);
+    }
+    regress(&slope, &error, x, y, 12);
+    json_t *group = group_of(data, "nominal", "v2", "wanda-sp"), *fit = json_object_get(group, "fit");
+    json_t *first = json_array_get(json_object_get(fit, "coefficients"), 0);
+    assert_int_equal((int)number(fit, "n"), 12);
+    assert_string_equal(json_string_value(json_object_get(first, "name")), "a");
+    assert_near(number(first, "value"), slope, 1e-9);
+    assert_near(number(first, "standard_error"), error, 1e-9);
+    assert_true(slope < -0.6 && slope > -0.8); /* as the measurements say */
+
+    /* the curve is the law: L = L0 exp(ln P0 + a ln(1-r)) */
+    double constant = number(json_array_get(json_object_get(fit, "coefficients"), 1), "value");
+    json_t *curve = json_array_get(json_object_get(group, "curves"), 0);
+    assert_int_equal(json_array_size(json_object_get(group, "curves")), 1);
+    assert_int_equal(json_array_size(json_object_get(curve, "r")), 61);
+    for (size_t i = 0; i < 61; i++) {
+        double r = json_number_value(json_array_get(json_object_get(curve, "r"), i));
+        double l = json_number_value(json_array_get(json_object_get(curve, "l"), i));
+        assert_near(l / (dense * exp(constant + slope * log1p(-r))), 1, 2e-5);
+        assert_true(json_number_value(json_array_get(json_object_get(curve, "prediction_low"), i)) <
+                    json_number_value(json_array_get(json_object_get(curve, "mean_low"), i)));
+    }
+    assert_near(number(group, "r_max"), 0.8, 1e-12);
+
+    /* another kind of ratio, the pooled fit, and a residual's way back to its run */
+    fit = json_object_get(group_of(data, "parameters", "v2", "wanda-sp"), "fit");
+    for (size_t i = 0; i < 12; i++)
+        x[i] = log1p(-grid[i].r * 79626240 / 134515008);
+    regress(&slope, &error, x, y, 12);
+    assert_near(number(json_array_get(json_object_get(fit, "coefficients"), 0), "value"), slope, 1e-9);
+    assert_int_equal((int)number(json_object_get(group_of(data, "macs", "quadratic", NULL), "fit"), "n"), N_RUNS - N_BROKEN);
+    json_t *residual = json_array_get(json_object_get(group, "residuals"), 3);
+    json_t *run = json_array_get(json_object_get(data, "runs"), (size_t)number(residual, "run"));
+    assert_string_equal(json_string_value(json_object_get(run, "method")), "wanda-sp");
+    assert_near(number(residual, "relative_error"), number(residual, "fitted") / number(run, "cross_entropy") - 1, 1e-5);
+    json_decref(data);
+    pare_string_free(&html);
+}
+
+static void test_sentences(void **state) {
+    (void)state;
+    pare_store *store = make_ledger();
+    insert_failed(store, "random", "out of memory");
+    pare_string html = print_page(store, NULL);
+    pare_store_close(store);
+    static const char *const wanted[] = {
+        "<b>SmolLM2-135M-Instruct</b>, compressed by 3 methods: 50 results.",
+        "3 of them are worse than a uniform guess",
+        "1 run failed",
+        "cross-entropy is <b>3.199</b> nats (perplexity 24.50)",
+        "<b>gguf512</b> on wiki.test.raw (8 windows of 512 tokens, 2,040 tokens scored)",
+        "<b>wanda-sp</b> raises the loss by 7.9 % at r = 0.1, by 30 % at r = 0.3, by 67 % at r = 0.5, by 302 % at r = 0.9.",
+        "<b>random</b> raises the loss by 23 % at r = 0.1, by 133 % at r = 0.3",
+        "At r = 0.3 <b>wanda-sp</b> costs least (loss +30 %) and <b>random</b> most (+133 %).",
+    };
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        if (!strstr(html.data, wanted[i]))
+            fail_msg("the page does not say: %s", wanted[i]);
+    pare_string_free(&html);
+}
+
+/* Names that try to become markup, in every text of a record. */
+static void test_hostile_names(void **state) {
+    (void)state;
+    static const char evil[] = "</script><img src=x onerror=alert(1)><!--<script>&\"'{{data}}";
+    pare_error error = {0};
+    pare_store *store = pare_store_open(ledger, PARE_STORE_CREATE, &error);
+    assert_done(store, error);
+    for (unsigned i = 1; i < 6; i++) {
+        pare_run_record record = sample(evil, 0.1 * i, 1, 3.2 + i);
+        record.model.name = record.model.path = record.model.architecture = record.processor = record.calibration.text = evil;
+        record.evaluation.protocol = record.evaluation.data = record.evaluation.bos = record.kernels = evil;
+        insert(store, record);
+    }
+    pare_run_record record = sample("bytes \xff\xfe", 0.2, 1, 4);
+    record.model.name = "m \xc3";
+    insert(store, record);
+    insert_failed(store, evil, evil);
+    pare_string html = {0}, other = {0};
+    assert_done(pare_report_print(&html, NULL, store, evil, &error), error);
+    assert_null(strstr(html.data, "<img"));
+    json_t *data = data_of(html.data);
+    json_t *run = json_array_get(json_object_get(data, "runs"), 0);
+    assert_string_equal(json_string_value(json_object_get(run, "model")), evil);
+    assert_string_equal(json_string_value(json_object_get(data, "source")), evil);
+    json_decref(data);
+    pare_store_close(store);
+
+    /* as many scripts as in a harmless report */
+    unlink(ledger);
+    store = make_ledger();
+    other = print_page(store, NULL);
+    pare_store_close(store);
+    size_t n = 0, n_other = 0;
+    for (const char *at = html.data; (at = strstr(at, "</script")); at++)
+        n++;
+    for (const char *at = other.data; (at = strstr(at, "</script")); at++)
+        n_other++;
+    assert_int_equal(n, n_other);
+    const char *keep = getenv("PARE_KEEP_HOSTILE_REPORT");
+    if (keep)
+        assert_done(pare_file_write(keep, html.data, html.length, true, &error), error);
+    pare_string_free(&html);
+    pare_string_free(&other);
+}
+
+static void test_two_ways_of_measuring(void **state) {
+    (void)state;
+    pare_store *store = make_ledger();
+    for (unsigned i = 1; i < 8; i++) {
+        pare_run_record record = sample("wanda-sp", 0.1 * i, 1, 3.1 + 0.4 * i);
+        record.evaluation.protocol = "joined2048";
+        record.evaluation.context = 2048;
+        record.dense_cross_entropy = 3.0938;
+        insert(store, record);
+    }
+    pare_report_summary summary;
+    pare_string html = print_page(store, &summary);
+    pare_store_close(store);
+    assert_int_equal(summary.n_views, 2);
+    json_t *data = data_of(html.data);
+    json_t *second = json_array_get(json_object_get(data, "views"), 1);
+    assert_int_equal(json_array_size(json_object_get(second, "runs")), 7);
+    assert_int_equal((int)number(json_object_get(group_of(data, "nominal", "v1", "wanda-sp"), "fit"), "n"), 12);
+    assert_non_null(strstr(html.data, "<article data-view=\"1\">"));
+    json_decref(data);
+    pare_string_free(&html);
+}
+
+static void test_little_or_nothing(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_store *store = pare_store_open(ledger, PARE_STORE_CREATE, &error);
+    assert_done(store, error);
+    pare_string html = {0};
+    assert_fails(pare_report_print(&html, NULL, store, "study.db", &error), error, PARE_ERROR_RANGE, "holds no run yet");
+    pare_string_free(&html);
+
+    insert_failed(store, "wanda-sp", "the disk was full");
+    html = print_page(store, NULL);
+    assert_non_null(strstr(html.data, "all 1 runs failed"));
+    pare_string_free(&html);
+
+    insert(store, sample("wanda-sp", 0.1, 1, 3.45)); /* one result: no law, and the page says so */
+    html = print_page(store, NULL);
+    assert_non_null(strstr(html.data, "Too few results for a law."));
+    json_decref(data_of(html.data));
+    pare_string_free(&html);
+    pare_store_close(store);
+}
+
+static void test_written_whole(void **state) {
+    (void)state;
+    pare_error error = {0};
+    assert_fails(pare_report_write(NULL, ledger, output, &error), error, PARE_ERROR_IO, "No such file");
+    assert_false(pare_path_exists(output));
+    pare_store *store = make_ledger();
+    insert_failed(store, "wanda-sp", "window 3 of 8: the cross-entropy is not finite");
+    pare_store_close(store);
+    assert_done(pare_file_write(output, "old", 3, true, &error), error);
+    pare_report_summary summary;
+    assert_done(pare_report_write(&summary, ledger, output, &error), error);
+    pare_map map;
+    assert_done(pare_map_open(&map, output, &error), error);
+    assert_int_equal(map.size, summary.bytes);
+    assert_memory_equal(map.data, "<!doctype html>", 15);
+    const char *keep = getenv("PARE_KEEP_REPORT");
+    if (keep)
+        assert_done(pare_file_write(keep, map.data, map.size, true, &error), error);
+    pare_map_close(&map);
+    assert_fails(pare_report_write(NULL, ledger, folder, &error), error, PARE_ERROR_CONFLICT, "is a folder");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_numbers, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_sentences, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hostile_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_two_ways_of_measuring, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_little_or_nothing, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_written_whole, set_up, tear_down),
+    };
+    return cmocka_run_group_tests_name("report.report", tests, NULL, NULL);
+}

@@ -31,7 +31,7 @@ fetch_text() {
     echo "demo: fetching four novels (1.6 MB, public domain) from the package r-cran-janeaustenr"
     local work
     work=$(mktemp -d)
-    (cd "$work" && apt-get download -qq r-cran-janeaustenr 2>/dev/null)
+    (cd "$work" && { apt-get download -qq r-cran-janeaustenr 2>/dev/null || { "${root[@]}" apt-get update -qq && apt-get download -qq r-cran-janeaustenr; }; })
     dpkg-deb -x "$work"/r-cran-janeaustenr_*.deb "$work/text"
     python3 tools/demo_text.py "$work/text/usr/lib/R/site-library/janeaustenr/data/Rdata.rdb" "$work/novels"
     mv "$work/novels/calibration.txt" demo/calibration.txt
@@ -39,6 +39,8 @@ fetch_text() {
     rm -rf "$work"
 }
 
+root=()
+[ "$(id -u)" = 0 ] || root=(sudo)
 begin=$SECONDS
 part() { # title command…: runs it and says how long it took
     local title=$1 from=$SECONDS

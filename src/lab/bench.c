@@ -64,11 +64,13 @@ static bool calibrate(study_bench *bench, pare_error *error) {
     return done;
 }
 
-static bool ensure_calibration(study_bench *bench, pare_error *error) {
+static bool ensure_calibration(pare_run_record *record, study_bench *bench, pare_error *error) {
     if (!bench->calibrated) {
+        double begin = pare_clock_s();
         bench->calibration_failed = (pare_error){0};
         bool done = calibrate(bench, &bench->calibration_failed);
         bench->calibrated = done || bench_is_outcome(bench->calibration_failed.code);
+        record->seconds.calibrate = pare_clock_s() - begin;
     }
     if (bench->calibration_failed.code != PARE_OK)
         *error = bench->calibration_failed;
@@ -82,16 +84,14 @@ static const pare_scores *ensure_scores(pare_run_record *record, study_bench *be
     while (slot < bench->scores + BENCH_SCORES && (slot->method != run->method || slot->seed != seed))
         slot++;
     if (slot == bench->scores + BENCH_SCORES) {
-        double begin = pare_clock_s();
-        if (run->method->calibrated && !ensure_calibration(bench, error))
+        if (run->method->calibrated && !ensure_calibration(record, bench, error))
             return NULL;
-        record->seconds.calibrate = pare_clock_s() - begin;
         slot = &bench->scores[bench->n_scores++ % BENCH_SCORES];
         pare_scores_free(&slot->scores);
         *slot = (bench_scores){.method = run->method, .seed = seed};
         pare_context context = study_progress_context(bench->progress);
         const pare_calibration *calibration = run->method->calibrated ? &bench->calibration : NULL;
-        begin = pare_clock_s();
+        double begin = pare_clock_s();
         if (!pare_score(&slot->scores, run->method, bench->subject.checkpoint, calibration, seed, &context, &slot->problem) &&
             !bench_is_outcome(slot->problem.code))
             slot->method = NULL; /* an interruption is no outcome: score again */

@@ -12,10 +12,10 @@
 
 /* "folder/name" in one of a few static buffers. */
 static inline const char *in_folder(const char *folder, const char *name) {
-    static char paths[8][512];
+    static char paths[8][1024];
     static unsigned next;
     char *path = paths[next++ % 8];
-    snprintf(path, sizeof paths[0], "%s/%s", folder, name);
+    snprintf(path, sizeof paths[0], "%.700s/%.255s", folder, name);
     return path;
 }
 
@@ -41,6 +41,8 @@ static inline const char *write_spec(const char *folder, const char *name, const
 /* A flat copy of the folder `from`. */
 static inline void copy_folder(const char *to, const char *from) {
     pare_error error = {0};
+    char into[512]; /* `to` may be one of in_folder's */
+    snprintf(into, sizeof into, "%s", to);
     DIR *folder = opendir(from);
     assert_non_null(folder);
     for (struct dirent *entry; (entry = readdir(folder));) {
@@ -48,7 +50,7 @@ static inline void copy_folder(const char *to, const char *from) {
         if (entry->d_name[0] == '.')
             continue;
         assert_done(pare_map_open(&map, in_folder(from, entry->d_name), &error), error);
-        write_text(in_folder(to, entry->d_name), (const char *)map.data, map.size);
+        write_text(in_folder(into, entry->d_name), (const char *)map.data, map.size);
         pare_map_close(&map);
     }
     closedir(folder);

@@ -1,0 +1,460 @@
+/* Studies from end to end on tiny models: the numbers of another program, resuming, kill -9, failures, Ctrl-C. */
+#include <math.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "lab_test.h"
+
+static pare_study *open_study(const char *path) {
+    pare_error error = {0};
+    pare_study *study = pare_study_open(path, NULL, &error);
+    assert_done(study, error);
+    return study;
+}
+
+static pare_study_summary run_study(const pare_study *study, const pare_study_options *options) {
+    pare_error error = {0};
+    pare_study_summary summary;
+    assert_done(pare_study_run(&summary, study, options, NULL, &error), error);
+    assert_int_equal(summary.n_total, study->n_runs);
+    assert_int_equal(summary.n_present + summary.n_done + summary.n_failed, summary.n_total);
+    return summary;
+}
+
+static pare_study_state status_of(const pare_study *study, pare_arena *arena) {
+    pare_error error = {0};
+    pare_study_state state;
+    assert_done(pare_study_status(&state, study, NULL, arena, &error), error);
+    return state;
+}
+
+static pare_store_counts count_ledger(const char *path) {
+    pare_error error = {0};
+    pare_store_counts counts;
+    pare_store *store = pare_store_open(path, PARE_STORE_READ, &error);
+    assert_done(store, error);
+    assert_done(pare_store_count(&counts, store, &error), error);
+    pare_store_close(store);
+    return counts;
+}
+
+/* Seven runs of one model. */
+static pare_study *small_study(const char *folder, const char *name, const char *more) {
+    return open_study(write_spec(folder, name,
+                                 "models: [" TINY "qwen2]\nevaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
+                                 "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
+                                 "methods: [random, wanda-sp]\nratios: [0.25, 0.5, 0.75]\nmultiple: 8\n%s",
+                                 more));
+}
+
+/* ---- numbers ------------------------------------------------------------------------------- */
+
+/* tools/fixtures/lab_reference.py: models of three architectures, two methods, two ratios, computed by transformers. */
+static void agrees_with_transformers(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    FILE *file = fopen(PARE_FIXTURES "/reference.txt", "r");
+    int length = 0, n_lines = 0;
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "calibration %d", &length), 1);
+    pare_study *study = open_study(write_spec(folder, "s.yaml",
+                                              "models: [" TINY "qwen2, " TINY "llama3, " TINY "mistral]\n"
+                                              "evaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64, windows: 3}\n"
+                                              "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 1, length: %d}\n"
+                                              "methods: [magnitude, wanda-sp]\nratios: [0.25, 0.5]\nmultiple: 8\n",
+                                              length));
+    run_study(study, NULL);
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_study_state s = status_of(study, arena);
+    assert_int_equal(s.n_done, 15);
+    char model[32], method[32];
+    double ratio, cross_entropy;
+    unsigned kept;
+    for (; fscanf(file, "%31s %31s %lf %u %lf", model, method, &ratio, &kept, &cross_entropy) == 5; n_lines++) {
+        size_t at = study->n_runs;
+        for (size_t i = 0; i < study->n_runs; i++) {
+            const pare_run_record *r = s.records[i];
+            if (strcmp(r->model.name, model) == 0 && strcmp(r->method, method) == 0 && r->ratio == ratio)
+                at = i;
+        }
+        assert_true(at < study->n_runs);
+        const pare_run_record *found = s.records[at];
+        assert_int_equal(found->kept_width, kept);
+        if (!(fabs(found->cross_entropy - cross_entropy) < 2e-5))
+            fail_msg("%s %s %g: %.7f, transformers has %.7f", model, method, ratio, found->cross_entropy, cross_entropy);
+    }
+    assert_int_equal(n_lines, 15);
+    fclose(file);
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+static void rows_carry_where_they_come_from(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study = small_study(folder, "s.yaml", "seeds: [3]\n");
+    run_study(study, NULL);
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_study_state s = status_of(study, arena);
+    const pare_run_record *dense = s.records[0], *random = s.records[1], *wanda = s.records[2], *last = s.records[6];
+    assert_string_equal(dense->method, "dense");
+    assert_true(dense->ratio == 0 && dense->multiple == 1 && dense->kept_width == 96 && dense->removed.parameters == 0);
+    assert_null(dense->calibration.text);
+    assert_true(dense->dense_cross_entropy == dense->cross_entropy && dense->seconds.open > 0);
+    assert_string_equal(random->method, "random");
+    assert_true(random->seed == 3 && random->multiple == 8 && random->kept_width == 72 && random->dense_width == 96);
+    assert_true(random->seconds.open == 0 && random->seconds.calibrate == 0 && random->seconds.evaluate > 0);
+    assert_null(random->calibration.sha256);
+    assert_string_equal(wanda->calibration.text, PARE_FIXTURES "/calibration.txt");
+    assert_int_equal(strlen(wanda->calibration.sha256), 64);
+    assert_true(wanda->calibration.n_windows == 2 && wanda->calibration.length == 32 && wanda->seconds.calibrate > 0);
+    assert_true(last->seconds.calibrate == 0 && last->seconds.score == 0); /* reused */
+    for (size_t i = 0; i < study->n_runs; i++) {
+        const pare_run_record *r = s.records[i];
+        assert_string_equal(r->key, study->runs[i].key.hex);
+        assert_string_equal(r->spec, study->runs[i].spec);
+        assert_true(r->dense_cross_entropy == dense->cross_entropy && r->recovery_tokens == 0);
+        assert_string_equal(r->model.name, "qwen2");
+        assert_string_equal(r->model.architecture, "qwen2");
+        assert_true(r->model.n_vocabulary == 320 && r->model.bytes > 0 && r->model.n_parameters > r->model.n_non_embedding);
+        assert_string_equal(r->evaluation.protocol, "joined64");
+        assert_string_equal(r->evaluation.weight_type, "bf16");
+        assert_string_equal(r->evaluation.bos, "none");
+        assert_true(r->evaluation.context == 64 && r->evaluation.tokens_scored == 63 * r->evaluation.n_windows);
+        assert_true(fabs(r->perplexity - exp(r->cross_entropy)) < 1e-9 * r->perplexity && r->tokens_per_s > 0 && r->peak_mib > 0);
+        assert_string_equal(r->version, PARE_VERSION);
+        assert_true(r->kernels && r->blas && r->n_threads == 1);
+        assert_true(strlen(r->started) == 20 && strcmp(r->started, r->finished) <= 0);
+    }
+    /* a quarter of the neurons: 3 matrices x 2 layers x 24 neurons x width 64 parameters are gone */
+    assert_true(fabs(random->removed.parameters * (double)random->model.n_parameters - 3.0 * 2 * 24 * 64) < 1e-3);
+    assert_true(random->removed.non_embedding > random->removed.parameters && random->removed.macs > 0 && random->removed.bytes > 0);
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* ---- resuming ------------------------------------------------------------------------------ */
+
+static void count_recorded(void *user, const pare_run_record *record) {
+    assert_non_null(record->key);
+    ++*(size_t *)user;
+}
+
+static void does_only_what_is_missing(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    size_t n = 0;
+    pare_study *study = small_study(folder, "s.yaml", "");
+    pare_study_options options = {.recorded = count_recorded, .user = &n};
+    pare_arena *arena = pare_arena_open(NULL);
+    assert_int_equal(status_of(study, arena).n_missing, 7);
+    assert_false(pare_path_exists(study->spec->ledger)); /* asking makes none */
+    assert_int_equal(run_study(study, &options).n_done, 7);
+    assert_int_equal(n, 7);
+    pare_study_summary again = run_study(study, &options);
+    assert_int_equal(again.n_present, 7);
+    assert_int_equal(n, 7);
+    pare_study_close(study);
+    /* two more seeds for random: 2 x 3 runs are new; a ledger elsewhere: all are */
+    study = small_study(folder, "s.yaml", "seeds: [0, 1, 2]\n");
+    assert_int_equal(status_of(study, arena).n_missing, 6);
+    again = run_study(study, &options);
+    assert_true(again.n_present == 7 && again.n_done == 6);
+    options.ledger = in_folder(folder, "other.db");
+    assert_int_equal(run_study(study, &options).n_done, 13);
+    assert_int_equal(count_ledger(in_folder(folder, "other.db")).n_attempts, 13);
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* The child stops dead at its n-th progress call of an evaluation, so that the kill finds a run in flight. */
+typedef struct {
+    int ready, calls, stop_at;
+} hanging;
+
+static void hang(void *user, const char *stage, double done, double total) {
+    hanging *h = user;
+    (void)done, (void)total;
+    if (!strstr(stage, "evaluate") || ++h->calls < h->stop_at)
+        return;
+    if (write(h->ready, "x", 1) == 1)
+        for (;;)
+            pause();
+}
+
+/* Runs the study in a child that is killed in the middle; false when it came to its end before. */
+static bool run_and_kill(const char *spec, int stop_at) {
+    int ends[2], status = 0;
+    char byte;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        hanging h = {ends[1], 0, stop_at};
+        pare_context context = {.progress = hang, .user = &h};
+        pare_study_summary summary;
+        close(ends[0]);
+        pare_study *study = pare_study_open(spec, NULL, NULL);
+        _exit(study && pare_study_run(&summary, study, NULL, &context, NULL) ? 0 : 1);
+    }
+    close(ends[1]);
+    bool hangs = read(ends[0], &byte, 1) == 1;
+    close(ends[0]);
+    if (hangs)
+        kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(hangs ? WIFSIGNALED(status) : WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    return hangs;
+}
+
+static void kill_loses_the_run_in_flight_at_most(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_study *whole = small_study(folder, "whole.yaml", "");
+    run_study(whole, NULL);
+    pare_study_state wanted = status_of(whole, arena);
+    size_t n_kills = 0;
+    for (int stop_at = 1; stop_at < 40; stop_at += 3) {
+        pare_study *study = small_study(folder, "killed.yaml", "");
+        char spec[512];
+        snprintf(spec, sizeof spec, "%s", study->spec->path);
+        if (!run_and_kill(spec, stop_at)) {
+            pare_study_close(study);
+            break;
+        }
+        n_kills++;
+        /* each run shows at least two progress calls; those before the one in flight are all there */
+        size_t before = status_of(study, arena).n_done;
+        assert_true(before <= (size_t)stop_at / 2 && status_of(study, arena).n_missing == 7 - before);
+        if (stop_at > 20)
+            assert_true(before >= 2);
+        pare_study_summary rest = run_study(study, NULL);
+        assert_true(rest.n_present == before && rest.n_done == 7 - before);
+        assert_int_equal(count_ledger(study->spec->ledger).n_attempts, 7); /* none twice */
+        pare_study_state found = status_of(study, arena);
+        for (size_t i = 0; i < study->n_runs; i++)
+            assert_true(found.records[i]->cross_entropy == wanted.records[i]->cross_entropy); /* to the bit */
+        unlink(study->spec->ledger);
+        pare_study_close(study);
+    }
+    assert_true(n_kills >= 4);
+    pare_arena_close(arena);
+    pare_study_close(whole);
+    remove_folder(folder);
+}
+
+static void two_processes_share_a_study(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study = small_study(folder, "s.yaml", "seeds: [0, 1, 2, 3]\n");
+    pid_t children[2];
+    for (size_t i = 0; i < 2; i++)
+        if ((children[i] = fork()) == 0) {
+            pare_study_summary summary;
+            pare_error error = {0};
+            bool done = pare_study_run(&summary, study, NULL, NULL, &error);
+            _exit(done && summary.n_present + summary.n_done == summary.n_total ? 0 : 1);
+        }
+    for (size_t i = 0; i < 2; i++) {
+        int status;
+        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
+        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    }
+    pare_store_counts counts = count_ledger(study->spec->ledger);
+    assert_true(counts.n_done == study->n_runs && counts.n_attempts == study->n_runs);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* ---- failures ------------------------------------------------------------------------------ */
+
+/* A copy of the bf16 model with one weight of `tensor` made NaN. */
+static void spoil(const char *folder, const char *tensor) {
+    pare_error error = {0};
+    char path[512];
+    snprintf(path, sizeof path, "%s/m", folder);
+    assert_int_equal(mkdir(path, 0777), 0);
+    copy_folder(path, TINY "qwen2");
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, &error);
+    assert_done(checkpoint, error);
+    const pare_tensor *found = pare_checkpoint_find(checkpoint, tensor);
+    pare_map map;
+    assert_non_null(found);
+    assert_done(pare_map_open(&map, found->source, &error), error);
+    const uint8_t *at = NULL;
+    for (size_t i = 0; i + found->n_bytes <= map.size && !at; i++)
+        at = memcmp(map.data + i, found->data, found->n_bytes) == 0 ? map.data + i : NULL;
+    assert_non_null(at);
+    FILE *file = fopen(found->source, "r+b");
+    assert_non_null(file);
+    fseek(file, (long)(at - map.data), SEEK_SET);
+    fwrite("\xc0\x7f", 1, 2, file); /* bf16 NaN, little-endian */
+    fclose(file);
+    pare_map_close(&map);
+    pare_checkpoint_close(checkpoint);
+}
+
+static const char spoilt_spec[] = "models: [m]\nevaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
+                                  "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
+                                  "methods: [random, wanda-sp]\nratios: [0.5]\nmultiple: 8\n";
+
+static void failures_are_outcomes(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    spoil(folder, "model.layers.1.mlp.gate_proj.weight");
+    pare_study *study = open_study(write_spec(folder, "s.yaml", "%s", spoilt_spec));
+    pare_arena *arena = pare_arena_open(NULL);
+    assert_int_equal(run_study(study, NULL).n_failed, 3);
+    pare_study_state s = status_of(study, arena);
+    assert_true(s.n_failed == 3 && s.n_done == 0);
+    assert_string_equal(s.records[0]->reason_code, "numeric");
+    assert_non_null(strstr(s.records[0]->reason, "the loss of window 0 (joined64) is not finite"));
+    assert_true(isnan(s.records[0]->cross_entropy) && s.records[0]->attempt == 1);
+    for (size_t i = 1; i < 3; i++) {
+        assert_string_equal(s.records[i]->reason_code, "numeric");
+        assert_non_null(strstr(s.records[i]->reason, "not measured: the dense model failed: the loss of window 0"));
+    }
+    assert_int_equal(run_study(study, NULL).n_present, 3); /* recorded is present */
+    assert_int_equal(run_study(study, &(pare_study_options){.retry_failed = true}).n_failed, 3);
+    s = status_of(study, arena);
+    assert_int_equal(s.records[2]->attempt, 2);
+    assert_int_equal(count_ledger(study->spec->ledger).n_attempts, 6); /* nothing is forgotten */
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* The dense model is known and well, one method fails: its runs are recorded, the others measured. A ledger that says so is made
+ * by recording the dense run by hand. */
+static void one_method_may_fail(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_error error = {0};
+    spoil(folder, "model.layers.0.mlp.down_proj.weight");
+    pare_study *study = open_study(write_spec(folder, "s.yaml", "%s", spoilt_spec));
+    pare_run_record record;
+    pare_run_record_init(&record);
+    record.key = study->runs[0].key.hex;
+    record.spec = study->runs[0].spec;
+    record.model.name = "m";
+    record.method = "dense";
+    record.ratio = 0;
+    record.cross_entropy = 1.25;
+    pare_store *store = pare_store_open(study->spec->ledger, PARE_STORE_CREATE, &error);
+    assert_done(store, error);
+    assert_done(pare_store_insert(store, &record, &error), error);
+    pare_store_close(store);
+    pare_study_summary summary = run_study(study, NULL);
+    assert_true(summary.n_present == 1 && summary.n_failed >= 1);
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_study_state s = status_of(study, arena);
+    assert_true(s.records[1]->dense_cross_entropy == 1.25); /* L0 from the ledger */
+    assert_true(s.records[2]->status == PARE_RUN_FAILED);
+    assert_non_null(strstr(s.records[2]->reason, "layer 1")); /* the calibration pass, right behind the spoilt layer */
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* A flag raised in the middle of the third run. */
+static volatile sig_atomic_t cancelled;
+
+static void raise_cancel(void *user, const char *stage, double done, double total) {
+    (void)user, (void)done, (void)total;
+    if (strncmp(stage, "3/7 ", 4) == 0 && strstr(stage, "evaluate"))
+        cancelled = 1;
+}
+
+static void cancel_loses_nothing(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study = small_study(folder, "s.yaml", "");
+    pare_context context = {.progress = raise_cancel, .cancel = &cancelled};
+    pare_study_summary summary;
+    pare_error error = {0};
+    cancelled = 0;
+    assert_fails(pare_study_run(&summary, study, NULL, &context, &error), error, PARE_ERROR_CANCELLED, "interrupted");
+    assert_true(summary.n_done == 2 && summary.n_failed == 0);
+    assert_int_equal(count_ledger(study->spec->ledger).n_attempts, 2);
+    cancelled = 0;
+    summary = run_study(study, NULL);
+    assert_true(summary.n_present == 2 && summary.n_done == 5);
+    cancelled = 1;
+    assert_fails(pare_study_open(study->spec->path, &context, &error), error, PARE_ERROR_CANCELLED, "");
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+static void ledger_trouble_stops_the_study(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study = small_study(folder, "s.yaml", "ledger: notes.txt\n");
+    pare_study_summary summary;
+    pare_error error = {0};
+    write_text(study->spec->ledger, "my notes, no ledger at all\n", 27);
+    assert_fails(pare_study_run(&summary, study, NULL, NULL, &error), error, PARE_ERROR_FORMAT, "notes.txt");
+    assert_int_equal(summary.n_done, 0);
+    pare_study_options options = {.ledger = in_folder(folder, "none/here.ledger")};
+    assert_fails(pare_study_run(&summary, study, &options, NULL, &error), error, PARE_ERROR_IO, "none/here.ledger");
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* ---- progress ------------------------------------------------------------------------------ */
+
+typedef struct {
+    double last, total, first;
+    size_t calls;
+} bar;
+
+static void watch(void *user, const char *stage, double done, double total) {
+    bar *b = user;
+    if (b->calls++ == 0)
+        b->first = done;
+    assert_true(total > 0 && done >= b->last && done <= total * (1 + 1e-12));
+    assert_true(b->total == 0 || b->total == total);
+    assert_true(strcmp(stage, "done") == 0 || strchr(stage, '/'));
+    b->last = done;
+    b->total = total;
+}
+
+/* The bar never goes back, ends at its total, and counts only what this call has to do. */
+static void progress_is_one_bar(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study = small_study(folder, "s.yaml", "");
+    bar whole = {0}, rest = {0};
+    pare_context context = {.progress = watch, .user = &whole};
+    pare_study_summary summary;
+    pare_error error = {0};
+    assert_done(pare_study_run(&summary, study, NULL, &context, &error), error);
+    assert_true(whole.calls > 14 && whole.last == whole.total && whole.first == 0);
+    pare_study_close(study);
+    study = small_study(folder, "s.yaml", "seeds: [0, 1]\n"); /* three runs of seven are new */
+    context.user = &rest;
+    assert_done(pare_study_run(&summary, study, NULL, &context, &error), error);
+    assert_int_equal(summary.n_done, 3);
+    assert_true(rest.first == 0 && rest.last == rest.total && rest.total < whole.total / 2);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(agrees_with_transformers),
+        cmocka_unit_test(rows_carry_where_they_come_from),
+        cmocka_unit_test(does_only_what_is_missing),
+        cmocka_unit_test(kill_loses_the_run_in_flight_at_most),
+        cmocka_unit_test(two_processes_share_a_study),
+        cmocka_unit_test(failures_are_outcomes),
+        cmocka_unit_test(one_method_may_fail),
+        cmocka_unit_test(cancel_loses_nothing),
+        cmocka_unit_test(ledger_trouble_stops_the_study),
+        cmocka_unit_test(progress_is_one_bar),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -42,7 +42,7 @@ static void print_count(pare_string *html, uint64_t n) {
 
 static void print_percent(pare_string *html, double fraction) {
     double percent = 100 * fraction;
-    pare_string_print(html, "%.*f %%", fabs(percent) < 9.95 ? 1 : 0, percent);
+    pare_string_print(html, "%.*f\u00a0%%", fabs(percent) < 9.95 ? 1 : 0, percent);
 }
 
 /* ---- the dense model and how it was measured ---------------------------------------------- */
@@ -95,7 +95,7 @@ static void print_overview(pare_string *html, const report_view *view, const rep
 
 typedef struct {
     double r, factor; /* mean of l / l0 over models and seeds */
-    size_t n;
+    size_t n, n_broken;
 } cost;
 
 static int compare_costs(const void *a, const void *b) {
@@ -110,7 +110,7 @@ static size_t costs_of(cost *costs, const report_view *view, const char *method)
         const pare_law_point *point = &view->points.items[i];
         double r = point->ratio[PARE_LAW_RATIO_NOMINAL];
         if (strcmp(point->method, method) == 0 && r > 0 && point->l0 > 0)
-            costs[n++] = (cost){r, point->l / point->l0, 1};
+            costs[n++] = (cost){r, point->l / point->l0, 1, point->l > point->ceiling};
     }
     qsort(costs, n, sizeof *costs, compare_costs);
     size_t kept = 0;
@@ -121,6 +121,7 @@ static size_t costs_of(cost *costs, const report_view *view, const char *method)
         }
         costs[kept - 1].factor += costs[i].factor;
         costs[kept - 1].n++;
+        costs[kept - 1].n_broken += costs[i].n_broken;
     }
     for (size_t i = 0; i < kept; i++)
         costs[i].factor /= (double)costs[i].n;
@@ -145,7 +146,7 @@ static void print_costs(pare_string *html, const cost *costs, size_t n) {
             continue;
         pare_string_print(html, "%s", told ? ", by " : " raises the loss by ");
         print_percent(html, at->factor - 1);
-        pare_string_print(html, " at r = %.3g", at->r);
+        pare_string_print(html, " at r\u00a0=\u00a0%.3g%s", at->r, at->n_broken == at->n ? " (broken)" : "");
         told = at;
     }
     pare_string_print(html, told ? "." : ":");
@@ -153,12 +154,27 @@ static void print_costs(pare_string *html, const cost *costs, size_t n) {
 
 /* ---- which form holds ---------------------------------------------------------------------- */
 
+/* With the indices and powers that plain text cannot show. */
+static void print_equation(pare_string *html, const char *equation) {
+    for (const char *at = equation; *at; at++) {
+        if (at[0] == '^' && at[1] == '2') {
+            pare_string_print(html, "²");
+            at++;
+        } else if ((at[0] == 'L' || at[0] == 'P') && at[1] == '0') {
+            pare_string_print(html, "%c<sub>0</sub>", at[0]);
+            at++;
+        } else {
+            report_escape(html, (char[2]){*at, '\0'});
+        }
+    }
+}
+
 static void print_forms(pare_string *html, const pare_law_candidate *candidates) {
     const pare_law_candidate *best = &candidates[0];
     pare_string_print(html, " Of the forms, ");
     print_strong(html, pare_law_form_name(best->form));
     pare_string_print(html, " (");
-    report_escape(html, pare_law_form_equation(best->form));
+    print_equation(html, pare_law_form_equation(best->form));
     pare_string_print(html, ") predicts a result that was left out best: to ");
     print_percent(html, best->fit.loo_error);
     for (size_t i = 1, n = 0; i < PARE_LAW_N_FORMS; i++) {
@@ -180,7 +196,7 @@ static void print_critical(pare_string *html, const pare_law_fit *fit) {
     }
     pare_string_print(html, " By this form loss stays within ");
     print_percent(html, critical->threshold - 1);
-    pare_string_print(html, " of the dense model’s up to <b>r = %.3f</b>", critical->value);
+    pare_string_print(html, " of the dense model’s up to <b>r\u00a0=\u00a0%.3f</b>", critical->value);
     if (isfinite(critical->low) && isfinite(critical->high))
         pare_string_print(html, " (%.0f %% interval %.3f to %.3f)", 100 * critical->level, critical->low, critical->high);
     pare_string_print(html, "%s.", critical->outside ? ", outside the ratios measured" : "");
@@ -205,7 +221,7 @@ static void print_quadratic(pare_string *html, const pare_law_candidate *candida
                       : needed        ? "Loss grew faster than linearly, but not as a quadratic"
                                       : "Loss did not grow quadratically",
                       square->value, square->standard_error);
-    if (quadratic != best) {
+    if (!holds) {
         pare_string_print(html, ", and the form errs by ");
         print_percent(html, quadratic->fit.loo_error);
         pare_string_print(html, " where the best errs by ");
@@ -255,7 +271,7 @@ static void print_cheapest(pare_string *html, const report_view *view, cost *cos
         }
         if (!best || best == worst)
             continue;
-        pare_string_print(html, "<p>At r = %.1f ", wanted[w]);
+        pare_string_print(html, "<p>At r\u00a0=\u00a0%.1f ", wanted[w]);
         print_strong(html, best);
         pare_string_print(html, " costs least (loss +");
         print_percent(html, low - 1);

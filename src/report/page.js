@@ -45,12 +45,14 @@ const methodIndex = (method) => Math.max(0, allMethods.indexOf(method));
 const colourOf = (method) => method === null ? (dark() ? "#e5e8ec" : "#1b1f24")
     : palettes[dark() ? "dark" : "light"][methodIndex(method) % palettes.light.length];
 const symbolOf = (method) => symbols[methodIndex(method) % symbols.length];
+const backColour = () => getComputedStyle(document.documentElement).getPropertyValue("--back").trim();
 const faint = (colour, alpha) => colour + Math.round(255 * alpha).toString(16).padStart(2, "0");
 
 const ratioNames = {
     nominal: "nominal: of the method’s own unit", non_embedding: "of non-embedding parameters", parameters: "of all parameters",
     bytes: "of bytes", macs: "of multiply-adds",
 };
+const ratioLabels = {nominal: "nominal", non_embedding: "non-embedding", parameters: "parameters", bytes: "bytes", macs: "multiply-adds"};
 const ratioOf = (run, kind) => kind === "nominal" ? run.ratio : run[kind];
 
 /* ---- state ---- */
@@ -85,6 +87,7 @@ const plotConfig = {responsive: true, displaylogo: false, scrollZoom: false, dou
 
 const narrow = () => window.innerWidth < 640;
 
+/* On a phone a finger on the chart scrolls the page; the buttons above it zoom. */
 const baseLayout = () => {
     const style = getComputedStyle(document.documentElement);
     const colour = (name) => style.getPropertyValue(name).trim();
@@ -93,8 +96,9 @@ const baseLayout = () => {
     return {
         paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
         font: {color: colour("--text"), family: getComputedStyle(document.body).fontFamily, size: narrow() ? 12 : 13},
-        margin: {l: narrow() ? 44 : 60, r: 12, t: 12, b: 44}, hovermode: "closest", dragmode: narrow() ? "pan" : "zoom",
+        margin: {l: narrow() ? 44 : 60, r: 12, t: narrow() ? 34 : 12, b: 44}, hovermode: "closest", dragmode: narrow() ? false : "zoom",
         hoverlabel: {align: "left", bgcolor: colour("--raised"), bordercolor: colour("--line"), font: {color: colour("--text"), size: 12}},
+        modebar: {bgcolor: "rgba(0,0,0,0)", color: colour("--quiet"), activecolor: colour("--accent")},
         legend: {orientation: "h", y: -0.18, yanchor: "top", x: 0, itemsizing: "constant"},
         xaxis: structuredClone(axis), yaxis: structuredClone(axis),
     };
@@ -130,7 +134,7 @@ const pointTraces = (runs) => allMethods.map((method) => {
     return {
         type: "scatter", mode: "markers", name: escape(method), legendgroup: method, x: own.map((run) => ratioOf(run, state.ratio)),
         y: own.map((run) => scale(run.cross_entropy, run.l0)), text: own.map(hoverText), hovertemplate: "%{text}<extra></extra>",
-        marker: {color: colour, size: 9, line: {width: 1.2, color: colour}, symbol: own.map((run) => run.broken ? "x-thin" : symbolOf(method))},
+        marker: {color: colour, size: 9, line: {width: 1.2, color: own.map((run) => run.broken ? colour : backColour())}, symbol: own.map((run) => run.broken ? "x-thin" : symbolOf(method))},
         error_y: {type: "data", array: own.map((run) => scale(run.cross_entropy_error ?? 0, run.l0)), color: colour, thickness: 1.2, width: 3,
             visible: own.some((run) => run.cross_entropy_error > 0)},
     };
@@ -272,13 +276,13 @@ const drawForms = () => {
         {name: "results", text: (row) => row.fit ? row.fit.n : row.failure, wrap: false},
         {name: "leave-one-out", text: (row) => percent(row.fit?.loo_error, 2)},
         {name: "beyond", text: (row) => percent(row.fit?.rolling_error)},
+        {name: "carried to r", text: (row) => fixed(row.fit?.r_carried, 2)},
+        {name: "r at +10 %", text: (row) => interval(row.fit?.critical)},
         {name: "R² of loss", text: (row) => fixed(row.fit?.r2_loss, 4)},
         {name: "R² of fit", text: (row) => row.fit ? fixed(row.fit.r2, 4) + (row.fit.r2_kind ? `, ${row.fit.r2_kind}` : "") : "–"},
         {name: "adjusted", text: (row) => fixed(row.fit?.r2_adjusted, 4)},
         {name: "F", text: (row) => significant(row.fit?.f)},
         {name: "p of F", text: (row) => probability(row.fit?.f_p)},
-        {name: "carried to r", text: (row) => fixed(row.fit?.r_carried, 2)},
-        {name: "r at +10 %", text: (row) => interval(row.fit?.critical)},
     ], rows, {rowClass: (row) => [isFirst(row) && "first", isFirst(row) && isFinite(error(row)) && "best"].filter(Boolean).join(" ")});
 };
 
@@ -299,8 +303,8 @@ const drawCoefficients = () => {
     const failed = (fits?.groups ?? []).filter((group) => group.failure).map((group) => `${group.method ?? "all methods"}: ${group.failure}`);
     const notes = (fits?.groups ?? []).flatMap((group) => (group.fit?.notes ?? []).map((note) => `${group.method ?? "all methods"}: ${note}`));
     const chow = isNumber(fits?.pooling_p) ? [`one law for all methods against one each: F = ${significant(fits.pooling_f)}, p ${fits.pooling_p < 1e-4 ? "" : "= "}${probability(fits.pooling_p)}`] : [];
-    byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, ...chow].filter(Boolean).join("; ");
-    byId("equation").textContent = `${state.form}: ${fits?.equation ?? ""}`;
+    byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, ...chow].filter(Boolean).join("\n");
+    byId("equation").textContent = `${state.form}: ${(fits?.equation ?? "").replaceAll("L0", "L₀").replaceAll("P0", "P₀").replaceAll("^2", "²")}`;
 };
 
 const drawRuns = () => {
@@ -406,6 +410,16 @@ const showTheme = () => {
     byId("theme").textContent = dark() ? "☀ light" : "☾ dark";
 };
 
+/* The form that predicts left-out results best over all methods: what the page shows first. */
+const bestForm = () => {
+    const forms = view()?.fits.nominal ?? {};
+    const error = (form) => {
+        const errors = (forms[form].groups ?? []).filter((group) => group.method !== null).map((group) => group.fit?.loo_error);
+        return errors.length && errors.every(isNumber) ? errors.reduce((sum, value) => sum + value, 0) : Infinity;
+    };
+    return Object.keys(forms).sort((a, b) => error(a) - error(b))[0] ?? state.form;
+};
+
 const addOptions = (select, entries) => select.replaceChildren(...entries.map(([value, text]) => {
     const option = element("option", text);
     option.value = value;
@@ -420,8 +434,9 @@ const start = () => {
     }));
     byId("control-view").hidden = data.views.length < 2;
     const fits = data.views[0]?.fits ?? {};
-    addOptions(controls.ratio, Object.keys(fits).map((kind) => [kind, ratioNames[kind] ?? kind]));
+    addOptions(controls.ratio, Object.keys(fits).map((kind) => [kind, ratioLabels[kind] ?? kind]));
     addOptions(controls.form, Object.keys(fits.nominal ?? {}).map((form) => [form, form]));
+    state.form = bestForm();
     readAddress();
     for (const key of Object.keys(state)) {
         controls[key].value = state[key];

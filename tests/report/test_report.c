@@ -266,13 +266,18 @@ static void test_sentences(void **state) {
     insert_failed(store, "random", "out of memory");
     pare_string html = print_page(store, NULL);
     pare_store_close(store);
+    /* no-break spaces are as good as spaces here */
+    for (char *at = html.data; (at = strstr(at, "\xc2\xa0"));) {
+        *at = ' ';
+        memmove(at + 1, at + 2, strlen(at + 2) + 1);
+    }
     static const char *const wanted[] = {
         "<b>SmolLM2-135M-Instruct</b>, compressed by 3 methods: 50 results.",
         "3 of them are worse than a uniform guess",
         "1 run failed",
         "cross-entropy is <b>3.199</b> nats (perplexity 24.50)",
         "<b>gguf512</b> on wiki.test.raw (8 windows of 512 tokens, 2,040 tokens scored)",
-        "<b>wanda-sp</b> raises the loss by 7.9 % at r = 0.1, by 30 % at r = 0.3, by 67 % at r = 0.5, by 302 % at r = 0.9.",
+        "<b>wanda-sp</b> raises the loss by 7.9 % at r = 0.1, by 30 % at r = 0.3, by 67 % at r = 0.5, by 302 % at r = 0.9 (broken).",
         "<b>random</b> raises the loss by 23 % at r = 0.1, by 133 % at r = 0.3",
         "At r = 0.3 <b>wanda-sp</b> costs least (loss +30 %) and <b>random</b> most (+133 %).",
     };

@@ -214,7 +214,7 @@ static int by_offset(const void *a, const void *b) {
 /* Relative offsets become bytes of the map: aligned, inside the file, not overlapping. */
 static bool place_tensors(pare_file_tensor *items, size_t n, cursor *c, uint64_t alignment, pare_error *error) {
     uint64_t data_at = (c->at + alignment - 1) / alignment * alignment;
-    if (n && data_at > c->map->size)
+    if (data_at > c->map->size)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: the file ends at byte %zu, before the tensors' bytes at %llu", c->path,
                          c->map->size, (unsigned long long)data_at);
     qsort(items, n, sizeof *items, by_offset);
@@ -281,7 +281,7 @@ bool pare_gguf_read(pare_gguf *gguf, pare_tensor_list *list, const pare_map *map
         if (!item || !take_tensor(item, &c, arena, error))
             return false;
     }
-    return place_tensors(list->items + first, (size_t)n_tensors, &c, alignment, error);
+    return n_tensors == 0 || place_tensors(list->items + first, (size_t)n_tensors, &c, alignment, error);
 }
 
 /* ---- look-ups ---- */

@@ -404,6 +404,39 @@ static void ledger_trouble_stops_the_study(void **state) {
     remove_folder(folder);
 }
 
+/* Allocations fail one after another, in opening and in running: an error or an outcome, no crash, no leak, a valid ledger. */
+static void survives_lack_of_memory(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study = small_study(folder, "s.yaml", "");
+    char spec[512];
+    snprintf(spec, sizeof spec, "%s", study->spec->path);
+    bool done = false;
+    for (size_t n = 1; !done; n += 1 + n / 8) {
+        pare_error error = {0};
+        pare_allocate_fail_at(n);
+        pare_study *other = pare_study_open(spec, NULL, &error);
+        pare_allocate_fail_at(0);
+        assert_true(other || error.message[0]);
+        done = other != NULL;
+        pare_study_close(other);
+    }
+    done = false;
+    for (size_t n = 1; !done; n += 1 + n / 8) {
+        pare_error error = {0};
+        pare_study_summary summary;
+        pare_allocate_fail_at(n);
+        done = pare_study_run(&summary, study, NULL, NULL, &error);
+        pare_allocate_fail_at(0);
+        /* a tokenizer that had no memory is told as a missing one */
+        assert_true(done || error.code == PARE_ERROR_MEMORY || strstr(error.message, "out of memory"));
+        assert_int_equal(summary.n_failed, 0); /* lack of memory is no outcome of a run */
+    }
+    assert_int_equal(count_ledger(study->spec->ledger).n_attempts, 7);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
 /* ---- progress ------------------------------------------------------------------------------ */
 
 typedef struct {
@@ -454,6 +487,7 @@ int main(void) {
         cmocka_unit_test(one_method_may_fail),
         cmocka_unit_test(cancel_loses_nothing),
         cmocka_unit_test(ledger_trouble_stops_the_study),
+        cmocka_unit_test(survives_lack_of_memory),
         cmocka_unit_test(progress_is_one_bar),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

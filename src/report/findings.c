@@ -291,9 +291,10 @@ static void print_pooling(pare_string *html, const report_view *view, pare_arena
     if (view->n_methods < 2 || !pare_law_fit_groups(&groups, PARE_LAW_V2, &view->points, &options, arena, NULL) ||
         !isfinite(groups.pooling_p))
         return;
-    pare_string_print(html, " One law for all methods (v2) %s one per method (Chow’s test: F = %.3g, p %s %.2g).",
-                      groups.pooling_p < 0.05 ? "fits worse than" : "fits as well as", groups.pooling_f,
-                      groups.pooling_p < 1e-99 ? "&lt;" : "=", fmax(groups.pooling_p, 1e-99));
+    char p[32];
+    snprintf(p, sizeof p, groups.pooling_p < 1e-4 ? "&lt; 0.0001" : "= %.4f", groups.pooling_p);
+    pare_string_print(html, " One law for all methods (v2) %s one per method (Chow’s test: F = %.3g, p %s).",
+                      groups.pooling_p < 0.05 ? "fits worse than" : "fits as well as", groups.pooling_f, p);
 }
 
 bool report_findings_print(pare_string *html, const report_view *view, const report_data *data, pare_arena *arena, pare_error *error) {

@@ -155,7 +155,7 @@ const curveTraces = (group, curve) => {
             {...common, x: curve.r, y: bound("high"), line: {width: 0}, fill: "tonexty", fillcolor: faint(colour, 0.13), hoverinfo: "skip",
                 showlegend: false});
     }
-    const hovertemplate = `${name}, ${escape(curve.model)}<br>${state.form} at r = %{x:.3f}: %{y:.4f}<extra></extra>`;
+    const hovertemplate = `${name}, ${escape(curve.model)}${curve.d ? `, ${significant(curve.d)} million recovery tokens` : ""}<br>${state.form} at r = %{x:.3f}: %{y:.4f}<extra></extra>`;
     traces.push({...common, x: curve.r, y: values.map((l, i) => inside[i] ? l : null), line: {color: colour, width: 2.2}, hovertemplate},
         {...common, x: curve.r, y: values.map((l, i) => near[i] ? l : null), line: {color: colour, width: 1.6, dash: "dot"}, hovertemplate,
             showlegend: false});
@@ -166,11 +166,11 @@ const curveTraces = (group, curve) => {
 const levelTraces = (runs, xs) => {
     const quiet = getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim();
     const ends = [Math.min(...xs), Math.max(...xs)];
-    const level = (y, name, dash) => ({type: "scatter", mode: "lines", x: ends, y: [y, y], name, line: {color: quiet, width: 1.2, dash},
+    const level = (y, i, name, dash) => ({type: "scatter", mode: "lines", x: ends, y: [y, y], name, legendgroup: name, showlegend: i === 0, line: {color: quiet, width: 1.2, dash},
         hovertemplate: `${name}: %{y:.4f}<extra></extra>`});
     const distinct = (values) => [...new Set(finite(values))];
     const factors = (key) => distinct(runs.map((run) => scale(run[key], run.l0)));
-    return [...factors("l0").map((y) => level(y, "dense model", "dash")), ...factors("ceiling").map((y) => level(y, "uniform guess, ln V", "dashdot"))]
+    return [...factors("l0").map((y, i) => level(y, i, "dense model", "dash")), ...factors("ceiling").map((y, i) => level(y, i, "uniform guess, ln V", "dashdot"))]
         .filter((trace, i, all) => all.length <= 8);
 };
 

@@ -355,6 +355,42 @@ static void test_two_ways_of_measuring(void **state) {
     pare_string_free(&html);
 }
 
+/* Three dense models, with and without recovery: a curve for each, and a law that needs L0 and D. */
+static void test_models_and_recovery(void **state) {
+    (void)state;
+    static const char *const names[] = {"small", "medium", "large"};
+    pare_error error = {0};
+    pare_store *store = pare_store_open(ledger, PARE_STORE_CREATE, &error);
+    assert_done(store, error);
+    pare_random random;
+    pare_random_init(&random, 5, "report test", 0);
+    for (unsigned i = 0; i < 3 * 2 * 9; i++) {
+        double l0 = 3.4 - 0.3 * (i % 3), r = 0.1 * (1 + i / 6), d = i / 3 % 2 ? 2.5 : 0;
+        double noise = 0.02 * (pare_random_unit(&random) - 0.5);
+        double l = exp(1.1 * log(l0) + 1.9 * log1p(r) + 0.3 * log1p(1 / (d + 1)) + noise);
+        pare_run_record record = sample("wanda-sp", r, 1, l);
+        record.model.name = names[i % 3];
+        record.dense_cross_entropy = l0;
+        record.recovery_tokens = d * 1e6;
+        insert(store, record);
+    }
+    pare_string html = print_page(store, NULL);
+    pare_store_close(store);
+    json_t *data = data_of(html.data);
+    json_t *group = group_of(data, "nominal", "v1", "wanda-sp");
+    json_t *coefficients = json_object_get(json_object_get(group, "fit"), "coefficients");
+    static const double truth[] = {1.1, 1.9, 0.3};
+    assert_int_equal(json_array_size(coefficients), 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_near(number(json_array_get(coefficients, i), "value"), truth[i], 0.04);
+    assert_int_equal(json_array_size(json_object_get(group, "curves")), 6);
+    const char *keep = getenv("PARE_KEEP_MODELS_REPORT");
+    if (keep)
+        assert_done(pare_file_write(keep, html.data, html.length, true, &error), error);
+    json_decref(data);
+    pare_string_free(&html);
+}
+
 static void test_little_or_nothing(void **state) {
     (void)state;
     pare_error error = {0};
@@ -405,6 +441,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_sentences, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_hostile_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_two_ways_of_measuring, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_models_and_recovery, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_little_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_written_whole, set_up, tear_down),
     };

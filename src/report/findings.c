@@ -49,7 +49,7 @@ static void print_percent(pare_string *html, double fraction) {
 
 static void print_dense(pare_string *html, const report_view *view) {
     const pare_run_record *first = view->first;
-    double low = INFINITY, high = -INFINITY;
+    double low = HUGE_VAL, high = -HUGE_VAL;
     for (size_t i = 0; i < view->points.n; i++) {
         low = fmin(low, view->points.items[i].l0);
         high = fmax(high, view->points.items[i].l0);
@@ -260,7 +260,7 @@ static void print_cheapest(pare_string *html, const report_view *view, cost *cos
     static const double wanted[] = {0.3, 0.1, 0.5};
     for (size_t w = 0; w < sizeof wanted / sizeof wanted[0]; w++) {
         const char *best = NULL, *worst = NULL;
-        double low = INFINITY, high = -INFINITY;
+        double low = HUGE_VAL, high = -HUGE_VAL;
         for (size_t i = 0; i < view->n_methods; i++) {
             size_t n = costs_of(costs, view, view->methods[i]);
             const cost *at = cost_at(costs, n, wanted[w]);

@@ -81,7 +81,7 @@ typedef struct {
     size_t mask;
     const pare_piece *pieces;
 } pare_piece_map;
-enum { PARE_NO_ID = UINT32_MAX };
+#define PARE_NO_ID UINT32_MAX
 bool pare_piece_map_init(pare_piece_map *map, const pare_piece *pieces, size_t n, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 uint32_t pare_piece_map_find(const pare_piece_map *map, const char *bytes, size_t length); /* PARE_NO_ID: absent */
 uint32_t pare_piece_map_add(pare_piece_map *map, uint32_t id);                             /* the id that is there already, or PARE_NO_ID */

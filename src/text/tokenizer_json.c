@@ -315,51 +315,47 @@ static bool read_pre_tokeniser(pare_tokenizer *tokenizer, bool *closed, const js
     return refuse(tokenizer, error, "pre-tokenizer", type_of(part), "ByteLevel, Split, Digits, Sequence");
 }
 
-static bool wrap(uint32_t **list, size_t *n, const uint32_t *more, size_t n_more, bool front, pare_arena *arena, pare_error *error) {
-    uint32_t *joined = PARE_PUSH(arena, uint32_t, *n + n_more, error);
+/* What a template puts on one side of the text. */
+typedef struct {
+    uint32_t ids[32];
+    size_t n;
+} side;
+
+/* *list becomes `first` and then `second`. */
+static bool join(uint32_t **list, size_t *n, const uint32_t *first, size_t n_first, const uint32_t *second, size_t n_second,
+                 pare_arena *arena, pare_error *error) {
+    uint32_t *joined = PARE_PUSH(arena, uint32_t, n_first + n_second, error);
     if (!joined)
         return false;
-    if (*n)
-        memcpy(joined + (front ? n_more : 0), *list, *n * sizeof **list);
-    if (n_more)
-        memcpy(joined + (front ? 0 : *n), more, n_more * sizeof **list);
+    for (size_t i = 0; i < n_first; i++)
+        joined[i] = first[i];
+    for (size_t i = 0; i < n_second; i++)
+        joined[n_first + i] = second[i];
     *list = joined;
-    *n += n_more;
+    *n = n_first + n_second;
     return true;
 }
 
-/* The ids of one special token of a template go before or after what is there. */
-static bool add_special(pare_tokenizer *tokenizer, const json_t *ids, bool in_front, size_t *n_front, pare_error *error) {
-    uint32_t list[16];
-    size_t n = json_array_size(ids);
-    if (n == 0 || n > 16)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: a special token of the template has %zu ids", tokenizer->what, n);
-    for (size_t i = 0; i < n; i++) {
-        const json_t *id = json_array_get(ids, i);
+static bool add_special(side *to, const pare_tokenizer *tokenizer, const json_t *ids, const char *name, pare_error *error) {
+    size_t i;
+    const json_t *id;
+    if (json_array_size(ids) == 0 || json_array_size(ids) > sizeof to->ids / sizeof *to->ids - to->n)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: special token \"%.100s\" of the template has %zu ids", tokenizer->what, name,
+                         json_array_size(ids));
+    json_array_foreach(ids, i, id) {
         if (!json_is_integer(id) || json_integer_value(id) < 0 || (uint64_t)json_integer_value(id) >= tokenizer->n_ids)
-            return pare_fail(error, PARE_ERROR_FORMAT, "%s: a special token of the template has an id outside the vocabulary",
-                             tokenizer->what);
-        list[i] = (uint32_t)json_integer_value(id);
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: special token \"%.100s\" of the template has an id outside the vocabulary",
+                             tokenizer->what, name);
+        to->ids[to->n++] = (uint32_t)json_integer_value(id);
     }
-    if (!in_front)
-        return wrap(&tokenizer->suffix, &tokenizer->n_suffix, list, n, false, tokenizer->arena, error);
-    /* the ones of this template stay in order, before those of an earlier one */
-    uint32_t *rest = tokenizer->prefix + *n_front;
-    size_t n_rest = tokenizer->n_prefix - *n_front;
-    uint32_t *front = tokenizer->prefix;
-    size_t n_all = *n_front;
-    if (!wrap(&front, &n_all, list, n, false, tokenizer->arena, error) ||
-        !wrap(&front, &n_all, rest, n_rest, false, tokenizer->arena, error))
-        return false;
-    *n_front += n;
-    tokenizer->prefix = front;
-    tokenizer->n_prefix = n_all;
     return true;
 }
 
+/* Of several templates the later one stands around what the earlier ones made. */
 static bool read_template(pare_tokenizer *tokenizer, const json_t *part, pare_error *error) {
     const json_t *specials = json_object_get(part, "special_tokens"), *piece;
-    size_t i, n_texts = 0, n_front = 0;
+    side front = {0}, back = {0};
+    size_t i, n_texts = 0;
     json_array_foreach(json_object_get(part, "single"), i, piece) {
         const json_t *special = json_object_get(piece, "SpecialToken"), *text = json_object_get(piece, "Sequence");
         const char *name = json_string_value(json_object_get(special ? special : text, "id"));
@@ -368,12 +364,16 @@ static bool read_template(pare_tokenizer *tokenizer, const json_t *part, pare_er
         else if (!special || !name)
             return pare_fail(error, PARE_ERROR_FORMAT, "%s: piece %zu of the template is neither a special token nor sequence A",
                              tokenizer->what, i);
-        else if (!add_special(tokenizer, json_object_get(json_object_get(specials, name), "ids"), n_texts == 0, &n_front, error))
+        else if (!add_special(n_texts == 0 ? &front : &back, tokenizer, json_object_get(json_object_get(specials, name), "ids"), name,
+                              error))
             return false;
     }
     if (n_texts != 1)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: the template has the text %zu times", tokenizer->what, n_texts);
-    return true;
+    return join(&tokenizer->prefix, &tokenizer->n_prefix, front.ids, front.n, tokenizer->prefix, tokenizer->n_prefix, tokenizer->arena,
+                error) &&
+           join(&tokenizer->suffix, &tokenizer->n_suffix, tokenizer->suffix, tokenizer->n_suffix, back.ids, back.n, tokenizer->arena,
+                error);
 }
 
 static bool read_post_processor(pare_tokenizer *tokenizer, const json_t *part, int depth, pare_error *error) {

@@ -91,6 +91,50 @@ static void agrees_with_transformers(void **state) {
     remove_folder(folder);
 }
 
+/* The same number by the layers below, one step after another. */
+static double cross_entropy_of(const pare_run *run, const char *model_path) {
+    pare_error error = {0};
+    pare_protocol protocol;
+    pare_eval_text text;
+    pare_scores scores;
+    pare_cut cut;
+    pare_eval_result result;
+    pare_checkpoint *checkpoint = pare_checkpoint_open(model_path, &error);
+    assert_done(checkpoint && pare_protocol_parse(&protocol, "joined64", &error) &&
+                    pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/test.txt", checkpoint->tokenizer, &error) &&
+                    pare_score(&scores, run->method, checkpoint, NULL, run->seed, NULL, &error) &&
+                    pare_cut_make(&cut, &scores, run->n_kept, &error),
+                error);
+    pare_model *model = pare_model_open(checkpoint, &cut, &error);
+    assert_done(model && pare_eval_run(&result, model, &text, 0, NULL, NULL, &error), error);
+    pare_model_close(model);
+    pare_cut_free(&cut);
+    pare_scores_free(&scores);
+    pare_eval_text_close(&text);
+    pare_checkpoint_close(checkpoint);
+    return result.cross_entropy;
+}
+
+static void a_seed_is_a_draw(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study = open_study(write_spec(folder, "s.yaml",
+                                              "models: [" TINY "qwen2]\nmethods: [random]\nratios: [0.5]\nmultiple: 8\n"
+                                              "evaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
+                                              "seeds: [20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1]\n"));
+    run_study(study, NULL);
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_study_state s = status_of(study, arena);
+    for (size_t i = 1; i < study->n_runs; i++) {
+        assert_int_equal(s.records[i]->seed, 21 - i);
+        assert_true(s.records[i]->cross_entropy == cross_entropy_of(&study->runs[i], TINY "qwen2"));
+        assert_true(i == 1 || s.records[i]->cross_entropy != s.records[i - 1]->cross_entropy);
+    }
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
 static void rows_carry_where_they_come_from(void **state) {
     (void)state;
     char *folder = test_folder();
@@ -300,7 +344,7 @@ static void spoil(const char *folder, const char *tensor) {
 
 static const char spoilt_spec[] = "models: [m]\nevaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
                                   "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
-                                  "methods: [random, wanda-sp]\nratios: [0.5]\nmultiple: 8\n";
+                                  "methods: [random, wanda-sp]\nratios: [0.25, 0.5]\nmultiple: 8\n";
 
 static void failures_are_outcomes(void **state) {
     (void)state;
@@ -308,21 +352,21 @@ static void failures_are_outcomes(void **state) {
     spoil(folder, "model.layers.1.mlp.gate_proj.weight");
     pare_study *study = open_study(write_spec(folder, "s.yaml", "%s", spoilt_spec));
     pare_arena *arena = pare_arena_open(NULL);
-    assert_int_equal(run_study(study, NULL).n_failed, 3);
+    assert_int_equal(run_study(study, NULL).n_failed, 5);
     pare_study_state s = status_of(study, arena);
-    assert_true(s.n_failed == 3 && s.n_done == 0);
+    assert_true(s.n_failed == 5 && s.n_done == 0);
     assert_string_equal(s.records[0]->reason_code, "numeric");
     assert_non_null(strstr(s.records[0]->reason, "the loss of window 0 (joined64) is not finite"));
     assert_true(isnan(s.records[0]->cross_entropy) && s.records[0]->attempt == 1);
-    for (size_t i = 1; i < 3; i++) {
+    for (size_t i = 1; i < 5; i++) {
         assert_string_equal(s.records[i]->reason_code, "numeric");
         assert_non_null(strstr(s.records[i]->reason, "not measured: the dense model failed: the loss of window 0"));
     }
-    assert_int_equal(run_study(study, NULL).n_present, 3); /* recorded is present */
-    assert_int_equal(run_study(study, &(pare_study_options){.retry_failed = true}).n_failed, 3);
+    assert_int_equal(run_study(study, NULL).n_present, 5); /* recorded is present */
+    assert_int_equal(run_study(study, &(pare_study_options){.retry_failed = true}).n_failed, 5);
     s = status_of(study, arena);
     assert_int_equal(s.records[2]->attempt, 2);
-    assert_int_equal(count_ledger(study->spec->ledger).n_attempts, 6); /* nothing is forgotten */
+    assert_int_equal(count_ledger(study->spec->ledger).n_attempts, 10); /* nothing is forgotten */
     pare_arena_close(arena);
     pare_study_close(study);
     remove_folder(folder);
@@ -355,6 +399,8 @@ static void one_method_may_fail(void **state) {
     assert_true(s.records[1]->dense_cross_entropy == 1.25); /* L0 from the ledger */
     assert_true(s.records[2]->status == PARE_RUN_FAILED);
     assert_non_null(strstr(s.records[2]->reason, "layer 1")); /* the calibration pass, right behind the spoilt layer */
+    assert_string_equal(s.records[4]->reason, s.records[2]->reason);
+    assert_true(s.records[2]->seconds.calibrate > 0 && s.records[4]->seconds.calibrate == 0); /* in vain once, not twice */
     pare_arena_close(arena);
     pare_study_close(study);
     remove_folder(folder);
@@ -479,6 +525,7 @@ static void progress_is_one_bar(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_transformers),
+        cmocka_unit_test(a_seed_is_a_draw),
         cmocka_unit_test(rows_carry_where_they_come_from),
         cmocka_unit_test(does_only_what_is_missing),
         cmocka_unit_test(kill_loses_the_run_in_flight_at_most),

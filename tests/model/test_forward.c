@@ -1,0 +1,246 @@
+/* The forward pass and the head against transformers' logits (fixtures by tools/fixtures/model_random.py), in both formats, on
+ * every kernel variant and thread count, and under a cut. */
+#include <math.h>
+
+#include "fixtures.h"
+
+enum { IDS_MAX = 64 };
+
+static size_t read_ids(uint32_t *ids, const char *path) {
+    char *text = read_file(path, NULL), *at = text;
+    size_t n = 0;
+    for (char *end; n < IDS_MAX; at = end) {
+        unsigned long id = strtoul(at, &end, 10);
+        if (end == at)
+            break;
+        ids[n++] = (uint32_t)id;
+        while (*end == ',' || *end == ' ' || *end == '\n')
+            end++;
+    }
+    pare_free(text);
+    assert_true(n >= 8);
+    return n;
+}
+
+typedef struct {
+    uint32_t ids[IDS_MAX];
+    size_t n;
+    float *wanted; /* logits by transformers */
+    size_t n_wanted;
+} reference;
+
+static reference reference_of(const char *name) {
+    reference r = {0};
+    char path[256];
+    snprintf(path, sizeof path, "%s/ids.txt", name);
+    r.n = read_ids(r.ids, fixture(path));
+    snprintf(path, sizeof path, "%s/logits.f32", name);
+    r.wanted = (float *)(void *)read_file(fixture(path), &r.n_wanted);
+    r.n_wanted /= sizeof(float);
+    return r;
+}
+
+/* Largest difference between the checkpoint's logits and the reference. */
+static double logits_gap(const char *path, const reference *r, int threads) {
+    pare_error error = {0};
+    pare_context context = {.n_threads = threads};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, &error);
+    assert_done(checkpoint, error);
+    pare_model *model = pare_model_open(checkpoint, NULL, &error);
+    assert_done(model, error);
+    pare_forward *forward = pare_forward_open(model, 1, r->n, &context, &error);
+    assert_done(forward, error);
+    assert_int_equal(r->n_wanted, r->n * model->config.vocabulary);
+    assert_done(pare_forward_run(forward, r->ids, 1, r->n, NULL, &error), error);
+    float *logits = pare_allocate(r->n_wanted, sizeof *logits, &error);
+    assert_done(pare_forward_logits(logits, forward, 0, r->n, &error), error);
+    double worst = 0;
+    for (size_t i = 0; i < r->n_wanted; i++)
+        worst = fmax(worst, fabs((double)logits[i] - (double)r->wanted[i]));
+    pare_free(logits);
+    pare_forward_close(forward);
+    pare_model_close(model);
+    pare_checkpoint_close(checkpoint);
+    return worst;
+}
+
+static void logits_as_transformers(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama3", "mistral", "qwen2"}; /* scaled rotary, untied, GQA; biases; sliding window */
+    for (int i = 0; i < 3; i++) {
+        reference r = reference_of(names[i]);
+        char gguf[64];
+        snprintf(gguf, sizeof gguf, "%s.gguf", names[i]);
+        for (int threads = 1; threads <= 3; threads++) {
+            assert_true(logits_gap(fixture(names[i]), &r, threads) < 2e-5);
+            assert_true(logits_gap(fixture(gguf), &r, threads) < 2e-5);
+        }
+        pare_free(r.wanted);
+    }
+}
+
+/* nll = log-sum-exp - target, from the reference's own logits */
+static void nll_as_transformers(void **state) {
+    (void)state;
+    reference r = reference_of("qwen2");
+    pare_error error = {0};
+    pare_context context = {.n_threads = 2};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(fixture("qwen2"), &error);
+    assert_done(checkpoint, error);
+    pare_model *model = pare_model_open(checkpoint, NULL, &error);
+    assert_done(model, error);
+    pare_forward *forward = pare_forward_open(model, 1, r.n, &context, &error);
+    assert_done(forward, error);
+    assert_done(pare_forward_run(forward, r.ids, 1, r.n, NULL, &error), error);
+    uint32_t rows[IDS_MAX];
+    double nll[IDS_MAX];
+    size_t n = r.n - 1, vocabulary = model->config.vocabulary;
+    for (size_t i = 0; i < n; i++)
+        rows[i] = (uint32_t)(n - 1 - i); /* any order of rows */
+    uint32_t targets[IDS_MAX];
+    for (size_t i = 0; i < n; i++)
+        targets[i] = r.ids[rows[i] + 1];
+    assert_done(pare_forward_nll(nll, forward, rows, targets, n, &error), error);
+    for (size_t i = 0; i < n; i++) {
+        const float *z = r.wanted + rows[i] * vocabulary;
+        double sum = 0;
+        for (size_t j = 0; j < vocabulary; j++)
+            sum += exp((double)z[j]);
+        assert_true(fabs(nll[i] - (log(sum) - (double)z[targets[i]])) < 2e-5);
+    }
+    targets[0] = (uint32_t)vocabulary;
+    assert_fails(pare_forward_nll(nll, forward, rows, targets, n, &error), error, PARE_ERROR_RANGE, "token id");
+    pare_forward_close(forward);
+    pare_model_close(model);
+    pare_checkpoint_close(checkpoint);
+    pare_free(r.wanted);
+}
+
+/* Hidden states of `windows` equal windows on `threads` threads. */
+static float *hidden_of(const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_tap *tap, const uint32_t *ids, size_t windows,
+                        size_t length, int threads) {
+    pare_error error = {0};
+    pare_context context = {.n_threads = threads};
+    pare_model *model = pare_model_open(checkpoint, cut, &error);
+    assert_done(model, error);
+    pare_forward *forward = pare_forward_open(model, windows, length, &context, &error);
+    assert_done(forward, error);
+    const float *hidden = pare_forward_run(forward, ids, windows, length, tap, &error);
+    assert_done(hidden, error);
+    size_t n = windows * length * model->config.width;
+    float *copy = pare_allocate(n, sizeof *copy, &error);
+    assert_non_null(copy);
+    memcpy(copy, hidden, n * sizeof *copy);
+    pare_forward_close(forward);
+    pare_model_close(model);
+    return copy;
+}
+
+/* 1, 2 and 5 threads give the same bits; windows do not see one another. */
+static void threads_and_windows_change_nothing(void **state) {
+    (void)state;
+    reference r = reference_of("llama3");
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(fixture("llama3"), &error);
+    assert_done(checkpoint, error);
+    size_t length = r.n / 2, n = 2 * length * checkpoint->config.width;
+    float *one = hidden_of(checkpoint, NULL, NULL, r.ids, 2, length, 1);
+    for (int threads = 2; threads <= 5; threads += 3) {
+        float *more = hidden_of(checkpoint, NULL, NULL, r.ids, 2, length, threads);
+        assert_memory_equal(one, more, n * sizeof *one);
+        pare_free(more);
+    }
+    float *second = hidden_of(checkpoint, NULL, NULL, r.ids + length, 1, length, 1);
+    for (size_t i = 0; i < n / 2; i++)
+        assert_true(fabsf(second[i] - one[n / 2 + i]) < 1e-5f);
+    pare_free(one), pare_free(second), pare_free(r.wanted);
+    pare_checkpoint_close(checkpoint);
+}
+
+/* Zeroes what the cut removes. */
+static void mask(void *user, uint32_t layer, float *activations, size_t rows, size_t ffn_width) {
+    const pare_cut *cut = user;
+    const uint32_t *kept = cut->kept + (size_t)layer * cut->n_kept;
+    for (size_t t = 0; t < rows; t++)
+        for (size_t j = 0, k = 0; j < ffn_width; j++)
+            if (k < cut->n_kept && kept[k] == j)
+                k++;
+            else
+                activations[t * ffn_width + j] = 0;
+}
+
+/* Masking neurons = removing them, on f32 rows and on quantised ones; keeping all = the dense model, to the bit. */
+static void masked_is_removed(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama3", "qwen2", "types.gguf"};
+    reference r = reference_of("qwen2");
+    for (int i = 0; i < 3; i++) {
+        pare_error error = {0};
+        pare_checkpoint *checkpoint = pare_checkpoint_open(fixture(names[i]), &error);
+        assert_done(checkpoint, error);
+        const pare_config *c = &checkpoint->config;
+        pare_cut cut = {.n_layers = c->n_layers, .ffn_width = c->ffn_width, .n_kept = c->ffn_width / 2};
+        cut.kept = pare_allocate((size_t)cut.n_layers * c->ffn_width, sizeof *cut.kept, &error);
+        for (uint32_t layer = 0; layer < cut.n_layers; layer++)
+            for (uint32_t j = 0; j < cut.n_kept; j++) /* other neurons in every layer */
+                cut.kept[layer * cut.n_kept + j] = 2 * j + layer % 2;
+        for (size_t j = 0; j < r.n; j++)
+            r.ids[j] %= c->vocabulary;
+        pare_tap tap = {mask, &cut};
+        size_t n = r.n * c->width;
+        float *removed = hidden_of(checkpoint, &cut, NULL, r.ids, 1, r.n, 2), *masked = hidden_of(checkpoint, NULL, &tap, r.ids, 1, r.n, 2);
+        float *dense = hidden_of(checkpoint, NULL, NULL, r.ids, 1, r.n, 2);
+        double worst = 0, moved = 0;
+        for (size_t j = 0; j < n; j++) {
+            worst = fmax(worst, fabs((double)removed[j] - (double)masked[j]));
+            moved = fmax(moved, fabs((double)removed[j] - (double)dense[j]));
+        }
+        assert_true(worst < 2e-5);
+        assert_true(moved > 1e-3); /* the cut does something */
+        cut.n_kept = c->ffn_width;
+        for (uint32_t j = 0; j < cut.n_layers * c->ffn_width; j++)
+            cut.kept[j] = j % c->ffn_width;
+        float *all = hidden_of(checkpoint, &cut, NULL, r.ids, 1, r.n, 2);
+        assert_memory_equal(all, dense, n * sizeof *all);
+        pare_free(removed), pare_free(masked), pare_free(dense), pare_free(all), pare_free(cut.kept);
+        pare_checkpoint_close(checkpoint);
+    }
+    pare_free(r.wanted);
+}
+
+static void what_does_not_fit_is_refused(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(fixture("qwen2"), &error);
+    assert_done(checkpoint, error);
+    pare_model *model = pare_model_open(checkpoint, NULL, &error);
+    assert_done(model, error);
+    assert_fails(pare_forward_open(model, 1, model->config.max_positions + 1, NULL, &error), error, PARE_ERROR_RANGE, "positions");
+    pare_forward *forward = pare_forward_open(model, 1, 8, NULL, &error);
+    assert_done(forward, error);
+    uint32_t ids[9] = {0};
+    assert_fails(pare_forward_run(forward, ids, 1, 9, NULL, &error), error, PARE_ERROR_RANGE, "do not fit");
+    ids[3] = model->config.vocabulary;
+    assert_fails(pare_forward_run(forward, ids, 1, 8, NULL, &error), error, PARE_ERROR_RANGE, "vocabulary");
+    volatile sig_atomic_t cancel = 1;
+    pare_context context = {.cancel = &cancel};
+    pare_forward *stopped = pare_forward_open(model, 1, 8, &context, &error);
+    assert_done(stopped, error);
+    ids[3] = 0;
+    assert_fails(pare_forward_run(stopped, ids, 1, 8, NULL, &error), error, PARE_ERROR_CANCELLED, "interrupted");
+    pare_forward_close(stopped);
+    pare_forward_close(forward);
+    pare_model_close(model);
+    pare_checkpoint_close(checkpoint);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(logits_as_transformers),
+        cmocka_unit_test(nll_as_transformers),
+        cmocka_unit_test(threads_and_windows_change_nothing),
+        cmocka_unit_test(masked_is_removed),
+        cmocka_unit_test(what_does_not_fit_is_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

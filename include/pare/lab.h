@@ -94,7 +94,7 @@ typedef struct pare_study {
 } pare_study;
 
 /* Opens every model and text once, hashes and tokenises them, expands the grid. Ratios of one model that leave the same width are
- * merged into the nearest, with a note. Nothing is computed yet. Takes the spec's file. */
+ * merged into the nearest, with a note. Nothing is computed yet. path: of the spec. */
 pare_study *pare_study_open(const char *path, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_study_close(pare_study *study); /* NULL is fine */
 

@@ -75,6 +75,9 @@ static bool read_text(const parser *p, const yaml_tree *node, const char **text)
         return false;
     if (!*node->text || (node->plain && (strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0)))
         return fail_at(p, node->line, "%s has no value", name_of(node));
+    for (const char *c = node->text; *c; c++)
+        if ((unsigned char)*c < 0x20 || *c == 0x7f) /* it is shown on terminals and in reports */
+            return fail_at(p, node->line, "%s holds a line break or another control character", name_of(node));
     *text = node->text;
     return true;
 }

@@ -10,6 +10,7 @@ const controls = byId("controls").elements;
 
 /* ---- small things ---- */
 
+const lossNames = {l: "test cross-entropy, nats", factor: "loss / dense loss"};
 const isNumber = (x) => typeof x === "number" && Number.isFinite(x);
 const fixed = (x, digits) => isNumber(x) ? x.toFixed(digits) : "–";
 const percent = (x, digits = 1) => isNumber(x) ? (100 * x).toFixed(digits) + " %" : "–";
@@ -21,7 +22,9 @@ const significant = (x, digits = 4) => {
     return x !== 0 && (size < 1e-4 || size >= 1e6) ? x.toExponential(digits - 1) : String(Number(x.toPrecision(digits)));
 };
 const probability = (p) => !isNumber(p) ? "–" : p < 1e-4 ? "< 0.0001" : p.toFixed(4);
+const plusMinus = (x, digits) => isNumber(x) ? " ± " + x.toFixed(digits) : "";
 const escape = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+const classes = (...names) => names.filter(Boolean).join(" ");
 const finite = (values) => values.filter(isNumber);
 
 const element = (tag, text, className) => {
@@ -106,12 +109,11 @@ const baseLayout = () => {
 
 const hoverText = (run) => {
     const line = (name, text) => text === null || text === undefined || String(text).startsWith("–") ? null : `${name}: ${escape(text)}`;
-    const error = isNumber(run.cross_entropy_error) ? " ± " + fixed(run.cross_entropy_error, 4) : "";
     const perplexityError = isNumber(run.perplexity_error) ? " ± " + significant(run.perplexity_error, 3) : "";
     return [
         `<b>${escape(run.method)}</b>, r = ${significant(run.ratio)}${run.broken ? ", broken (above ln V)" : ""}`,
         escape(run.model),
-        line("cross-entropy", fixed(run.cross_entropy, 4) + error),
+        line("cross-entropy", fixed(run.cross_entropy, 4) + plusMinus(run.cross_entropy_error, 4)),
         line("perplexity", significant(run.perplexity, 6) + perplexityError),
         line("times the dense model’s", fixed(run.cross_entropy / run.l0, 4)),
         line("removed of non-embedding", percent(run.non_embedding)),
@@ -134,7 +136,10 @@ const pointTraces = (runs) => allMethods.map((method) => {
     return {
         type: "scatter", mode: "markers", name: escape(method), legendgroup: method, x: own.map((run) => ratioOf(run, state.ratio)),
         y: own.map((run) => scale(run.cross_entropy, run.l0)), text: own.map(hoverText), hovertemplate: "%{text}<extra></extra>",
-        marker: {color: colour, size: 9, line: {width: 1.2, color: own.map((run) => run.broken ? colour : backColour())}, symbol: own.map((run) => run.broken ? "x-thin" : symbolOf(method))},
+        marker: {
+            color: colour, size: 9, symbol: own.map((run) => run.broken ? "x-thin" : symbolOf(method)),
+            line: {width: 1.2, color: own.map((run) => run.broken ? colour : backColour())},
+        },
         error_y: {type: "data", array: own.map((run) => scale(run.cross_entropy_error ?? 0, run.l0)), color: colour, thickness: 1.2, width: 3,
             visible: own.some((run) => run.cross_entropy_error > 0)},
     };
@@ -155,7 +160,8 @@ const curveTraces = (group, curve) => {
             {...common, x: curve.r, y: bound("high"), line: {width: 0}, fill: "tonexty", fillcolor: faint(colour, 0.13), hoverinfo: "skip",
                 showlegend: false});
     }
-    const hovertemplate = `${name}, ${escape(curve.model)}${curve.d ? `, ${significant(curve.d)} million recovery tokens` : ""}<br>${state.form} at r = %{x:.3f}: %{y:.4f}<extra></extra>`;
+    const recovery = curve.d ? `, ${significant(curve.d)} million recovery tokens` : "";
+    const hovertemplate = `${name}, ${escape(curve.model)}${recovery}<br>${state.form} at r = %{x:.3f}: %{y:.4f}<extra></extra>`;
     traces.push({...common, x: curve.r, y: values.map((l, i) => inside[i] ? l : null), line: {color: colour, width: 2.2}, hovertemplate},
         {...common, x: curve.r, y: values.map((l, i) => near[i] ? l : null), line: {color: colour, width: 1.6, dash: "dot"}, hovertemplate,
             showlegend: false});
@@ -166,12 +172,11 @@ const curveTraces = (group, curve) => {
 const levelTraces = (runs, xs) => {
     const quiet = getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim();
     const ends = [Math.min(...xs), Math.max(...xs)];
-    const level = (y, i, name, dash) => ({type: "scatter", mode: "lines", x: ends, y: [y, y], name, legendgroup: name, showlegend: i === 0, line: {color: quiet, width: 1.2, dash},
-        hovertemplate: `${name}: %{y:.4f}<extra></extra>`});
-    const distinct = (values) => [...new Set(finite(values))];
-    const factors = (key) => distinct(runs.map((run) => scale(run[key], run.l0)));
-    return [...factors("l0").map((y, i) => level(y, i, "dense model", "dash")), ...factors("ceiling").map((y, i) => level(y, i, "uniform guess, ln V", "dashdot"))]
-        .filter((trace, i, all) => all.length <= 8);
+    const level = (y, i, name, dash) => ({type: "scatter", mode: "lines", x: ends, y: [y, y], name, legendgroup: name, showlegend: i === 0,
+        line: {color: quiet, width: 1.2, dash}, hovertemplate: `${name}: %{y:.4f}<extra></extra>`});
+    const distinct = (key) => [...new Set(finite(runs.map((run) => scale(run[key], run.l0))))].slice(0, 8);
+    return [...distinct("l0").map((y, i) => level(y, i, "dense model", "dash")),
+        ...distinct("ceiling").map((y, i) => level(y, i, "uniform guess, ln V", "dashdot"))];
 };
 
 const axisRange = (values, log, margin) => {
@@ -192,7 +197,7 @@ const drawLoss = () => {
     const layout = baseLayout();
     Object.assign(layout.xaxis, {type: state.x, title: {text: "r, " + ratioNames[state.ratio], standoff: 8},
         range: axisRange(logX ? xs : [0, ...xs], logX, 0.04)});
-    Object.assign(layout.yaxis, {type: state.y, title: {text: state.loss === "factor" ? "loss / dense loss" : "test cross-entropy, nats", standoff: 6},
+    Object.assign(layout.yaxis, {type: state.y, title: {text: lossNames[state.loss], standoff: 6},
         range: axisRange([...points.flatMap((trace) => trace.y), ...levels.flatMap((trace) => trace.y)], logY, 0.05)});
     Plotly.react("chart-loss", [...curves, ...levels, ...points], layout, plotConfig);
 };
@@ -228,7 +233,7 @@ const fillTable = (table, columns, rows, {sortable = false, rowClass = () => ""}
     const show = (sorted) => body.replaceChildren(...sorted.map((row) => {
         const line = element("tr", null, rowClass(row));
         for (const column of columns)
-            line.append(element("td", column.text(row), [column.left && "text", column.wrap && "wrap", column.bad?.(row) && "bad"].filter(Boolean).join(" ")));
+            line.append(element("td", column.text(row), classes(column.left && "text", column.wrap && "wrap", column.bad?.(row) && "bad")));
         return line;
     }));
     const compare = (a, b) => typeof a === "number" && typeof b === "number" ? a - b : String(a ?? "").localeCompare(String(b ?? ""));
@@ -283,7 +288,7 @@ const drawForms = () => {
         {name: "adjusted", text: (row) => fixed(row.fit?.r2_adjusted, 4)},
         {name: "F", text: (row) => significant(row.fit?.f)},
         {name: "p of F", text: (row) => probability(row.fit?.f_p)},
-    ], rows, {rowClass: (row) => [isFirst(row) && "first", isFirst(row) && isFinite(error(row)) && "best"].filter(Boolean).join(" ")});
+    ], rows, {rowClass: (row) => classes(isFirst(row) && "first", isFirst(row) && isFinite(error(row)) && "best")});
 };
 
 const drawCoefficients = () => {
@@ -302,9 +307,11 @@ const drawCoefficients = () => {
     const fits = fitsOf(state.form);
     const failed = (fits?.groups ?? []).filter((group) => group.failure).map((group) => `${group.method ?? "all methods"}: ${group.failure}`);
     const notes = (fits?.groups ?? []).flatMap((group) => (group.fit?.notes ?? []).map((note) => `${group.method ?? "all methods"}: ${note}`));
-    const chow = isNumber(fits?.pooling_p) ? [`one law for all methods against one each: F = ${significant(fits.pooling_f)}, p ${fits.pooling_p < 1e-4 ? "" : "= "}${probability(fits.pooling_p)}`] : [];
-    byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, ...chow].filter(Boolean).join("\n");
-    byId("equation").textContent = `${state.form}: ${(fits?.equation ?? "").replaceAll("L0", "L₀").replaceAll("P0", "P₀").replaceAll("^2", "²")}`;
+    const chow = isNumber(fits?.pooling_p)
+        ? `one law for all methods against one each (Chow’s test): F = ${significant(fits.pooling_f)}, p: ${probability(fits.pooling_p)}` : "";
+    byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, chow].filter(Boolean).join("\n");
+    const equation = (fits?.equation ?? "").replaceAll("L0", "L₀").replaceAll("P0", "P₀").replaceAll("^2", "²");
+    byId("equation").textContent = `${state.form}: ${equation}`;
 };
 
 const drawRuns = () => {
@@ -316,7 +323,7 @@ const drawRuns = () => {
         {name: "method", left: true, text: (run) => run.method, sort: (run) => run.method},
         {name: "r", text: (run) => significant(run.ratio), sort: (run) => run.ratio},
         {name: "seed", text: (run) => run.seed, sort: (run) => run.seed},
-        {name: "cross-entropy", text: (run) => fixed(run.cross_entropy, 4) + (isNumber(run.cross_entropy_error) ? " ± " + fixed(run.cross_entropy_error, 4) : ""),
+        {name: "cross-entropy", text: (run) => fixed(run.cross_entropy, 4) + plusMinus(run.cross_entropy_error, 4),
             sort: (run) => run.cross_entropy, bad: (run) => run.broken},
         {name: "perplexity", text: (run) => significant(run.perplexity, 5), sort: (run) => run.perplexity},
         {name: "× dense", text: (run) => fixed(run.cross_entropy / run.l0, 3), sort: (run) => run.cross_entropy / run.l0},

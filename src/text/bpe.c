@@ -184,32 +184,24 @@ static size_t first_symbols(uint32_t *symbols, const pare_tokenizer *tokenizer, 
     return n;
 }
 
-static bool push_ids(pare_tokens *tokens, const uint32_t *ids, size_t n, pare_error *error) {
-    if (!pare_grow((void **)&tokens->ids, &tokens->capacity, tokens->n + n, sizeof *ids, error))
-        return false;
-    memcpy(tokens->ids + tokens->n, ids, n * sizeof *ids);
-    tokens->n += n;
-    return true;
-}
-
 static bool encode_word(pare_tokens *tokens, pare_bpe *bpe, const pare_tokenizer *tokenizer, const char *word, size_t length,
                         pare_error *error) {
     if (tokenizer->ignore_merges) {
         uint32_t id = pare_piece_map_find(&tokenizer->by_bytes, word, length);
         if (id != PARE_NO_ID)
-            return push_ids(tokens, &id, 1, error);
+            return pare_tokens_push(tokens, &id, 1, error);
     }
     if (length <= SCAN_LONGEST) {
         uint32_t ids[SCAN_LONGEST];
         size_t n = first_symbols(ids, tokenizer, word, length);
-        return push_ids(tokens, ids, merge_by_scan(ids, n, &tokenizer->merges), error);
+        return pare_tokens_push(tokens, ids, merge_by_scan(ids, n, &tokenizer->merges), error);
     }
     if (length >= UINT32_MAX / 2)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: a word of %zu bytes is too long", tokenizer->what, length);
     if (!pare_grow((void **)&bpe->symbols, &bpe->symbols_capacity, length, sizeof *bpe->symbols, error))
         return false;
     size_t n = first_symbols(bpe->symbols, tokenizer, word, length);
-    return merge_by_heap(&n, bpe, n, &tokenizer->merges, error) && push_ids(tokens, bpe->symbols, n, error);
+    return merge_by_heap(&n, bpe, n, &tokenizer->merges, error) && pare_tokens_push(tokens, bpe->symbols, n, error);
 }
 
 bool pare_bpe_push(pare_tokens *tokens, pare_bpe *bpe, const pare_tokenizer *tokenizer, const char *word, size_t length,
@@ -221,7 +213,7 @@ bool pare_bpe_push(pare_tokens *tokens, pare_bpe *bpe, const pare_tokenizer *tok
     uint32_t hash = (uint32_t)(pare_text_hash(word, length) >> 32);
     pare_word *slot = &bpe->words[hash & (PARE_WORD_SLOTS - 1)];
     if (slot->hash == hash && slot->used && slot->length == length && memcmp(slot->bytes, word, length) == 0)
-        return push_ids(tokens, slot->ids, slot->n, error);
+        return pare_tokens_push(tokens, slot->ids, slot->n, error);
     size_t from = tokens->n;
     if (!encode_word(tokens, bpe, tokenizer, word, length, error))
         return false;

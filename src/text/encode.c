@@ -115,11 +115,10 @@ static bool run_step(encoder *e, size_t step, const char *text, size_t n) {
     }
 }
 
-static bool push_ids(encoder *e, const uint32_t *ids, size_t n) {
-    pare_tokens *tokens = e->tokens;
+bool pare_tokens_push(pare_tokens *tokens, const uint32_t *ids, size_t n, pare_error *error) {
     if (n == 0)
         return true;
-    if (!pare_grow((void **)&tokens->ids, &tokens->capacity, tokens->n + n, sizeof *ids, e->error))
+    if (!pare_grow((void **)&tokens->ids, &tokens->capacity, tokens->n + n, sizeof *ids, error))
         return false;
     memcpy(tokens->ids + tokens->n, ids, n * sizeof *ids);
     tokens->n += n;
@@ -139,7 +138,8 @@ static bool run_normalised(encoder *e, pare_piece stretch) {
     pare_piece between;
     const pare_added *token;
     while (pare_added_next(&between, &token, &walk)) {
-        if ((between.length > 0 && !run_step(e, 0, between.bytes, between.length)) || (token && !push_ids(e, &token->id, 1)))
+        if ((between.length > 0 && !run_step(e, 0, between.bytes, between.length)) ||
+            (token && !pare_tokens_push(e->tokens, &token->id, 1, e->error)))
             return false;
     }
     return true;
@@ -150,7 +150,7 @@ static bool run_text(encoder *e, const char *text, size_t n) {
     pare_piece between;
     const pare_added *token;
     while (pare_added_next(&between, &token, &walk)) {
-        if ((between.length > 0 && !run_normalised(e, between)) || (token && !push_ids(e, &token->id, 1)))
+        if ((between.length > 0 && !run_normalised(e, between)) || (token && !pare_tokens_push(e->tokens, &token->id, 1, e->error)))
             return false;
     }
     return true;
@@ -198,8 +198,8 @@ bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer,
         text = e.scratch->valid.data;
         n = e.scratch->valid.length;
     }
-    done = done && (!add_special || push_ids(&e, tokenizer->prefix, tokenizer->n_prefix)) && run_text(&e, text, n) &&
-           (!add_special || push_ids(&e, tokenizer->suffix, tokenizer->n_suffix));
+    done = done && (!add_special || pare_tokens_push(tokens, tokenizer->prefix, tokenizer->n_prefix, error)) && run_text(&e, text, n) &&
+           (!add_special || pare_tokens_push(tokens, tokenizer->suffix, tokenizer->n_suffix, error));
     if (!done)
         tokens->n = n_before;
     give_scratch(tokenizer->pool, e.scratch);

@@ -113,8 +113,8 @@ typedef struct {
 
 typedef struct {
     uint32_t *symbols, *next, *previous;
-    pare_merge *ranks, *heap;
-    size_t symbols_capacity, next_capacity, previous_capacity, ranks_capacity, heap_capacity, n_heap;
+    pare_merge *heap;
+    size_t symbols_capacity, next_capacity, previous_capacity, heap_capacity, n_heap;
     pare_word *words;
 } pare_bpe;
 bool pare_bpe_push(pare_tokens *tokens, pare_bpe *bpe, const pare_tokenizer *tokenizer, const char *word, size_t length,
@@ -238,6 +238,8 @@ struct pare_tokenizer {
     pare_scratch_pool *pool;
 };
 
+bool pare_tokens_push(pare_tokens *tokens, const uint32_t *ids, size_t n, pare_error *error) PARE_MUST_CHECK;
+
 /* Builders, in the order of use: begin, vocabulary, merges, added tokens, steps and template by hand, finish. */
 pare_tokenizer *pare_tokenizer_begin(const char *what, pare_error *error) PARE_MUST_CHECK;
 /* pieces[id], NULL bytes where the id is a hole; bytes are copied. n_ids covers the added tokens as well. */
@@ -248,7 +250,5 @@ bool pare_tokenizer_add_merge(pare_tokenizer *tokenizer, uint32_t rank, pare_pie
 /* added: contents are copied, patterns are made here. */
 bool pare_tokenizer_set_added(pare_tokenizer *tokenizer, const pare_added *added, size_t n, pare_error *error) PARE_MUST_CHECK;
 bool pare_tokenizer_finish(pare_tokenizer *tokenizer, pare_error *error) PARE_MUST_CHECK;
-
-uint32_t pare_merge_find(uint32_t *rank, const pare_merge_table *table, uint32_t left, uint32_t right); /* the new id or PARE_NO_ID */
 
 #endif

@@ -35,9 +35,10 @@ typedef struct {
     uint32_t n_shards;
     uint64_t total, done;
     pare_output *output;
-    uint8_t *panel; /* panel_bytes of output */
-    float *values, *scratch;
-    size_t panel_bytes;
+    uint8_t *panel;          /* panel_bytes of output */
+    float *values, *scratch; /* of the panel as f32; of one stored row per thread */
+    size_t panel_bytes, scratch_each;
+    int n_threads;
 } writer;
 
 /* ---- plan ---- */
@@ -121,7 +122,8 @@ static bool allocate_buffers(writer *w, pare_error *error) {
     w->panel_bytes = out * item > PANEL_BYTES ? (size_t)out * item : PANEL_BYTES;
     w->panel = PARE_PUSH(w->arena, uint8_t, w->panel_bytes, error);
     w->values = PARE_PUSH(w->arena, float, w->panel_bytes / item, error);
-    w->scratch = PARE_PUSH(w->arena, float, (size_t)in, error);
+    w->scratch_each = (size_t)in;
+    w->scratch = pare_arena_push(w->arena, (size_t)w->n_threads, w->scratch_each * sizeof *w->scratch, error);
     return w->panel && w->values && w->scratch;
 }
 
@@ -150,18 +152,31 @@ static void gather_rows(uint8_t *out, const pare_view *view, uint32_t first, uin
     }
 }
 
+/* Each thread makes its share of the panel's rows; what a row becomes does not depend on who makes it. */
+static void fill_panel(writer *w, const pare_view *view, uint32_t first, uint32_t n) {
+    size_t row_bytes = view->n_columns * pare_dtype_info(w->dtype)->bytes;
+    int n_threads = w->n_threads;
+#pragma omp parallel for num_threads(n_threads) schedule(static) if (n > 64)
+    for (int t = 0; t < n_threads; t++) {
+        uint32_t from = (uint32_t)((uint64_t)n * (unsigned)t / (unsigned)n_threads),
+                 to = (uint32_t)((uint64_t)n * (unsigned)(t + 1) / (unsigned)n_threads);
+        uint8_t *out = w->panel + from * row_bytes;
+        float *values = w->values + (size_t)from * view->n_columns;
+        if (view->tensor->dtype == w->dtype) {
+            gather_rows(out, view, first + from, to - from);
+        } else {
+            pare_view_read(values, view, first + from, to - from, w->scratch + (size_t)t * w->scratch_each);
+            pare_dtype_pack(out, w->dtype, values, (size_t)(to - from) * view->n_columns);
+        }
+    }
+}
+
 /* Rows [first, first + n) of the view as they will lie in the file: in the map itself where they already do, else in the panel. */
 static const uint8_t *panel_bytes(writer *w, const pare_view *view, uint32_t first, uint32_t n) {
     const pare_tensor *tensor = view->tensor;
-    bool same = tensor->dtype == w->dtype;
-    if (same && !view->rows && !view->columns && !tensor->rotary_pairs)
+    if (tensor->dtype == w->dtype && !view->rows && !view->columns && !tensor->rotary_pairs)
         return pare_tensor_row(tensor, first);
-    if (same) {
-        gather_rows(w->panel, view, first, n);
-    } else {
-        pare_view_read(w->values, view, first, n, w->scratch);
-        pare_dtype_pack(w->panel, w->dtype, w->values, (size_t)n * view->n_columns);
-    }
+    fill_panel(w, view, first, n);
     return w->panel;
 }
 
@@ -315,7 +330,8 @@ bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, 
                 .config = pare_cut_config(cut, &checkpoint->config),
                 .dtype = dtype,
                 .note = note,
-                .context = context};
+                .context = context,
+                .n_threads = pare_context_threads(context)};
     if (!check_cut(cut, &checkpoint->config, error) || !fit_config(&w.config, error) || !(w.arena = pare_arena_open(error)))
         return false;
     bool done = pare_config_visit_tensors(&w.config, plan_tensor, &w, error);

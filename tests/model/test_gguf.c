@@ -205,7 +205,7 @@ static pare_string two_tensors(uint32_t alignment, const uint64_t *first_dims, u
     return file;
 }
 
-static const uint64_t eight[4] = {8, 1, 1, 1};
+static const uint64_t eight[5] = {8, 1, 1, 1, 1};
 
 static void good_built_files_pass(void **state) {
     (void)state;

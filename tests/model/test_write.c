@@ -30,7 +30,8 @@ static const char *fresh(void) {
 static pare_checkpoint *written(const char *path, const pare_checkpoint *source, const pare_cut *cut, pare_dtype dtype,
                                 uint64_t shard_bytes) {
     pare_error error = {0};
-    assert_done(pare_checkpoint_write(path, source, cut, dtype, shard_bytes, NULL, NULL, &error), error);
+    pare_context context = {.n_threads = 3};
+    assert_done(pare_checkpoint_write(path, source, cut, dtype, shard_bytes, NULL, &context, &error), error);
     pare_checkpoint *back = pare_checkpoint_open(path, &error);
     assert_done(back, error);
     return back;

@@ -109,7 +109,7 @@ static bool print_data(pare_string *html, const report_page *page) {
 
 static bool print_findings(pare_string *html, const report_page *page) {
     if (page->data->n_views == 0)
-        pare_string_print(html, "<p>Nothing yet: all %zu runs failed. The reasons stand below.</p>\n", page->data->n_failed);
+        pare_string_print(html, "<p>No result yet: every run failed (%zu). The reasons stand below.</p>\n", page->data->n_failed);
     for (size_t i = 0; i < page->data->n_views; i++)
         if (!report_findings_print(html, &page->data->views[i], page->data, page->arena, page->error))
             return false;

@@ -460,6 +460,8 @@ const start = () => {
         draw();
     });
     byId("controls").addEventListener("submit", (event) => event.preventDefault());
+    for (const part of document.querySelectorAll(".results"))
+        part.hidden = data.views.length === 0; /* every run failed */
     showTheme();
     drawRuns();
     drawFailed();

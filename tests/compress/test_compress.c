@@ -1,0 +1,187 @@
+/* Scores against PyTorch (fixtures by tools/fixtures/compress_reference.py), the rules of a cut, and the properties that every
+ * method must have. */
+#include <math.h>
+
+#include "pare/compress.h"
+#include "test.h"
+
+#define MODELS PARE_SOURCE_DIR "/tests/model/fixtures/"
+
+static pare_checkpoint *open_fixture(const char *name) {
+    pare_error error = {0};
+    char path[512];
+    snprintf(path, sizeof path, MODELS "%s", name);
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, &error);
+    assert_done(checkpoint, error);
+    return checkpoint;
+}
+
+/* The ids of the fixture as one window. */
+static pare_windows window_of(const char *name) {
+    char path[512], text[1024] = {0};
+    snprintf(path, sizeof path, MODELS "%s/ids.txt", name);
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    assert_non_null(fgets(text, sizeof text, file));
+    fclose(file);
+    pare_windows windows = {.ids = pare_allocate(256, sizeof(uint32_t), NULL), .n = 1};
+    for (char *at = text, *end; windows.length < 256; at = end) {
+        unsigned long id = strtoul(at, &end, 10);
+        if (at == end)
+            break;
+        windows.ids[windows.length++] = (uint32_t)id;
+    }
+    return windows;
+}
+
+static pare_scores scores_of(const pare_checkpoint *checkpoint, const char *method, const char *name, uint64_t seed) {
+    pare_error error = {0};
+    pare_scores scores;
+    pare_calibration calibration;
+    pare_windows windows = window_of(name);
+    const pare_method *m = pare_method_find(method, &error);
+    assert_done(m, error);
+    assert_done(pare_calibrate(&calibration, checkpoint, &windows, NULL, &error), error);
+    assert_int_equal(calibration.tokens, windows.length);
+    assert_done(pare_score(&scores, m, checkpoint, &calibration, seed, NULL, &error), error);
+    pare_calibration_free(&calibration);
+    pare_windows_free(&windows);
+    return scores;
+}
+
+static void scores_as_pytorch(void **state) {
+    (void)state;
+    FILE *file = fopen(PARE_FIXTURES "/scores.txt", "r");
+    assert_non_null(file);
+    static char line[1 << 16];
+    int n = 0;
+    while (fgets(line, sizeof line, file)) {
+        char name[32], method[32];
+        unsigned layer;
+        int at = 0;
+        if (line[0] == '#')
+            continue;
+        assert_int_equal(sscanf(line, "%31s %31s %u%n", name, method, &layer, &at), 3);
+        pare_checkpoint *checkpoint = open_fixture(name);
+        pare_scores scores = scores_of(checkpoint, method, name, 0);
+        char *rest = line + at;
+        for (uint32_t j = 0; j < scores.ffn_width; j++) {
+            double wanted = strtod(rest, &rest), got = scores.values[layer * scores.ffn_width + j];
+            if (!(fabs(got - wanted) < 1e-5 * (1 + fabs(wanted))))
+                fail_msg("%s %s layer %u neuron %u: %.9g, PyTorch says %.9g", name, method, layer, j, got, wanted);
+        }
+        pare_scores_free(&scores);
+        pare_checkpoint_close(checkpoint);
+        n++;
+    }
+    fclose(file);
+    assert_true(n >= 8);
+}
+
+static void widths(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t width, multiple;
+        double ratio;
+        uint32_t kept;
+    } cases[] = {
+        {1536, 32, 0, 1536},    {1536, 32, 0.1, 1376}, {1536, 32, 0.5, 768},   {1536, 1, 0.1, 1382},    {1536, 256, 0.9, 256},
+        {1536, 32, 0.9999, 32}, {1000, 32, 0, 1000},   {1000, 32, 0.001, 992}, {11008, 256, 0.3, 7680}, {96, 96, 0.5, 96},
+    };
+    pare_error error = {0};
+    uint32_t kept;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        assert_done(pare_cut_width(&kept, cases[i].width, cases[i].ratio, cases[i].multiple, &error), error);
+        assert_int_equal(kept, cases[i].kept);
+    }
+    static const double bad[] = {1, -0.1, 1.5, NAN, INFINITY};
+    for (int i = 0; i < 5; i++)
+        assert_fails(pare_cut_width(&kept, 1536, bad[i], 32, &error), error, PARE_ERROR_USAGE, "at least 0 and below 1");
+    assert_fails(pare_cut_width(&kept, 1536, 0.1, 0, &error), error, PARE_ERROR_USAGE, "multiple");
+    assert_fails(pare_cut_width(&kept, 1536, 0.1, 1537, &error), error, PARE_ERROR_USAGE, "multiple");
+}
+
+/* Best first, ties keep the lower index, result ascending; a NaN score is an error. */
+static void cuts(void **state) {
+    (void)state;
+    double values[] = {3, 1, 3, 2, 3, /* layer 1: */ 0, 0, 0, 0, 0};
+    pare_scores scores = {.n_layers = 2, .ffn_width = 5, .values = values};
+    pare_cut cut;
+    pare_error error = {0};
+    assert_done(pare_cut_make(&cut, &scores, 2, &error), error);
+    static const uint32_t wanted[] = {0, 2, 0, 1};
+    assert_memory_equal(cut.kept, wanted, sizeof wanted);
+    pare_cut_free(&cut);
+    values[7] = (double)NAN;
+    assert_fails(pare_cut_make(&cut, &scores, 2, &error), error, PARE_ERROR_NUMERIC, "layer 1, neuron 2");
+}
+
+/* The same seed gives the same draw, another seed another, layers differ, and every neuron is kept about equally often. */
+static void random_draws(void **state) {
+    (void)state;
+    pare_checkpoint *checkpoint = open_fixture("llama3");
+    pare_error error = {0};
+    uint32_t width = checkpoint->config.ffn_width, layers = checkpoint->config.n_layers, kept = width / 4;
+    unsigned *counts = pare_allocate(width, sizeof *counts, &error);
+    enum { SEEDS = 2000 };
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        pare_scores scores;
+        pare_cut cut;
+        assert_done(pare_score(&scores, pare_methods[0], checkpoint, NULL, seed, NULL, &error), error);
+        assert_done(pare_cut_make(&cut, &scores, kept, &error), error);
+        for (uint32_t j = 0; j < kept; j++)
+            counts[cut.kept[j]]++;
+        assert_memory_not_equal(cut.kept, cut.kept + kept, kept * sizeof *cut.kept);
+        pare_cut_free(&cut);
+        pare_scores_free(&scores);
+    }
+    double chi = 0, expected = (double)SEEDS * kept / width;
+    for (uint32_t j = 0; j < width; j++)
+        chi += (counts[j] - expected) * (counts[j] - expected) / expected;
+    assert_true(layers >= 2);
+    assert_true(chi < width + 5 * sqrt(2.0 * width)); /* five standard deviations of chi-square with width - 1 degrees */
+    pare_free(counts);
+    pare_checkpoint_close(checkpoint);
+}
+
+static void achieved_ratios(void **state) {
+    (void)state;
+    pare_checkpoint *checkpoint = open_fixture("qwen2");
+    const pare_config *c = &checkpoint->config;
+    pare_scores scores;
+    pare_cut cut;
+    pare_error error = {0};
+    assert_done(pare_score(&scores, pare_methods[0], checkpoint, NULL, 1, NULL, &error), error);
+    assert_done(pare_cut_make(&cut, &scores, c->ffn_width / 2, &error), error);
+    pare_achieved a = pare_cut_achieved(&cut, checkpoint);
+    uint64_t gone = 3ull * c->width * (c->ffn_width / 2) * c->n_layers;
+    assert_int_equal(a.before.parameters - a.after.parameters, gone);
+    assert_int_equal(a.before.macs - a.after.macs, gone);
+    assert_true(fabs(a.parameters - (double)gone / (double)a.before.parameters) < 1e-15);
+    assert_true(fabs(a.non_embedding - (double)gone / (double)a.before.non_embedding) < 1e-15);
+    assert_true(a.bytes > 0 && a.bytes < a.non_embedding);
+    pare_cut_free(&cut);
+    pare_scores_free(&scores);
+    pare_checkpoint_close(checkpoint);
+}
+
+static void methods(void **state) {
+    (void)state;
+    pare_error error = {0};
+    assert_fails(pare_method_find("taylor", &error), error, PARE_ERROR_USAGE, "random, magnitude, wanda-sp");
+    const pare_method *magnitude = pare_method_find("magnitude", &error);
+    assert_non_null(magnitude->warning);
+    pare_checkpoint *checkpoint = open_fixture("qwen2");
+    pare_scores scores;
+    assert_fails(pare_score(&scores, pare_method_find("wanda-sp", &error), checkpoint, NULL, 0, NULL, &error), error, PARE_ERROR_USAGE,
+                 "calibration");
+    pare_checkpoint_close(checkpoint);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(scores_as_pytorch), cmocka_unit_test(widths),          cmocka_unit_test(cuts),
+        cmocka_unit_test(random_draws),      cmocka_unit_test(achieved_ratios), cmocka_unit_test(methods),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

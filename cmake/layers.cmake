@@ -4,10 +4,6 @@ set(PARE_LAYERS "" CACHE INTERNAL "")
 function(pare_layer name)
     cmake_parse_arguments(LAYER "" "" "DEPENDS;LIBRARIES" ${ARGN})
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/${name}/*.c)
-    if(NOT sources) # BOOTSTRAP
-        file(WRITE ${PROJECT_BINARY_DIR}/empty.c "typedef int pare_empty;\n")
-        set(sources ${PROJECT_BINARY_DIR}/empty.c)
-    endif()
     add_library(pare_${name} STATIC ${sources})
     set_target_properties(pare_${name} PROPERTIES LINKER_LANGUAGE C)
     target_include_directories(pare_${name} PUBLIC $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>

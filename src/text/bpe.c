@@ -26,21 +26,34 @@ bool pare_tokenizer_size_merges(pare_tokenizer *tokenizer, size_t n, pare_error 
     return true;
 }
 
+/* The id of left and right as one piece. */
+static bool find_joined(uint32_t *id, const pare_piece_map *map, pare_piece left, pare_piece right, pare_error *error) {
+    char small[512], *joined = small;
+    size_t n = left.length + right.length;
+    if (n > sizeof small && !(joined = pare_allocate(n, 1, error)))
+        return false;
+    memcpy(joined, left.bytes, left.length);
+    memcpy(joined + left.length, right.bytes, right.length);
+    *id = pare_piece_map_find(map, joined, n);
+    if (joined != small)
+        pare_free(joined);
+    return true;
+}
+
+static int shown(pare_piece piece) {
+    return (int)(piece.length < 100 ? piece.length : 100);
+}
+
 bool pare_tokenizer_add_merge(pare_tokenizer *tokenizer, uint32_t rank, pare_piece left, pare_piece right, pare_error *error) {
-    char joined[1024];
     pare_merge_table *table = &tokenizer->merges;
     const pare_piece_map *map = &tokenizer->by_spelling;
-    uint32_t left_id = pare_piece_map_find(map, left.bytes, left.length), right_id = pare_piece_map_find(map, right.bytes, right.length);
-    uint32_t id = PARE_NO_ID;
-    if (left.length + right.length <= sizeof joined) {
-        memcpy(joined, left.bytes, left.length);
-        memcpy(joined + left.length, right.bytes, right.length);
-        id = pare_piece_map_find(map, joined, left.length + right.length);
-    }
+    uint32_t left_id = pare_piece_map_find(map, left.bytes, left.length), right_id = pare_piece_map_find(map, right.bytes, right.length),
+             id;
+    if (!find_joined(&id, map, left, right, error))
+        return false;
     if (left_id == PARE_NO_ID || right_id == PARE_NO_ID || id == PARE_NO_ID)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: merge %u (\"%.*s\" \"%.*s\"): %s is not in the vocabulary", tokenizer->what, rank,
-                         (int)(left.length < 100 ? left.length : 100), left.bytes, (int)(right.length < 100 ? right.length : 100),
-                         right.bytes,
+                         shown(left), left.bytes, shown(right), right.bytes,
                          left_id == PARE_NO_ID    ? "the left part"
                          : right_id == PARE_NO_ID ? "the right part"
                                                   : "the result");

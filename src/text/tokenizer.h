@@ -3,7 +3,7 @@
  *   text -> valid UTF-8 -> added tokens as written -> normaliser -> normalised added tokens -> pre-tokeniser -> words -> ids
  *           utf8.c         added.c                    nfc.c         added.c                    pretokenize.c    bpe.c
  *
- * encode.c runs the stages; tokenizer_json.c and tokenizer_parts.c fill the struct through the functions of tokenizer.c.
+ * encode.c runs the stages; tokenizer_json.c and tokenizer_parts.c fill the struct through the builders in vocabulary.c and bpe.c.
  * Nothing changes after open except the pool of scratches, which a mutex guards.
  */
 #ifndef PARE_TEXT_TOKENIZER_H
@@ -56,10 +56,9 @@ enum {
 };
 /* Fills the table below; any number of times, from any thread. */
 void pare_unicode_init(void);
-extern uint16_t pare_unicode_pages[0x1100];
-extern uint8_t pare_unicode_bits[][256];
+extern uint8_t pare_unicode_bits[0x110000];
 static inline unsigned pare_unicode_class(uint32_t point) {
-    return pare_unicode_bits[pare_unicode_pages[point >> 8]][point & 255];
+    return pare_unicode_bits[point];
 }
 
 /* Working memory of NFC. */
@@ -238,6 +237,7 @@ struct pare_tokenizer {
     pare_scratch_pool *pool;
 };
 
+/* Appends ids. */
 bool pare_tokens_push(pare_tokens *tokens, const uint32_t *ids, size_t n, pare_error *error) PARE_MUST_CHECK;
 
 /* Builders, in the order of use: begin, vocabulary, merges, added tokens, steps and template by hand, finish. */

@@ -1,17 +1,14 @@
-/* unicode: a two-level table of what pre-tokenisers and NFC ask of a character, made once per process from utf8proc.
+/* unicode: a table of what pre-tokenisers and NFC ask of a character, made once per process from utf8proc.
  * utf8proc 2.8 knows Unicode 15; `tokenizers` 0.23 matches letters and numbers by Unicode 16, digits by 17, and normalises by a
  * version before 10. unicode_later.h lists the differences over all code points. */
-#include <string.h>
-
 #include <utf8proc.h>
 
 #include "tokenizer.h"
 #include "unicode_later.h"
 
-enum { POINTS = 0x110000, PAGES = POINTS >> 8, PAGES_APART = 640 };
+enum { POINTS = 0x110000 };
 
-uint16_t pare_unicode_pages[PAGES];
-uint8_t pare_unicode_bits[PAGES_APART][256];
+uint8_t pare_unicode_bits[POINTS]; /* flat: only what texts use is ever in the caches */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 #define LETTER (PARE_CHAR_LETTER | PARE_CHAR_WORD)
@@ -57,12 +54,12 @@ static unsigned bits_of(uint32_t c) {
     return bits;
 }
 
-static void add_bits(uint8_t (*bits)[256], uint32_t c, unsigned more) {
-    bits[c >> 8][c & 255] |= (uint8_t)more;
+static void add_bits(uint32_t c, unsigned more) {
+    pare_unicode_bits[c] |= (uint8_t)more;
 }
 
 /* A canonical decomposition tells which characters compose: all but its first, and the whole if NFC does not give it back. */
-static void add_decomposition(uint8_t (*bits)[256], uint32_t c) {
+static void add_decomposition(uint32_t c) {
     const utf8proc_property_t *property = utf8proc_get_property((utf8proc_int32_t)c);
     if (property->decomp_seqindex == UINT16_MAX || property->decomp_type != 0)
         return;
@@ -70,10 +67,10 @@ static void add_decomposition(uint8_t (*bits)[256], uint32_t c) {
     int boundary = 0;
     utf8proc_ssize_t n = utf8proc_decompose_char((utf8proc_int32_t)c, points, 32, UTF8PROC_DECOMPOSE | UTF8PROC_STABLE, &boundary);
     for (utf8proc_ssize_t i = 1; i < n && i < 32; i++)
-        add_bits(bits, (uint32_t)points[i], PARE_CHAR_COMPOSES);
+        add_bits((uint32_t)points[i], PARE_CHAR_COMPOSES);
     if (n > 0 && n <= 32 &&
         (utf8proc_normalize_utf32(points, n, UTF8PROC_COMPOSE | UTF8PROC_STABLE) != 1 || points[0] != (utf8proc_int32_t)c))
-        add_bits(bits, c, PARE_CHAR_COMPOSES);
+        add_bits(c, PARE_CHAR_COMPOSES);
 }
 
 static unsigned later_bits(const char *category) {
@@ -87,23 +84,13 @@ static unsigned later_bits(const char *category) {
         for (uint32_t c = (list)[i].first; c <= (list)[i].last; c++)
 
 static void fill(void) {
-    static uint8_t bits[PAGES][256]; /* flat first, then equal pages become one */
     for (uint32_t c = 0; c < POINTS; c++)
-        bits[c >> 8][c & 255] = (uint8_t)bits_of(c);
+        pare_unicode_bits[c] = (uint8_t)bits_of(c);
     for (uint32_t c = 0; c < POINTS; c++)
-        add_decomposition(bits, c);
-    EACH(c, i, later_characters) add_bits(bits, c, later_bits(later_characters[i].category));
-    EACH(c, i, later_digits) add_bits(bits, c, PARE_CHAR_NUMERIC);
-    EACH(c, i, later_marks) bits[c >> 8][c & 255] &= (uint8_t)~PARE_CHAR_COMPOSES;
-    size_t n = 0;
-    for (size_t page = 0; page < PAGES; page++) {
-        size_t same = 0;
-        while (same < n && memcmp(pare_unicode_bits[same], bits[page], 256) != 0)
-            same++;
-        if (same == n && n < PAGES_APART)
-            memcpy(pare_unicode_bits[n++], bits[page], 256);
-        pare_unicode_pages[page] = (uint16_t)same;
-    }
+        add_decomposition(c);
+    EACH(c, i, later_characters) add_bits(c, later_bits(later_characters[i].category));
+    EACH(c, i, later_digits) add_bits(c, PARE_CHAR_NUMERIC);
+    EACH(c, i, later_marks) pare_unicode_bits[c] &= (uint8_t)~PARE_CHAR_COMPOSES;
 }
 
 void pare_unicode_init(void) {

@@ -56,14 +56,14 @@ typedef struct pare_checkpoint {
     const pare_tokenizer *tokenizer; /* NULL when the checkpoint has none; tokenizer_missing says why */
     const char *tokenizer_missing;
     uint64_t file_bytes; /* of all weight files */
-    struct pare_checkpoint_private *private;
+    struct pare_checkpoint_inner *inner;
 } pare_checkpoint;
 
 /* path: a .gguf file, or a folder with config.json and *.safetensors (or model.safetensors.index.json).
  * Every offset, size, name, count and shape is checked, and every tensor that the config asks for is there in its shape,
  * none is left over. Errors name file, tensor and byte. The tokenizer may be absent. */
 pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) PARE_MUST_CHECK;
-void pare_checkpoint_close(pare_checkpoint *checkpoint);                                      /* NULL is fine */
+void pare_checkpoint_close(pare_checkpoint *checkpoint); /* NULL is fine */
 /* The tokenizer, or NULL with the reason that there is none. */
 const pare_tokenizer *pare_checkpoint_tokenizer(const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 const pare_tensor *pare_checkpoint_find(const pare_checkpoint *checkpoint, const char *name); /* NULL when absent */

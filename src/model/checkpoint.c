@@ -101,7 +101,7 @@ static bool bind(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error
     binding b = {list, checkpoint, 0};
     if (!pare_config_visit_tensors(&checkpoint->config, bind_tensor, &b, error) || !refuse_left_over(list, checkpoint, error))
         return false;
-    pare_tensor *tensors = PARE_PUSH(checkpoint->private->arena, pare_tensor, b.n_used, error);
+    pare_tensor *tensors = PARE_PUSH(checkpoint->inner->arena, pare_tensor, b.n_used, error);
     if (!tensors)
         return false;
     for (size_t i = 0; i < list->n; i++) /* the list is sorted by name, and stays so */
@@ -116,9 +116,9 @@ static bool bind(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error
 
 /* Weights without a tokenizer are still a model: the reason is kept instead. */
 static void keep_tokenizer(pare_checkpoint *checkpoint, pare_tokenizer *tokenizer, const pare_error *problem) {
-    checkpoint->tokenizer = checkpoint->private->tokenizer = tokenizer;
+    checkpoint->tokenizer = checkpoint->inner->tokenizer = tokenizer;
     if (!tokenizer &&
-        !(checkpoint->tokenizer_missing = pare_arena_copy(checkpoint->private->arena, problem->message, strlen(problem->message), NULL)))
+        !(checkpoint->tokenizer_missing = pare_arena_copy(checkpoint->inner->arena, problem->message, strlen(problem->message), NULL)))
         checkpoint->tokenizer_missing = "out of memory";
 }
 
@@ -126,7 +126,7 @@ static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
     pare_error problem = {0};
     pare_map map;
     pare_tokenizer *tokenizer = NULL;
-    char *path = pare_arena_format(checkpoint->private->arena, &problem, "%s/tokenizer.json", checkpoint->path);
+    char *path = pare_arena_format(checkpoint->inner->arena, &problem, "%s/tokenizer.json", checkpoint->path);
     if (path && !pare_path_exists(path)) {
         pare_fail(&problem, PARE_ERROR_IO, "%s is missing", path);
     } else if (path && pare_map_open(&map, path, &problem)) {
@@ -139,7 +139,7 @@ static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
 static void open_gguf_tokenizer(pare_checkpoint *checkpoint) {
     pare_error problem = {0};
     pare_arena *arena = pare_arena_open(&problem); /* the parts are only read during the call */
-    pare_tokenizer *tokenizer = arena ? pare_gguf_tokenizer(checkpoint->private->gguf, arena, &problem) : NULL;
+    pare_tokenizer *tokenizer = arena ? pare_gguf_tokenizer(checkpoint->inner->gguf, arena, &problem) : NULL;
     keep_tokenizer(checkpoint, tokenizer, &problem);
     pare_arena_close(arena);
 }
@@ -147,16 +147,15 @@ static void open_gguf_tokenizer(pare_checkpoint *checkpoint) {
 /* ---- opening ---- */
 
 static bool open_folder(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error *error) {
-    pare_checkpoint_private *private = checkpoint->private;
-    char *path = pare_arena_format(private->arena, error, "%s/config.json", checkpoint->path);
+    pare_checkpoint_inner *inner = checkpoint->inner;
+    char *path = pare_arena_format(inner->arena, error, "%s/config.json", checkpoint->path);
     if (!path)
         return false;
     if (!pare_path_exists(path))
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: no config.json in this folder", checkpoint->path);
     checkpoint->format = PARE_FORMAT_HF;
-    if (!(private->config_json = pare_json_read(path, error)) ||
-        !pare_hf_config_read(&checkpoint->config, private->config_json, path, error) || !pare_hf_weights_read(list, checkpoint, error) ||
-        !bind(checkpoint, list, error))
+    if (!(inner->config_json = pare_json_read(path, error)) || !pare_hf_config_read(&checkpoint->config, inner->config_json, path, error) ||
+        !pare_hf_weights_read(list, checkpoint, error) || !bind(checkpoint, list, error))
         return false;
     open_folder_tokenizer(checkpoint);
     return true;
@@ -167,7 +166,7 @@ static bool keep_rope_factors(pare_checkpoint *checkpoint, const pare_tensor_lis
     pare_rope *rope = &checkpoint->config.rope;
     if (rope->type != PARE_ROPE_FACTORS)
         return true;
-    pare_tensor *copy = PARE_PUSH(checkpoint->private->arena, pare_tensor, 1, error);
+    pare_tensor *copy = PARE_PUSH(checkpoint->inner->arena, pare_tensor, 1, error);
     if (!copy)
         return false;
     *copy = pare_tensor_list_find(list, "rope_freqs.weight")->tensor;
@@ -181,21 +180,21 @@ static bool keep_rope_factors(pare_checkpoint *checkpoint, const pare_tensor_lis
 }
 
 static bool open_gguf(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error *error) {
-    pare_checkpoint_private *private = checkpoint->private;
-    private->maps = PARE_PUSH(private->arena, pare_map, 1, error);
-    private->gguf = PARE_PUSH(private->arena, pare_gguf, 1, error);
-    if (!private->maps || !private->gguf || !pare_map_open(&private->maps[0], checkpoint->path, error))
+    pare_checkpoint_inner *inner = checkpoint->inner;
+    inner->maps = PARE_PUSH(inner->arena, pare_map, 1, error);
+    inner->gguf = PARE_PUSH(inner->arena, pare_gguf, 1, error);
+    if (!inner->maps || !inner->gguf || !pare_map_open(&inner->maps[0], checkpoint->path, error))
         return false;
-    private->n_maps = 1;
-    const pare_map *map = &private->maps[0];
+    inner->n_maps = 1;
+    const pare_map *map = &inner->maps[0];
     checkpoint->format = PARE_FORMAT_GGUF;
     checkpoint->file_bytes = map->size;
     if (map->size < 4 || memcmp(map->data, "GGUF", 4) != 0)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: neither a GGUF file nor a folder with config.json and *.safetensors%s",
                          checkpoint->path, ends_with(checkpoint->path, ".safetensors") ? "; give the folder that holds this file" : "");
-    if (!pare_gguf_read(private->gguf, list, map, checkpoint->path, private->arena, error) || !pare_tensor_list_sort(list, error) ||
-        !pare_gguf_config(&checkpoint->config, private->gguf, list, error) || !keep_rope_factors(checkpoint, list, error) ||
-        !pare_gguf_rename(list, &checkpoint->config, private->gguf, private->arena, error) || !pare_tensor_list_sort(list, error) ||
+    if (!pare_gguf_read(inner->gguf, list, map, checkpoint->path, inner->arena, error) || !pare_tensor_list_sort(list, error) ||
+        !pare_gguf_config(&checkpoint->config, inner->gguf, list, error) || !keep_rope_factors(checkpoint, list, error) ||
+        !pare_gguf_rename(list, &checkpoint->config, inner->gguf, inner->arena, error) || !pare_tensor_list_sort(list, error) ||
         !bind(checkpoint, list, error))
         return false;
     open_gguf_tokenizer(checkpoint);
@@ -208,9 +207,9 @@ static pare_checkpoint *make_checkpoint(const char *path, pare_error *error) {
     size_t length = strlen(path);
     while (length > 1 && path[length - 1] == '/')
         length--;
-    if (checkpoint && (checkpoint->private = PARE_PUSH(arena, pare_checkpoint_private, 1, error)) &&
+    if (checkpoint && (checkpoint->inner = PARE_PUSH(arena, pare_checkpoint_inner, 1, error)) &&
         (checkpoint->path = pare_arena_copy(arena, path, length, error))) {
-        checkpoint->private->arena = arena;
+        checkpoint->inner->arena = arena;
         return checkpoint;
     }
     pare_arena_close(arena);
@@ -233,12 +232,12 @@ pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) {
 void pare_checkpoint_close(pare_checkpoint *checkpoint) {
     if (!checkpoint)
         return;
-    pare_checkpoint_private *private = checkpoint->private;
-    pare_tokenizer_close(private->tokenizer);
-    json_decref(private->config_json);
-    for (size_t i = 0; i < private->n_maps; i++)
-        pare_map_close(&private->maps[i]);
-    pare_arena_close(private->arena); /* the checkpoint itself lies in it */
+    pare_checkpoint_inner *inner = checkpoint->inner;
+    pare_tokenizer_close(inner->tokenizer);
+    json_decref(inner->config_json);
+    for (size_t i = 0; i < inner->n_maps; i++)
+        pare_map_close(&inner->maps[i]);
+    pare_arena_close(inner->arena); /* the checkpoint itself lies in it */
 }
 
 static int name_of(const void *name, const void *tensor) {

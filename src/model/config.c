@@ -74,9 +74,6 @@ bool pare_config_check(const pare_config *config, const char *what, pare_error *
         return false;
     if (!isfinite(config->rms_eps) || config->rms_eps < 0 || config->rms_eps > 1)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: rms_norm_eps is %g, not between 0 and 1", what, config->rms_eps);
-    if (config->bos >= (int64_t)config->vocabulary || config->eos >= (int64_t)config->vocabulary)
-        return pare_fail(error, PARE_ERROR_RANGE, "%s: bos %lld or eos %lld is no token of a vocabulary of %u", what,
-                         (long long)config->bos, (long long)config->eos, config->vocabulary);
     return true;
 }
 

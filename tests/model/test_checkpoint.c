@@ -302,7 +302,7 @@ static void non_finite_weights_are_found_wherever_they_hide(void **state) {
     assert_done(pare_checkpoint_check_finite(checkpoint, &context, &error), error);
     size_t n;
     char *bytes = read_file(fixture("types.gguf"), &n);
-    const uint8_t *start = checkpoint->private->maps[0].data;
+    const uint8_t *start = checkpoint->inner->maps[0].data;
     unsigned seen = 0;
     for (size_t i = 0; i < checkpoint->n_tensors; i++) {
         const pare_tensor *t = &checkpoint->tensors[i];

@@ -51,6 +51,9 @@ static void absent_keys_mean_what_they_mean_in_transformers(void **state) {
     assert_true(c.attention_bias && c.output_bias && c.mlp_bias);
     assert_int_equal(c.bos, 3);
     assert_int_equal(c.eos, 7);
+    c = good("{\"model_type\":\"llama\",\"bos_token_id\":300,\"eos_token_id\":299," SHAPE "}"); /* vocabulary 300 */
+    assert_int_equal(c.bos, -1);
+    assert_int_equal(c.eos, 299);
 }
 
 static void both_spellings_of_rotary_settings_are_read(void **state) {
@@ -130,7 +133,6 @@ static void bad_configurations_are_named(void **state) {
         {"{\"model_type\":\"llama\",\"rms_norm_eps\":2.0," SHAPE "}", PARE_ERROR_RANGE, "rms_norm_eps"},
         {"{\"model_type\":\"llama\",\"rms_norm_eps\":\"x\"," SHAPE "}", PARE_ERROR_FORMAT, "rms_norm_eps"},
         {"{\"model_type\":\"llama\",\"tie_word_embeddings\":1," SHAPE "}", PARE_ERROR_FORMAT, "tie_word_embeddings"},
-        {"{\"model_type\":\"llama\",\"bos_token_id\":300," SHAPE "}", PARE_ERROR_RANGE, "bos 300"},
         {"{\"model_type\":\"llama\",\"head_dim\":15," SHAPE "}", PARE_ERROR_SHAPE, "odd"},
         {"{\"model_type\":\"llama\"}", PARE_ERROR_RANGE, "the number of layers is missing or zero"},
         {"{\"model_type\":\"llama\",\"num_hidden_layers\":-1}", PARE_ERROR_FORMAT, "num_hidden_layers"},

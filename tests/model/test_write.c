@@ -125,9 +125,9 @@ static void shards_follow_the_limit_and_the_index_tells_their_size(void **state)
     assert_int_equal(json_integer_value(json_object_get(json_object_get(index, "metadata"), "total_size")), 4 * 67904);
     assert_int_equal(json_object_size(json_object_get(index, "weight_map")), 20);
     json_decref(index);
-    assert_true(back->private->n_maps >= 4);
-    for (size_t i = 0; i < back->private->n_maps; i++)
-        assert_true(back->private->maps[i].size < 80000 + 4096); /* data and a header */
+    assert_true(back->inner->n_maps >= 4);
+    for (size_t i = 0; i < back->inner->n_maps; i++)
+        assert_true(back->inner->maps[i].size < 80000 + 4096); /* data and a header */
     assert_true(pare_path_exists(inside(path, "model-00001-of-00004.safetensors")));
     pare_checkpoint_close(back);
     pare_checkpoint_close(source);
@@ -284,6 +284,28 @@ static void a_gguf_gets_a_configuration_of_its_own(void **state) {
     }
 }
 
+/* A Qwen2 inside a `llama` GGUF has biases at q, k, v alone; Hugging Face's Llama wants one at o too. */
+static void a_bias_that_only_hugging_face_wants_is_zero(void **state) {
+    (void)state;
+    pare_checkpoint *source = open_fixture("qwen2.gguf");
+    source->config.arch = PARE_ARCH_LLAMA;
+    pare_checkpoint *back = written(fresh(), source, NULL, PARE_DTYPE_F32, 0);
+    assert_true(back->config.arch == PARE_ARCH_LLAMA && back->config.attention_bias && back->config.output_bias);
+    assert_int_equal(back->n_tensors, source->n_tensors + 2);
+    const pare_tensor *bias = pare_checkpoint_find(back, "model.layers.1.self_attn.o_proj.bias");
+    assert_non_null(bias);
+    assert_int_equal(bias->n_bytes, 4 * 64);
+    for (size_t i = 0; i < bias->n_bytes; i++)
+        assert_int_equal(bias->data[i], 0);
+    pare_checkpoint_close(back);
+    pare_error error = {0};
+    source->config.arch = PARE_ARCH_MISTRAL;
+    source->config.output_bias = true;
+    assert_fails(pare_checkpoint_write(fresh(), source, NULL, PARE_DTYPE_F32, 0, NULL, NULL, &error), error, PARE_ERROR_UNSUPPORTED,
+                 "which biases");
+    pare_checkpoint_close(source);
+}
+
 static void a_tokenizer_rebuilt_from_gguf_gives_the_same_ids(void **state) {
     (void)state;
     static const char text[] = "<|begin|>a law says by how much 42\n<|end|>";
@@ -399,6 +421,7 @@ int main(void) {
         cmocka_unit_test(cuts_that_do_not_fit_are_refused),
         cmocka_unit_test(the_sources_configuration_keeps_its_keys),
         cmocka_unit_test(a_gguf_gets_a_configuration_of_its_own),
+        cmocka_unit_test(a_bias_that_only_hugging_face_wants_is_zero),
         cmocka_unit_test(a_tokenizer_rebuilt_from_gguf_gives_the_same_ids),
         cmocka_unit_test(a_note_lies_beside_the_weights),
         cmocka_unit_test(failures_leave_nothing_behind),

@@ -22,14 +22,14 @@ typedef struct {
     size_t n, capacity;
 } pare_tensor_list;
 
-typedef struct pare_checkpoint_private {
+typedef struct pare_checkpoint_inner {
     pare_arena *arena;
     pare_map *maps;
     size_t n_maps;
     json_t *config_json;    /* the source's config.json; NULL for GGUF */
     struct pare_gguf *gguf; /* NULL for a folder */
     pare_tokenizer *tokenizer;
-} pare_checkpoint_private;
+} pare_checkpoint_inner;
 
 pare_file_tensor *pare_tensor_list_push(pare_tensor_list *list, pare_error *error) PARE_MUST_CHECK;
 void pare_tensor_list_free(pare_tensor_list *list);

@@ -122,12 +122,13 @@ static bool read_window(pare_config *c, const source *s) {
     return true;
 }
 
-/* A token id, or the first of a list of them. */
-static int64_t read_token(const json_t *json, const char *key) {
+/* A token id, or the first of a list of them; -1 when it is none of the vocabulary, as in tiny test models. */
+static int64_t read_token(const json_t *json, const char *key, uint32_t vocabulary) {
     const json_t *value = json_object_get(json, key);
     if (json_is_array(value))
         value = json_array_get(value, 0);
-    return json_is_integer(value) && json_integer_value(value) >= 0 ? (int64_t)json_integer_value(value) : -1;
+    int64_t id = json_is_integer(value) ? (int64_t)json_integer_value(value) : -1;
+    return id >= 0 && id < (int64_t)vocabulary ? id : -1;
 }
 
 static bool read_counts(pare_config *c, const source *s) {
@@ -141,7 +142,7 @@ static bool read_counts(pare_config *c, const source *s) {
 
 bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_error *error) {
     source s = {json, what, error};
-    *config = (pare_config){.rms_eps = 1e-6, .bos = read_token(json, "bos_token_id"), .eos = read_token(json, "eos_token_id")};
+    *config = (pare_config){.rms_eps = 1e-6};
     if (!json_is_object(json))
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not an object", what);
     bool attention_bias = false, mlp_bias = false;
@@ -151,6 +152,8 @@ bool pare_hf_config_read(pare_config *config, const json_t *json, const char *wh
         !pare_json_get_bool(&attention_bias, json, "attention_bias", what, error) ||
         !pare_json_get_bool(&mlp_bias, json, "mlp_bias", what, error))
         return false;
+    config->bos = read_token(json, "bos_token_id", config->vocabulary);
+    config->eos = read_token(json, "eos_token_id", config->vocabulary);
     bool llama = config->arch == PARE_ARCH_LLAMA; /* the other two have no such switches */
     config->attention_bias = config->arch == PARE_ARCH_QWEN2 || (llama && attention_bias);
     config->output_bias = llama && attention_bias;
@@ -270,8 +273,8 @@ static bool set_padding(json_t *json, const pare_gguf *gguf, const pare_config *
 
 json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_config *config, pare_dtype dtype, pare_error *error) {
     static const char *const words[] = {"float32", "float16", "bfloat16"};
-    const pare_checkpoint_private *private = checkpoint->private;
-    json_t *json = private->config_json ? json_deep_copy(private->config_json) : fresh_config(config);
+    const pare_checkpoint_inner *inner = checkpoint->inner;
+    json_t *json = inner->config_json ? json_deep_copy(inner->config_json) : fresh_config(config);
     if (!json) {
         pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
         return NULL;
@@ -279,7 +282,7 @@ json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_confi
     json_object_set_new(json, "intermediate_size", json_integer(config->ffn_width));
     json_object_set_new(json, "torch_dtype", json_string(words[dtype]));
     json_object_set_new(json, "dtype", json_string(words[dtype]));
-    if (set_rope(json, config, error) && (!private->gguf || set_padding(json, private->gguf, config, error)))
+    if (set_rope(json, config, error) && (!inner->gguf || set_padding(json, inner->gguf, config, error)))
         return json;
     json_decref(json);
     return NULL;

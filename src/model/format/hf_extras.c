@@ -54,7 +54,7 @@ static const struct {
 static bool add_special_tokens(json_t *json, const pare_checkpoint *checkpoint, pare_error *error) {
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
         uint64_t id = UINT64_MAX;
-        if (!pare_gguf_get_u64(&id, checkpoint->private->gguf, special[i].key, error))
+        if (!pare_gguf_get_u64(&id, checkpoint->inner->gguf, special[i].key, error))
             return false;
         if (id >= pare_tokenizer_size(checkpoint->tokenizer))
             continue;
@@ -72,7 +72,7 @@ static bool write_tokenizer_config(const char *into, const pare_checkpoint *chec
                              (json_int_t)checkpoint->config.max_positions);
     pare_piece template = {0};
     bool done = json ? add_special_tokens(json, checkpoint, error) &&
-                           pare_gguf_get_string(&template, checkpoint->private->gguf, "tokenizer.chat_template", error)
+                           pare_gguf_get_string(&template, checkpoint->inner->gguf, "tokenizer.chat_template", error)
                      : pare_fail(error, PARE_ERROR_MEMORY, "out of memory while tokenizer_config.json was put together");
     json_t *text = done && template.length ? json_stringn(template.bytes, template.length) : NULL;
     if (text)
@@ -97,7 +97,7 @@ static bool write_generation_config(const char *into, const pare_checkpoint *che
     json_t *json = json_pack("{s:b}", "_from_model_config", 1);
     if (json && c->bos >= 0)
         json_object_set_new(json, "bos_token_id", json_integer(c->bos));
-    const json_t *eos = json_object_get(checkpoint->private->config_json, "eos_token_id"); /* may be a list */
+    const json_t *eos = json_object_get(checkpoint->inner->config_json, "eos_token_id"); /* may be a list */
     if (json && c->eos >= 0)
         json_object_set_new(json, "eos_token_id", eos ? json_deep_copy(eos) : json_integer(c->eos));
     bool done = json ? pare_hf_json_write(into, "generation_config.json", json, error)

@@ -12,17 +12,17 @@ enum { SHARDS_MAX = 10000 };
 static const char single_name[] = "model.safetensors", index_name[] = "model.safetensors.index.json";
 
 static char *join(pare_checkpoint *checkpoint, const char *name, pare_error *error) {
-    return pare_arena_format(checkpoint->private->arena, error, "%s/%s", checkpoint->path, name);
+    return pare_arena_format(checkpoint->inner->arena, error, "%s/%s", checkpoint->path, name);
 }
 
 static bool read_shard(pare_tensor_list *list, pare_checkpoint *checkpoint, const char *path, pare_error *error) {
-    pare_checkpoint_private *private = checkpoint->private;
-    pare_map *map = &private->maps[private->n_maps];
+    pare_checkpoint_inner *inner = checkpoint->inner;
+    pare_map *map = &inner->maps[inner->n_maps];
     if (!pare_map_open(map, path, error))
         return false;
-    private->n_maps++;
+    inner->n_maps++;
     checkpoint->file_bytes += map->size;
-    return pare_safetensors_read(list, map, path, private->arena, error);
+    return pare_safetensors_read(list, map, path, inner->arena, error);
 }
 
 /* A shard is a plain file of the same folder, whatever the index says. */
@@ -84,9 +84,9 @@ static bool read_shards(pare_tensor_list *list, pare_checkpoint *checkpoint, jso
     json_t *shards = list_shards(weight_map, index_path, error);
     if (!shards)
         return false;
-    pare_checkpoint_private *private = checkpoint->private;
-    private->maps = PARE_PUSH(private->arena, pare_map, json_object_size(shards), error);
-    bool done = private->maps != NULL;
+    pare_checkpoint_inner *inner = checkpoint->inner;
+    inner->maps = PARE_PUSH(inner->arena, pare_map, json_object_size(shards), error);
+    bool done = inner->maps != NULL;
     const char *name;
     json_object_foreach(shards, name, value) {
         char *path = done ? join(checkpoint, name, error) : NULL;
@@ -107,13 +107,13 @@ static bool fail_no_weights(const pare_checkpoint *checkpoint, pare_error *error
 }
 
 bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) {
-    pare_checkpoint_private *private = checkpoint->private;
+    pare_checkpoint_inner *inner = checkpoint->inner;
     char *single = join(checkpoint, single_name, error), *index_path = join(checkpoint, index_name, error);
     if (!single || !index_path)
         return false;
     if (pare_path_exists(single)) { /* as transformers: it goes before an index */
-        private->maps = PARE_PUSH(private->arena, pare_map, 1, error);
-        return private->maps && read_shard(list, checkpoint, single, error) && pare_tensor_list_sort(list, error);
+        inner->maps = PARE_PUSH(inner->arena, pare_map, 1, error);
+        return inner->maps && read_shard(list, checkpoint, single, error) && pare_tensor_list_sort(list, error);
     }
     if (!pare_path_exists(index_path))
         return fail_no_weights(checkpoint, error);

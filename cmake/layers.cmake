@@ -54,6 +54,8 @@ function(pare_install)
     endforeach()
     add_library(pare_library STATIC ${objects})
     set_target_properties(pare_library PROPERTIES OUTPUT_NAME pare LINKER_LANGUAGE C)
+    # relative, so that `cmake --install --prefix` may put it anywhere
+    file(RELATIVE_PATH PARE_PREFIX_FROM_PC /p/${CMAKE_INSTALL_LIBDIR}/pkgconfig /p)
     configure_file(${PROJECT_SOURCE_DIR}/cmake/pare.pc.in ${PROJECT_BINARY_DIR}/pare.pc @ONLY)
     install(TARGETS pare_library ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
     install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/pare DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})

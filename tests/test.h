@@ -28,7 +28,8 @@
         if (condition)                                                                                                                     \
             fail_msg("%s: should have failed", #condition);                                                                                \
         if ((error).code != (wanted) || !strstr((error).message, part))                                                                    \
-            fail_msg("%s: %s: %s; wanted %s: …%s…", #condition, pare_code_name((error).code), (error).message, pare_code_name(wanted), part); \
+            fail_msg("%s: %s: %s; wanted %s: …%s…", #condition, pare_code_name((error).code), (error).message, pare_code_name(wanted),     \
+                     part);                                                                                                                \
     } while (0)
 
 /* Public data sets lie beside the checkout or where PARE_DATA says; tests that need them skip with a line when they are absent.

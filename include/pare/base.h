@@ -165,7 +165,7 @@ int pare_context_threads(const pare_context *context);
 void pare_context_progress(const pare_context *context, const char *stage, double done, double total);
 bool pare_context_check(const pare_context *context, pare_error *error) PARE_MUST_CHECK; /* false when cancelled */
 
-double pare_clock_s(void);       /* monotonic seconds */
+double pare_clock_s(void);         /* monotonic seconds */
 double pare_memory_peak_mib(void); /* peak resident set of this process, MiB */
 
 #ifdef __cplusplus

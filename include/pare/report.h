@@ -2,12 +2,13 @@
  * ratio with curves and bands, residuals, coefficients, all runs, and how each was measured.
  *
  * Every fit is made here (all forms, all kinds of ratio) and embedded as JSON; the page only draws. Results measured in
- * different ways (protocol, data, context, windows, weight type) are never pooled: each way is a view of its own.
+ * different ways (protocol, data, context, windows) are never pooled: each way is a view of its own.
  */
 #ifndef PARE_REPORT_H
 #define PARE_REPORT_H
 
 #include "pare/base.h"
+#include "pare/law.h"
 #include "pare/store.h"
 
 #ifdef __cplusplus
@@ -24,6 +25,10 @@ typedef struct {
 /* Appends the page to *html. `source` is the ledger's name as the page shows it. A ledger without a run is an error (RANGE). */
 bool pare_report_print(pare_string *html, pare_report_summary *summary, pare_store *store, const char *source,
                        pare_error *error) PARE_MUST_CHECK;
+
+/* The points of one way of measuring, for a fit: view counts from 1, the way with most results first. view 0 takes the only one, and
+ * is refused with a list of them (RANGE) when there are several. Strings live in the arena. */
+bool pare_report_points(pare_law_points *points, pare_store *store, size_t view, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
 /* Reads `ledger` and writes the page to `path` whole or not at all, in place of a file that is there. `summary` may be NULL. */
 bool pare_report_write(pare_report_summary *summary, const char *ledger, const char *path, pare_error *error) PARE_MUST_CHECK;

@@ -35,7 +35,7 @@ typedef struct {
 
 /* A tokenizer as GGUF metadata tells it. Arrays belong to the caller and are only read during the call. */
 typedef struct {
-    const char *pre; /* tokenizer.ggml.pre: "gpt-2", "smollm", "llama-bpe", "qwen2", … */
+    const char *pre;          /* tokenizer.ggml.pre: "gpt-2", "smollm", "llama-bpe", "qwen2", … */
     const pare_piece *tokens; /* byte-level spelling, index = id */
     const int32_t *types;     /* pare_token_type per token, or NULL */
     size_t n_tokens;

@@ -20,8 +20,7 @@ bool pare_size_multiply(size_t *product, size_t a, size_t b) {
 
 void *pare_allocate(size_t count, size_t item_bytes, pare_error *error) {
     size_t bytes, rounded;
-    if (!pare_size_multiply(&bytes, count, item_bytes) ||
-        __builtin_add_overflow(bytes, (size_t)ALIGNMENT, &rounded)) {
+    if (!pare_size_multiply(&bytes, count, item_bytes) || __builtin_add_overflow(bytes, (size_t)ALIGNMENT, &rounded)) {
         pare_fail(error, PARE_ERROR_MEMORY, "cannot allocate %zu items of %zu bytes", count, item_bytes);
         return NULL;
     }

@@ -5,11 +5,12 @@
 
 #include "cli.h"
 #include "pare/law.h"
-#include "pare/store.h"
+#include "pare/report.h"
 
 typedef struct {
     const char *form, *method, *ratio_kind, *out;
     double threshold, level, tolerance;
+    uint32_t view;
     bool include_broken;
 } fit_options;
 
@@ -25,14 +26,9 @@ static bool is_ledger(const char *path) {
     return n == sizeof head && memcmp(head, magic, sizeof magic) == 0;
 }
 
-/* A ledger is read through its own export, so that it and a CSV mean the same. */
-static bool read_ledger(pare_law_points *points, const char *path, pare_arena *arena, pare_error *error) {
+static bool read_ledger(pare_law_points *points, const char *path, size_t view, pare_arena *arena, pare_error *error) {
     pare_store *store = pare_store_open(path, PARE_STORE_READ, error);
-    if (!store)
-        return false;
-    pare_string csv = {0};
-    bool done = pare_store_export_csv(&csv, store, error) && pare_law_points_parse(points, csv.data, csv.length, path, arena, error);
-    pare_string_free(&csv);
+    bool done = store && pare_report_points(points, store, view, arena, error);
     pare_store_close(store);
     return done;
 }
@@ -158,7 +154,7 @@ static bool fit_points(const char *path, const fit_options *given, const common 
     pare_law_candidate candidates[PARE_LAW_N_FORMS];
     if (!pare_law_form_parse(&form, given->form, error) || !pare_law_ratio_parse(&options.ratio, given->ratio_kind, error))
         return false;
-    bool done = is_ledger(path) ? read_ledger(&points, path, arena, error) : pare_law_points_read(&points, path, arena, error);
+    bool done = is_ledger(path) ? read_ledger(&points, path, given->view, arena, error) : pare_law_points_read(&points, path, arena, error);
     done = done && keep_method(&points, given->method, path, error) &&
            pare_law_fit_groups(&groups, form, &points, &options, arena, error) &&
            pare_law_compare(candidates, &points, NULL, &options, arena, error) && (!given->out || save(given->out, &groups, arena, error));
@@ -180,6 +176,7 @@ bool cmd_fit(int argc, char **argv, pare_error *error) {
         {"threshold", 0, OPTION_NUMBER, "X", "the critical ratio is where L reaches X times L0 (1.1)", &given.threshold},
         {"level", 0, OPTION_NUMBER, "P", "of intervals (0.95)", &given.level},
         {"tolerance", 0, OPTION_NUMBER, "X", "of the range that a form carries, relative (0.05)", &given.tolerance},
+        {"view", 0, OPTION_COUNT, "N", "of a ledger whose results were measured in several ways", &given.view},
         {"include-broken", 0, OPTION_FLAG, NULL, "also points worse than a uniform guess", &given.include_broken},
         {"output", 'o', OPTION_STRING, "LAW", "write the laws as JSON, for pare predict", &given.out},
         {0},

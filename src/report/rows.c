@@ -17,11 +17,11 @@ static bool same_text(const char *a, const char *b) {
     return a == b || (a && b && strcmp(a, b) == 0);
 }
 
-/* Cross-entropies under different evaluations are different quantities. */
+/* Cross-entropies under different evaluations are different quantities. The weights' type does not matter: it is the model's own, and
+ * L0 was measured in it too. */
 static bool measured_alike(const pare_run_record *a, const pare_run_record *b) {
     return same_text(a->evaluation.protocol, b->evaluation.protocol) && same_text(a->evaluation.data_sha256, b->evaluation.data_sha256) &&
-           same_text(a->evaluation.weight_type, b->evaluation.weight_type) && a->evaluation.context == b->evaluation.context &&
-           a->evaluation.n_windows == b->evaluation.n_windows;
+           a->evaluation.context == b->evaluation.context && a->evaluation.n_windows == b->evaluation.n_windows;
 }
 
 static int compare_texts(const void *a, const void *b) {
@@ -131,8 +131,7 @@ bool report_data_read(report_data *data, pare_store *store, pare_arena *arena, p
             view++;
         if (view == VIEWS_MAX)
             return pare_fail(error, PARE_ERROR_RANGE,
-                             "the results were measured in more than %d ways (protocol, data, context, windows, weight type): too many for "
-                             "one report",
+                             "the results were measured in more than %d ways (protocol, data, context, windows): too many for one report",
                              VIEWS_MAX);
         if (view == data->n_views)
             firsts[data->n_views++] = record;
@@ -142,5 +141,31 @@ bool report_data_read(report_data *data, pare_store *store, pare_arena *arena, p
         if (!fill_view(&data->views[i], data, firsts[i], counts[i], arena, error))
             return false;
     qsort(data->views, data->n_views, sizeof *data->views, compare_views);
+    return true;
+}
+
+/* "1: joined2048 on test.txt, 8 windows (19 results)" */
+static void describe(pare_string *out, size_t number, const report_view *view) {
+    const pare_run_record *r = view->first;
+    pare_string_print(out, "%s%zu: %s on %s, %llu windows (%zu results)", number > 1 ? "; " : "", number, r->evaluation.protocol,
+                      r->evaluation.data ? r->evaluation.data : "a text", (unsigned long long)r->evaluation.n_windows, view->points.n);
+}
+
+bool pare_report_points(pare_law_points *points, pare_store *store, size_t view, pare_arena *arena, pare_error *error) {
+    report_data data;
+    if (!report_data_read(&data, store, arena, error))
+        return false;
+    if (data.n_views == 0)
+        return pare_fail(error, PARE_ERROR_RANGE, "the ledger holds no result yet");
+    if (view > data.n_views || (view == 0 && data.n_views > 1)) {
+        pare_string list = {0};
+        for (size_t i = 0; i < data.n_views; i++)
+            describe(&list, i + 1, &data.views[i]);
+        pare_fail(error, PARE_ERROR_RANGE, "the results were measured in %zu ways that no law may mix; choose one: %s", data.n_views,
+                  list.data ? list.data : "");
+        pare_string_free(&list);
+        return false;
+    }
+    *points = data.views[view ? view - 1 : 0].points;
     return true;
 }

@@ -23,6 +23,6 @@ const char *pare_gemm_name(void) {
 
 void pare_gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
                   bool accumulate) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, 1.0f, a, (int)lda, b, (int)ldb,
-                accumulate ? 1.0f : 0.0f, c, (int)ldc);
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, 1.0f, a, (int)lda, b, (int)ldb, accumulate ? 1.0f : 0.0f,
+                c, (int)ldc);
 }

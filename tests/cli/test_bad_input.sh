@@ -1,0 +1,59 @@
+# Bad input: a message that names what is wrong, exit code 1 (2 for usage), nothing half-written.
+. "$(dirname "$0")/lib.sh"
+qwen=$fixtures/qwen2
+text=$SOURCE/tests/eval/fixtures/text.txt
+copy() { rm -rf "$work/model"; cp -r "$qwen" "$work/model"; }
+
+expect 1 'No such file' "$PARE" info "$work/nothing"
+mkdir "$work/empty"; expect 1 'config.json' "$PARE" info "$work/empty"
+expect 1 '' "$PARE" info "$text"
+copy; truncate -s 1000 "$work/model/model.safetensors"; expect 1 'model.safetensors' "$PARE" info "$work/model"
+copy; printf '\377\377\377\377\377\377\377\177' | dd of="$work/model/model.safetensors" conv=notrunc status=none
+expect 1 'header' "$PARE" info "$work/model"
+copy; sed -i 's/"intermediate_size": 96/"intermediate_size": 128/' "$work/model/config.json"; expect 1 'mlp\.' "$PARE" info "$work/model"
+copy; sed -i 's/"model_type": "qwen2"/"model_type": "mamba"/' "$work/model/config.json"; expect 1 'mamba.*llama, mistral and qwen2' "$PARE" info "$work/model"
+copy; rm "$work/model/tokenizer.json"; expect 0 'tokenizer' "$PARE" info "$work/model"
+expect 1 'no tokenizer' "$PARE" eval "$work/model" --text "$text" --protocol joined48
+copy; python3 - "$work/model/model.safetensors" <<'PY'
+import json, struct, sys
+path = sys.argv[1]
+data = bytearray(open(path, "rb").read())
+n = struct.unpack("<Q", data[:8])[0]
+at = 8 + n + json.loads(data[8:8 + n])["model.layers.0.mlp.up_proj.weight"]["data_offsets"][0]
+data[at:at + 4] = b"\xff\x7f\xff\x7f"  # NaN in bf16
+open(path, "wb").write(data)
+PY
+expect 1 'not finite' "$PARE" eval "$work/model" --text "$text" --protocol joined48
+expect 1 'model.layers.0.mlp.up_proj.weight' "$PARE" compress "$work/model" --method random --ratio 0 -o "$work/nan"
+[ ! -e "$work/nan" ] || fail "a NaN checkpoint was written"
+head -c 2000 "$fixtures/llama3.gguf" >"$work/short.gguf"; expect 1 'short.gguf' "$PARE" info "$work/short.gguf"
+
+: >"$work/empty.txt"; expect 1 'empty' "$PARE" eval "$qwen" --text "$work/empty.txt" --protocol joined48
+printf short >"$work/short.txt"; expect 1 'needs at least' "$PARE" eval "$qwen" --text "$work/short.txt" --protocol joined48
+expect 2 'unknown protocol' "$PARE" eval "$qwen" --text "$text" --protocol gguf
+expect 1 'positions' "$PARE" eval "$qwen" --text "$text" --protocol joined600
+
+for ratio in 1 -0.1 1.5 nan inf; do expect 2 'ratio' "$PARE" compress "$qwen" --method random --ratio "$ratio" -o "$work/out"; done
+expect 2 'random, magnitude, wanda-sp' "$PARE" compress "$qwen" --method nonsense --ratio 0.1 -o "$work/out"
+expect 2 'calibrate' "$PARE" compress "$qwen" --method wanda-sp --ratio 0.1 -o "$work/out"
+expect 2 'f32, bf16 and f16' "$PARE" compress "$qwen" --method random --ratio 0.1 --type q4_0 -o "$work/out"
+mkdir "$work/exists"; expect 1 'exists already' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/exists"
+expect 1 '' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/no/such/folder"
+(ulimit -f 16; expect 1 'cannot write|File too large' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/full"; exit "$failures") ||
+    fail "a full disk"
+[ -z "$(ls -d "$work"/full* "$work"/out* 2>/dev/null)" ] || fail "something half-written was left: $(ls -d "$work"/full* "$work"/out*)"
+if [ "$(id -u)" != 0 ]; then
+    mkdir "$work/locked"; chmod a-w "$work/locked"
+    expect 1 'ermission' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/locked/out"
+fi
+expect 1 'cannot write' bash -c "'$PARE' info '$qwen' --json >/dev/full"
+
+expect 1 '' "$PARE" fit "$work/nothing.csv"
+printf 'model,method,l0,r\n' >"$work/bad.csv"; expect 1 'bad.csv' "$PARE" fit "$work/bad.csv"
+expect 2 'v1, v1i, v2' "$PARE" fit "$work/bad.csv" --form cubic
+expect 1 '' "$PARE" predict "$work/bad.csv" --l0 3 --ratio 0.1
+expect 1 '' "$PARE" report "$text" -o "$work/report.html"
+[ ! -e "$work/report.html" ] || fail "a report without a ledger"
+printf 'models: [m]\nnonsense: 1\n' >"$work/spec.yaml"; expect 1 'spec.yaml:2' "$PARE" study run "$work/spec.yaml"
+expect 2 'run, status and export' "$PARE" study walk "$work/spec.yaml"
+finish

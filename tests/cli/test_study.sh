@@ -1,0 +1,60 @@
+# A study from spec to report: run, run again, export, fit, predict, report; kill -9 in the middle; Ctrl-C.
+. "$(dirname "$0")/lib.sh"
+text=$SOURCE/tests/eval/fixtures/text.txt
+cat >"$work/study.yaml" <<YAML
+models: [$fixtures/qwen2, $fixtures/llama3]
+evaluate: {text: $text, protocol: joined48}
+calibrate: {text: $text, windows: 4, length: 64}
+methods: [random, wanda-sp]
+ratios: {from: 0.1, to: 0.9, step: 0.1}
+multiple: 4
+YAML
+run() { "$PARE" study run "$work/study.yaml" --ledger "$work/study.ledger" --threads 1 "$@"; }
+
+expect 0 '' "$PARE" study status "$work/study.yaml" --json
+total=$(json total)
+[ "$(json missing)" = "$total" ] || fail "a study that never ran is not all missing"
+
+# killed in the middle: what is in the ledger stays, the rest is done later, nothing twice
+run >/dev/null 2>&1 & pid=$!
+for _ in $(seq 100); do [ "$("$PARE" study export "$work/study.ledger" 2>/dev/null | wc -l)" -gt 4 ] && break; sleep 0.02; done
+kill -9 $pid; wait $pid 2>/dev/null
+"$PARE" study export "$work/study.ledger" | sort >"$work/before"
+expect 0 '' run --json
+[ "$(json total)" = "$total" ] && [ "$(json failed)" = 0 ] || fail "the second run: $(cat "$work/stdout")"
+[ $(($(json present) + $(json done))) = "$total" ] || fail "runs lost or done twice: $(cat "$work/stdout")"
+"$PARE" study export "$work/study.ledger" | sort >"$work/after"
+[ -z "$(comm -23 "$work/before" "$work/after")" ] || fail "a row changed after the kill"
+[ "$(wc -l <"$work/after")" = $((total + 1)) ] || fail "the ledger has $(wc -l <"$work/after") lines"
+
+expect 0 '' run --json
+[ "$(json done)" = 0 ] && [ "$(json present)" = "$total" ] || fail "a third run did something"
+expect 0 "$total done, 0 failed, 0 missing" "$PARE" study status "$work/study.yaml" --ledger "$work/study.ledger"
+expect 0 '^model,method,l0,r,d,l' "$PARE" study export "$work/study.ledger"
+cp "$work/stdout" "$work/runs.csv"
+expect 0 '' "$PARE" study export "$work/study.ledger" --format json
+keys 0.method
+
+# the ledger and its export give the same law
+for form in v1 v1i v2 quadratic; do
+    expect 0 '' "$PARE" fit "$work/study.ledger" --form $form --include-broken --json
+    keys form n coefficients.0.name coefficients.0.value coefficients.0.standard_error coefficients.0.p r2 r2_kind r2_adjusted f f_p loo_error critical_ratio
+    ledger_value=$(json coefficients.0.value)
+    expect 0 '' "$PARE" fit "$work/runs.csv" --form $form --include-broken --json
+    [ "$(json coefficients.0.value)" = "$ledger_value" ] || fail "$form: ledger and CSV differ"
+done
+expect 0 'best leave-one-out' "$PARE" fit "$work/study.ledger" --form v2 --include-broken -o "$work/law.json" --ratio-kind non_embedding
+expect 0 'times the dense loss' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method wanda-sp
+expect 2 'its laws are random, wanda-sp, pooled' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method nonsense
+expect 0 'report.html' "$PARE" report "$work/study.ledger" -o "$work/report.html"
+grep -q '</html>' "$work/report.html" || fail "the report is not whole"
+
+# Ctrl-C: exit code 130, and what was done stays
+rm -f "$work/study.ledger"
+setsid "$PARE" study run "$work/study.yaml" --ledger "$work/study.ledger" --threads 1 >"$work/interrupted" 2>&1 & pid=$!
+for _ in $(seq 100); do [ "$("$PARE" study export "$work/study.ledger" 2>/dev/null | wc -l)" -gt 2 ] && break; sleep 0.02; done
+kill -TERM $pid; wait $pid; code=$?
+[ $code = 130 ] || [ $code = 0 ] || fail "an interrupted study exits with $code"
+expect 0 '' run --json
+[ "$(json total)" = "$total" ] || fail "after Ctrl-C"
+finish

@@ -33,6 +33,8 @@ typedef struct pare_checkpoint_inner {
 
 pare_file_tensor *pare_tensor_list_push(pare_tensor_list *list, pare_error *error) PARE_MUST_CHECK;
 void pare_tensor_list_free(pare_tensor_list *list);
+/* For qsort: by the first byte in the file, an empty tensor before a full one. */
+int pare_file_tensor_order(const void *a, const void *b);
 /* By name; two of one name are an error. find needs a sorted list. */
 bool pare_tensor_list_sort(pare_tensor_list *list, pare_error *error) PARE_MUST_CHECK;
 pare_file_tensor *pare_tensor_list_find(const pare_tensor_list *list, const char *name);

@@ -204,20 +204,13 @@ static bool take_tensor(pare_file_tensor *item, cursor *c, pare_arena *arena, pa
     return true;
 }
 
-static int by_offset(const void *a, const void *b) {
-    const pare_file_tensor *x = a, *y = b;
-    if (x->offset != y->offset)
-        return x->offset < y->offset ? -1 : 1;
-    return x->tensor.n_bytes < y->tensor.n_bytes ? -1 : x->tensor.n_bytes > y->tensor.n_bytes;
-}
-
 /* Relative offsets become bytes of the map: aligned, inside the file, not overlapping. */
 static bool place_tensors(pare_file_tensor *items, size_t n, cursor *c, uint64_t alignment, pare_error *error) {
     uint64_t data_at = (c->at + alignment - 1) / alignment * alignment;
     if (data_at > c->map->size)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: the file ends at byte %zu, before the tensors' bytes at %llu", c->path,
                          c->map->size, (unsigned long long)data_at);
-    qsort(items, n, sizeof *items, by_offset);
+    qsort(items, n, sizeof *items, pare_file_tensor_order);
     uint64_t end = 0;
     for (size_t i = 0; i < n; i++) {
         pare_tensor *tensor = &items[i].tensor;

@@ -18,6 +18,13 @@ void pare_tensor_list_free(pare_tensor_list *list) {
     *list = (pare_tensor_list){0};
 }
 
+int pare_file_tensor_order(const void *a, const void *b) {
+    const pare_file_tensor *x = a, *y = b;
+    if (x->offset != y->offset)
+        return x->offset < y->offset ? -1 : 1;
+    return x->tensor.n_bytes < y->tensor.n_bytes ? -1 : x->tensor.n_bytes > y->tensor.n_bytes;
+}
+
 static int by_name(const void *a, const void *b) {
     const pare_file_tensor *x = a, *y = b;
     return strcmp(x->tensor.name, y->tensor.name);

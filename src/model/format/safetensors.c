@@ -95,16 +95,9 @@ static bool read_tensor(pare_file_tensor *item, const json_t *entry, const pare_
     return check_bytes(tensor, types[t].bits, path, error);
 }
 
-static int by_offset(const void *a, const void *b) {
-    const pare_file_tensor *x = a, *y = b;
-    if (x->offset != y->offset)
-        return x->offset < y->offset ? -1 : 1;
-    return x->tensor.n_bytes < y->tensor.n_bytes ? -1 : x->tensor.n_bytes > y->tensor.n_bytes;
-}
-
 /* Sorted by offset, each tensor must start where the one before it ends, and the last must end with the file. */
 static bool check_order(pare_file_tensor *items, size_t n, uint64_t data_at, const pare_map *map, const char *path, pare_error *error) {
-    qsort(items, n, sizeof *items, by_offset);
+    qsort(items, n, sizeof *items, pare_file_tensor_order);
     uint64_t at = data_at;
     const char *before = "the header";
     for (size_t i = 0; i < n; i++) {

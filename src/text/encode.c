@@ -30,8 +30,6 @@ static bool run_scanner(encoder *e, size_t step, const char *text, size_t n) {
 static bool find_match(encoder *e, const pare_step *step, const char *text, size_t n, size_t from, size_t *start, size_t *end) {
     if (step->kind == PARE_STEP_PATTERN) {
         bool found;
-        if (!e->scratch->match && !(e->scratch->match = pare_match_open(e->error)))
-            return false;
         if (!pare_pattern_find(&found, start, end, e->scratch->match, step->pattern, text, n, from, e->error))
             return false;
         if (!found)
@@ -125,6 +123,18 @@ bool pare_tokens_push(pare_tokens *tokens, const uint32_t *ids, size_t n, pare_e
     return true;
 }
 
+/* Regexes need working memory and a budget of time. */
+static bool prepare_match(encoder *e, size_t n) {
+    bool needed = false;
+    for (size_t i = 0; i < e->tokenizer->n_steps; i++)
+        needed |= e->tokenizer->steps[i].kind == PARE_STEP_PATTERN;
+    if (needed && !e->scratch->match && !(e->scratch->match = pare_match_open(e->error)))
+        return false;
+    if (needed)
+        pare_match_begin(e->scratch->match, n);
+    return true;
+}
+
 /* A stretch without added tokens as written: normalise it, look for the normalised ones, pre-tokenise the rest. */
 static bool run_normalised(encoder *e, pare_piece stretch) {
     pare_scratch *scratch = e->scratch;
@@ -198,8 +208,8 @@ bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer,
         text = e.scratch->valid.data;
         n = e.scratch->valid.length;
     }
-    done = done && (!add_special || pare_tokens_push(tokens, tokenizer->prefix, tokenizer->n_prefix, error)) && run_text(&e, text, n) &&
-           (!add_special || pare_tokens_push(tokens, tokenizer->suffix, tokenizer->n_suffix, error));
+    done = done && prepare_match(&e, n) && (!add_special || pare_tokens_push(tokens, tokenizer->prefix, tokenizer->n_prefix, error)) &&
+           run_text(&e, text, n) && (!add_special || pare_tokens_push(tokens, tokenizer->suffix, tokenizer->n_suffix, error));
     if (!done)
         tokens->n = n_before;
     give_scratch(tokenizer->pool, e.scratch);

@@ -1,26 +1,31 @@
 /* pattern: a Split's regex by PCRE2, with the meaning that it has in `tokenizers`, where Oniguruma's Ruby syntax reads it.
  * A pattern is translated piece by piece; what the two read differently is either spelled out (\s, \p{L} with the characters
- * that PCRE2's Unicode lacks, \v) or refused by name. Matching is bounded: a pattern that backtracks without end is an error. */
+ * that PCRE2's Unicode lacks, \v) or refused by name. Matching is bounded: each attempt by PCRE2's limits, all attempts of a text by a
+ * budget of processor time.
+ */
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <ctype.h>
 #include <pcre2.h>
 #include <string.h>
+#include <time.h>
 
 #include "tokenizer.h"
 #include "unicode_later.h"
 
-enum { LONGEST_PATTERN = 1 << 14, MATCH_LIMIT = 4000000, DEPTH_LIMIT = 1000000, HEAP_LIMIT_KIB = 1 << 16 };
+enum { LONGEST_PATTERN = 1 << 14, MATCH_LIMIT = 1000000, DEPTH_LIMIT = 1000000, HEAP_LIMIT_KIB = 1 << 16, ATTEMPTS_PER_LOOK = 32 };
 
 struct pare_pattern {
     pcre2_general_context *memory;
-    pcre2_match_context *limits;
     pcre2_code *code;
     const char *what;
 };
 
 struct pare_match {
     pcre2_general_context *memory;
+    pcre2_match_context *limits;
     pcre2_match_data *data;
+    double end_s; /* processor time of this thread when the budget is spent */
+    unsigned attempts;
 };
 
 static void *take(size_t size, void *user) {
@@ -229,7 +234,7 @@ static bool compile(pare_pattern *pattern, const char *regex, size_t n, bool lit
         if (code == PCRE2_ERROR_HEAP_FAILED)
             return pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory for a regex", pattern->what);
         pcre2_get_error_message(code, (PCRE2_UCHAR *)text, sizeof text);
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: the pre-tokenizer's regex is wrong at character %zu: %s", pattern->what, at, text);
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: the pre-tokenizer's regex is wrong: %s", pattern->what, text);
     }
     pcre2_jit_compile(pattern->code, PCRE2_JIT_COMPLETE); /* where there is no JIT the interpreter does it */
     return true;
@@ -247,16 +252,14 @@ pare_pattern *pare_pattern_open(const char *regex, size_t n, bool literal, const
     translator t = {.from = regex, .end = regex + n, .what = what, .error = error};
     pattern->what = what;
     pattern->memory = pcre2_general_context_create(take, give, NULL);
-    pattern->limits = pattern->memory ? pcre2_match_context_create(pattern->memory) : NULL;
-    bool done = pattern->limits != NULL || pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory for a regex", what);
-    if (done) {
-        pcre2_set_match_limit(pattern->limits, MATCH_LIMIT);
-        pcre2_set_depth_limit(pattern->limits, DEPTH_LIMIT);
-        pcre2_set_heap_limit(pattern->limits, HEAP_LIMIT_KIB);
-        if (literal)
-            done = compile(pattern, regex, n, true, error);
-        else
-            done = translate(&t) && compile(pattern, t.out.data ? t.out.data : "", t.out.length, false, error);
+    bool done = pattern->memory != NULL || pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory for a regex", what);
+    if (done && literal) {
+        done = compile(pattern, regex, n, true, error);
+    } else if (done) {
+        pare_string_print(&t.out, "(?C1)(?:"); /* each attempt calls `look` */
+        done = translate(&t);
+        pare_string_print(&t.out, ")");
+        done = done && pare_string_check(&t.out, error) && compile(pattern, t.out.data, t.out.length, false, error);
     }
     pare_string_free(&t.out);
     if (!done) {
@@ -270,9 +273,26 @@ void pare_pattern_close(pare_pattern *pattern) {
     if (!pattern)
         return;
     pcre2_code_free(pattern->code);
-    pcre2_match_context_free(pattern->limits);
     pcre2_general_context_free(pattern->memory);
     pare_free(pattern);
+}
+
+static double thread_seconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+/* Called by PCRE2 at each place where it tries the pattern; non-zero ends the match with an error. */
+static int look(pcre2_callout_block *block, void *user) {
+    (void)block;
+    pare_match *match = user;
+    return ++match->attempts % ATTEMPTS_PER_LOOK == 0 && thread_seconds() > match->end_s ? PCRE2_ERROR_CALLOUT : 0;
+}
+
+/* A hundred times what an ordinary regex takes, and some seconds. */
+void pare_match_begin(pare_match *match, size_t n_bytes) {
+    match->end_s = thread_seconds() + 5 + (double)n_bytes * 5e-6;
 }
 
 pare_match *pare_match_open(pare_error *error) {
@@ -281,17 +301,24 @@ pare_match *pare_match_open(pare_error *error) {
         return NULL;
     match->memory = pcre2_general_context_create(take, give, NULL);
     match->data = match->memory ? pcre2_match_data_create(1, match->memory) : NULL;
-    if (!match->data) {
+    match->limits = match->data ? pcre2_match_context_create(match->memory) : NULL;
+    if (!match->limits) {
         pare_fail(error, PARE_ERROR_MEMORY, "out of memory for a regex");
         pare_match_close(match);
         return NULL;
     }
+    pcre2_set_match_limit(match->limits, MATCH_LIMIT);
+    pcre2_set_depth_limit(match->limits, DEPTH_LIMIT);
+    pcre2_set_heap_limit(match->limits, HEAP_LIMIT_KIB);
+    pcre2_set_callout(match->limits, look, match);
+    pare_match_begin(match, 0);
     return match;
 }
 
 void pare_match_close(pare_match *match) {
     if (!match)
         return;
+    pcre2_match_context_free(match->limits);
     pcre2_match_data_free(match->data);
     pcre2_general_context_free(match->memory);
     pare_free(match);
@@ -300,9 +327,9 @@ void pare_match_close(pare_match *match) {
 bool pare_pattern_find(bool *found, size_t *start, size_t *end, pare_match *match, const pare_pattern *pattern, const char *text, size_t n,
                        size_t from, pare_error *error) {
     PCRE2_SPTR subject = (PCRE2_SPTR)text;
-    int code = pcre2_match(pattern->code, subject, n, from, PCRE2_NO_UTF_CHECK, match->data, pattern->limits);
+    int code = pcre2_match(pattern->code, subject, n, from, PCRE2_NO_UTF_CHECK, match->data, match->limits);
     if (code == PCRE2_ERROR_JIT_STACKLIMIT) /* the interpreter keeps its frames on the heap */
-        code = pcre2_match(pattern->code, subject, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match->data, pattern->limits);
+        code = pcre2_match(pattern->code, subject, n, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT, match->data, match->limits);
     *found = code >= 0;
     if (code >= 0) {
         const PCRE2_SIZE *places = pcre2_get_ovector_pointer(match->data);
@@ -310,6 +337,10 @@ bool pare_pattern_find(bool *found, size_t *start, size_t *end, pare_match *matc
         *end = places[1];
     } else if (code == PCRE2_ERROR_NOMEMORY) {
         return pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory for a regex", pattern->what);
+    } else if (code == PCRE2_ERROR_CALLOUT) {
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "%s: the pre-tokenizer's regex gives up at byte %zu of a stretch of %zu: it takes too long", pattern->what, from,
+                         n);
     } else if (code != PCRE2_ERROR_NOMATCH) {
         char reason[200] = "";
         pcre2_get_error_message(code, (PCRE2_UCHAR *)reason, sizeof reason);

@@ -187,6 +187,7 @@ void pare_pattern_close(pare_pattern *pattern);
 typedef struct pare_match pare_match;
 pare_match *pare_match_open(pare_error *error) PARE_MUST_CHECK;
 void pare_match_close(pare_match *match);
+void pare_match_begin(pare_match *match, size_t n_bytes); /* a new budget of time, for a text of n_bytes */
 /* The first match at or after `from`, if there is one. */
 bool pare_pattern_find(bool *found, size_t *start, size_t *end, pare_match *match, const pare_pattern *pattern, const char *text, size_t n,
                        size_t from, pare_error *error) PARE_MUST_CHECK;

@@ -50,8 +50,13 @@ typedef struct {
     char message[1024]; /* one line, no newline at the end */
 } pare_error;
 
-/* Fills *error (may be NULL) and returns false, so that `return pare_fail(error, …)` reads well. */
-bool pare_fail(pare_error *error, pare_code code, const char *format, ...) PARE_PRINTF(3, 4);
+/* Fills *error (may be NULL). */
+void pare_error_set(pare_error *error, pare_code code, const char *format, ...) PARE_PRINTF(3, 4);
+/* The same, and is false, so that `return pare_fail(error, …)` reads well; a macro, so that the compiler knows it is false. */
+#define pare_fail(...) (pare_error_set(__VA_ARGS__), pare_false())
+static inline bool pare_false(void) {
+    return false;
+}
 
 /* "io", "format", … : the stable name of a code, for JSON and the ledger. */
 const char *pare_code_name(pare_code code);

@@ -90,7 +90,7 @@ typedef struct pare_study {
     size_t n_runs;
     const char **notes; /* what the user should know: methods' warnings, ratios that rounding made one */
     size_t n_notes;
-    struct pare_study_private *private;
+    struct pare_study_inner *inner;
 } pare_study;
 
 /* Opens every model and text once, hashes and tokenises them, expands the grid. Ratios of one model that leave the same width are

@@ -3,7 +3,7 @@
 
 #include "pare/base.h"
 
-bool pare_fail(pare_error *error, pare_code code, const char *format, ...) {
+void pare_error_set(pare_error *error, pare_code code, const char *format, ...) {
     if (error) {
         error->code = code;
         va_list list;
@@ -11,7 +11,6 @@ bool pare_fail(pare_error *error, pare_code code, const char *format, ...) {
         vsnprintf(error->message, sizeof error->message, format, list);
         va_end(list);
     }
-    return false;
 }
 
 const char *pare_code_name(pare_code code) {

@@ -46,7 +46,7 @@ bool bench_open(study_bench *bench, pare_error *error) {
 
 double bench_calibration_work(const pare_study *study, size_t model) {
     const pare_spec *spec = study->spec;
-    return (double)pare_config_size(&study->private->models[model].config).macs * (double)spec->calibrate.n_windows *
+    return (double)pare_config_size(&study->inner->models[model].config).macs * (double)spec->calibrate.n_windows *
            (double)spec->calibrate.length;
 }
 

@@ -100,7 +100,7 @@ static bool add_note(pare_study *study, const char *note) {
 /* One per method, one or two per model and ratio at most. */
 static bool begin_notes(pare_study *study, pare_error *error) {
     const pare_spec *spec = study->spec;
-    pare_arena *arena = study->private->arena;
+    pare_arena *arena = study->inner->arena;
     study->notes = PARE_PUSH(arena, const char *, spec->n_methods + spec->n_models * (spec->n_ratios + 1), error);
     for (size_t i = 0; study->notes && i < spec->n_methods; i++)
         if (spec->methods[i]->warning && !add_note(study, spec->methods[i]->warning))
@@ -109,9 +109,9 @@ static bool begin_notes(pare_study *study, pare_error *error) {
 }
 
 static bool note_windows(pare_study *study, size_t model, pare_error *error) {
-    size_t asked = study->spec->evaluate.n_windows, there = study->private->models[model].evaluation.n_windows;
+    size_t asked = study->spec->evaluate.n_windows, there = study->inner->models[model].evaluation.n_windows;
     return there >= asked ||
-           add_note(study, pare_arena_format(study->private->arena, error, "%s: %zu windows were asked for, the text gives %zu",
+           add_note(study, pare_arena_format(study->inner->arena, error, "%s: %zu windows were asked for, the text gives %zu",
                                              study->spec->models[model].name, asked, there));
 }
 
@@ -125,9 +125,9 @@ static double work_of(const pare_config *config, uint32_t n_kept, double tokens)
 
 static bool add_run(pare_study *study, pare_run run, pare_error *error) {
     const pare_spec *spec = study->spec;
-    const study_model *model = &study->private->models[run.model];
+    const study_model *model = &study->inner->models[run.model];
     run.work = work_of(&model->config, run.n_kept, (double)model->evaluation.n_windows * spec->evaluate.protocol.length);
-    if (!study_identify(&run, spec, model, study->private->arena, error))
+    if (!study_identify(&run, spec, model, study->inner->arena, error))
         return false;
     study->runs[study->n_runs++] = run;
     return true;
@@ -174,8 +174,8 @@ static bool pick_ratio(size_t *pick, size_t *next, uint32_t *n_kept, const pare_
 static bool add_ratios(pare_study *study, size_t model, pare_error *error) {
     const pare_spec *spec = study->spec;
     const char *name = spec->models[model].name;
-    uint32_t width = study->private->models[model].config.ffn_width, n_kept;
-    pare_arena *arena = study->private->arena;
+    uint32_t width = study->inner->models[model].config.ffn_width, n_kept;
+    pare_arena *arena = study->inner->arena;
     for (size_t i = 0, pick, next; i < spec->n_ratios; i = next) {
         if (!pick_ratio(&pick, &next, &n_kept, spec, width, i, error))
             return false;
@@ -196,7 +196,7 @@ static bool add_ratios(pare_study *study, size_t model, pare_error *error) {
 
 static bool check_model(const pare_study *study, size_t model, pare_error *error) {
     const pare_spec *spec = study->spec;
-    const study_model *models = study->private->models;
+    const study_model *models = study->inner->models;
     const pare_spec_model *named = &spec->models[model];
     if (spec->multiple > models[model].config.ffn_width)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: multiple %u, but %s has %u FFN neurons per layer", spec->path, spec->multiple,
@@ -209,7 +209,7 @@ static bool check_model(const pare_study *study, size_t model, pare_error *error
 }
 
 static bool expand_model(pare_study *study, size_t i, const pare_context *context, pare_error *error) {
-    study_model *model = &study->private->models[i];
+    study_model *model = &study->inner->models[i];
     study_subject subject;
     if (!pare_context_check(context, error) || !study_subject_open(&subject, study->spec, i, error))
         return false;
@@ -228,9 +228,9 @@ static bool begin_runs(pare_study *study, pare_error *error) {
     size_t n = spec->n_models * (1 + spec->n_ratios * per_ratio); /* each factor is bounded by the spec's limits */
     if (n > PARE_STORE_LOAD_MAX)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: the grid has %zu runs; at most %d", spec->path, n, PARE_STORE_LOAD_MAX);
-    study->runs = PARE_PUSH(study->private->arena, pare_run, n, error);
-    study->private->models = PARE_PUSH(study->private->arena, study_model, spec->n_models, error);
-    return study->runs && study->private->models;
+    study->runs = PARE_PUSH(study->inner->arena, pare_run, n, error);
+    study->inner->models = PARE_PUSH(study->inner->arena, study_model, spec->n_models, error);
+    return study->runs && study->inner->models;
 }
 
 pare_study *pare_study_open(const char *path, const pare_context *context, pare_error *error) {
@@ -238,14 +238,14 @@ pare_study *pare_study_open(const char *path, const pare_context *context, pare_
     pare_arena *arena = spec ? pare_arena_open(error) : NULL;
     pare_study *study = arena ? PARE_PUSH(arena, pare_study, 1, error) : NULL;
     if (study)
-        study->private = PARE_PUSH(arena, struct pare_study_private, 1, error);
-    if (!study || !study->private) {
+        study->inner = PARE_PUSH(arena, struct pare_study_inner, 1, error);
+    if (!study || !study->inner) {
         pare_arena_close(arena);
         pare_spec_close(spec);
         return NULL;
     }
-    study->spec = study->private->spec = spec;
-    study->private->arena = arena;
+    study->spec = study->inner->spec = spec;
+    study->inner->arena = arena;
     bool done = begin_runs(study, error) && begin_notes(study, error);
     for (size_t i = 0; done && i < spec->n_models; i++)
         done = expand_model(study, i, context, error);
@@ -258,6 +258,6 @@ pare_study *pare_study_open(const char *path, const pare_context *context, pare_
 void pare_study_close(pare_study *study) {
     if (!study)
         return;
-    pare_spec_close(study->private->spec);
-    pare_arena_close(study->private->arena); /* the study itself lies in it */
+    pare_spec_close(study->inner->spec);
+    pare_arena_close(study->inner->arena); /* the study itself lies in it */
 }

@@ -68,7 +68,7 @@ static void fill_program(pare_run_record *record, const char *processor, const p
 void study_record_begin(pare_run_record *record, const pare_study *study, const pare_run *run, const study_subject *subject,
                         const char *processor, const pare_context *context) {
     const pare_spec *spec = study->spec;
-    const study_model *model = &study->private->models[run->model];
+    const study_model *model = &study->inner->models[run->model];
     pare_run_record_init(record);
     record->key = run->key.hex;
     record->spec = run->spec;

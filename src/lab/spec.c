@@ -120,7 +120,7 @@ static bool want_items(const parser *p, const yaml_tree *node, size_t most) {
 
 /* A path as it is from here: relative ones start at the spec's folder. */
 static bool read_path(const parser *p, const yaml_tree *node, const char **written, const char **path) {
-    const char *text, *slash = strrchr(p->path, '/');
+    const char *text = "", *slash = strrchr(p->path, '/');
     if (!read_text(p, node, &text))
         return false;
     int folder = *text == '/' || !slash ? 0 : (int)(slash - p->path) + 1;

@@ -18,7 +18,7 @@ typedef struct {
     } calibration; /* set when a method of the study is calibrated */
 } study_model;
 
-struct pare_study_private {
+struct pare_study_inner {
     pare_spec *spec;
     pare_arena *arena;
     study_model *models;

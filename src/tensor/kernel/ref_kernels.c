@@ -66,7 +66,7 @@ static void attention(float *out, const float *q, const float *k, const float *v
     for (size_t t = first; t < first + n_queries; t++)
         for (size_t h = 0; h < group; h++) {
             const float *query = q + t * q_stride + h * head_dim;
-            double maximum = -INFINITY, sum = 0;
+            double maximum = (double)-INFINITY, sum = 0;
             for (size_t s = 0; s <= t; s++) {
                 double dot = 0;
                 for (size_t j = 0; j < head_dim; j++)

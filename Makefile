@@ -1,7 +1,7 @@
 # The front door; CMake does the work (CMakePresets.json).
 #   make            build/pare                     make demo       a real model, compressed and measured: report.html
 #   make setup      install what pare needs        make check      install what is missing, build, run the whole test suite
-#   make install    program, library, headers      make bench      speed and memory beside other programs (docs/bench.md)
+#   make install    program, library, headers      make bench      speed and memory beside other programs (bench/)
 #   make format     clang-format                   make fuzz       fuzz every parser for a minute each
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
@@ -37,7 +37,7 @@ fuzz:
 	tools/fuzz.sh build/fuzz 60
 
 bench: all
-	tools/bench.sh
+	bench/evaluate.sh demo/model.gguf $(or $(MODEL),demo/model.gguf) demo/test.txt
 
 format:
 	clang-format -i $$(git ls-files '*.c' '*.h')

@@ -94,7 +94,7 @@ static void widths(void **state) {
         assert_done(pare_cut_width(&kept, cases[i].width, cases[i].ratio, cases[i].multiple, &error), error);
         assert_int_equal(kept, cases[i].kept);
     }
-    static const double bad[] = {1, -0.1, 1.5, NAN, INFINITY};
+    static const double bad[] = {1, -0.1, 1.5, (double)NAN, (double)INFINITY};
     for (int i = 0; i < 5; i++)
         assert_fails(pare_cut_width(&kept, 1536, bad[i], 32, &error), error, PARE_ERROR_USAGE, "at least 0 and below 1");
     assert_fails(pare_cut_width(&kept, 1536, 0.1, 0, &error), error, PARE_ERROR_USAGE, "multiple");

@@ -9,7 +9,7 @@ case $what in build | check) ;; *) sed -n '2,3p' "$0" >&2; exit 2 ;; esac
 packages=(gcc make cmake ninja-build pkg-config libc6-dev git ca-certificates python3 python3-pip
     libopenblas-pthread-dev libjansson-dev libpcre2-dev libutf8proc-dev libsqlite3-dev libyaml-dev libssl-dev libcmocka-dev)
 if [ "$what" = check ]; then
-    packages+=(clang clang-format)
+    packages+=(clang clang-format libomp-dev)
     # Ubuntu's chromium is a snap, which containers cannot run: there the browser test skips
     grep -q '^ID=ubuntu' /etc/os-release || packages+=(chromium)
 fi

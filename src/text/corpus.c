@@ -1,43 +1,33 @@
 /* corpus: a text file, or the "text" fields of JSONL, with its hash; and seeded calibration windows cut from its tokens. */
 #include "pare/corpus.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "pare/json.h"
-
-static bool blank(const char *at, const char *stop) {
-    while (at < stop && (*at == ' ' || *at == '\t' || *at == '\r'))
-        at++;
-    return at == stop;
-}
+#include "jsonl.h"
 
 /* One blank line between documents. */
 static bool join_lines(pare_corpus *corpus, const char *path, pare_error *error) {
-    const char *at = (const char *)corpus->map.data, *end = at + corpus->map.size;
-    for (size_t number = 1; at < end; number++) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at)), *stop = newline ? newline : end;
-        if (!blank(at, stop)) {
-            char what[600];
-            snprintf(what, sizeof what, "%s: line %zu", path, number);
-            json_t *line = pare_json_parse(at, (size_t)(stop - at), what, error);
-            if (!line)
-                return false;
-            const json_t *text = json_object_get(line, "text");
-            bool found = json_is_string(text);
-            if (found) {
-                pare_string_print(&corpus->joined, "%s", corpus->joined.length ? "\n\n" : "");
-                pare_string_push(&corpus->joined, json_string_value(text), json_string_length(text));
-            }
-            json_decref(line);
-            if (!found)
-                return pare_fail(error, PARE_ERROR_FORMAT, "%s has no \"text\" string", what);
+    pare_jsonl lines = {.path = path, .at = (const char *)corpus->map.data, .longest_line = SIZE_MAX};
+    lines.end = lines.at + corpus->map.size;
+    json_t *line;
+    bool done;
+    while ((done = pare_jsonl_next(&line, &lines, error)) && line) {
+        const json_t *text = json_object_get(line, "text");
+        bool found = json_is_string(text);
+        if (found) {
+            pare_string_print(&corpus->joined, "%s", corpus->joined.length ? "\n\n" : "");
+            pare_string_push(&corpus->joined, json_string_value(text), json_string_length(text));
         }
-        at = newline ? newline + 1 : end;
+        json_decref(line);
+        if (!found) {
+            done = pare_fail(error, PARE_ERROR_FORMAT, "%s has no \"text\" string", lines.what);
+            break;
+        }
     }
+    pare_jsonl_free(&lines);
     corpus->bytes = corpus->joined.data;
     corpus->length = corpus->joined.length;
-    return pare_string_check(&corpus->joined, error);
+    return done && pare_string_check(&corpus->joined, error);
 }
 
 bool pare_corpus_open(pare_corpus *corpus, const char *path, pare_error *error) {
@@ -46,10 +36,8 @@ bool pare_corpus_open(pare_corpus *corpus, const char *path, pare_error *error) 
         return false;
     corpus->bytes = (const char *)corpus->map.data;
     corpus->length = corpus->map.size;
-    size_t n = strlen(path);
-    bool jsonl = n > 6 && strcmp(path + n - 6, ".jsonl") == 0;
-    bool done =
-        pare_sha256_bytes(&corpus->sha256, corpus->map.data, corpus->map.size, error) && (!jsonl || join_lines(corpus, path, error));
+    bool done = pare_sha256_bytes(&corpus->sha256, corpus->map.data, corpus->map.size, error) &&
+                (!pare_path_is_jsonl(path) || join_lines(corpus, path, error));
     if (done && corpus->length == 0)
         done = pare_fail(error, PARE_ERROR_RANGE, "%s: the text is empty", path);
     if (!done)

@@ -88,6 +88,12 @@ void pare_dtype_pack(void *out, pare_dtype dtype, const float *in, size_t n);
 
 enum { PARE_ATTENTION_QUERIES = 32 }; /* query rows per call: enough lanes for every vector width */
 
+/* One step of AdamW for tensors that share their settings. correction1 = 1 - beta1^t and correction2 = 1 - beta2^t, of the betas as
+ * they stand here (in f32), t = 1 for the first step; gradient_scale is what clipping leaves of the gradient, 1 for all. */
+typedef struct {
+    float rate, beta1, beta2, eps, decay, correction1, correction2, gradient_scale;
+} pare_adamw_step;
+
 /* One table per instruction set; "reference" is portable C, kept for ever, and what the others are tested against.
  * All take and give f32; none allocates; none starts a thread. */
 typedef struct {
@@ -99,21 +105,51 @@ typedef struct {
     /* Half-split rotary embedding in place. x: rows of `stride` floats holding n_heads heads; cosine, sine (rows, head_dim/2). Su et al.
      * 2021 */
     void (*rotary)(float *x, const float *cosine, const float *sine, size_t rows, size_t stride, size_t n_heads, size_t head_dim);
-    /* gate = silu(gate) * up, element by element. Shazeer 2020 */
-    void (*swiglu)(float *gate, const float *up, size_t n);
+    /* out = silu(gate) * up, element by element; out may be gate. Shazeer 2020 */
+    void (*swiglu)(float *out, const float *gate, const float *up, size_t n);
     /* x += y */
     void (*add)(float *x, const float *y, size_t n);
     /* Causal attention of one K/V head for query rows [first, first + n_queries) of a window of T tokens; never stores T x T.
      * n_queries <= PARE_ATTENTION_QUERIES. q: row t of query head h of the group at q + t*q_stride + h*head_dim; k, v: row t at
-     * k + t*kv_stride; out like q. scratch: attention_scratch(group, head_dim, T) floats, 64-byte aligned.
+     * k + t*kv_stride; out like q, and may be q. lse: NULL, or lse[h*lse_stride + t] = ln sum over s of exp(scale * q.k_s), which the
+     * backward pass wants. scratch: attention_scratch(group, head_dim, T) floats, 64-byte aligned.
      * Online softmax: Milakov & Gimelshein 2018, Dao et al. 2022 */
-    void (*attention)(float *out, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
-                      size_t head_dim, size_t q_stride, size_t kv_stride, float scale, float *scratch);
+    void (*attention)(float *out, float *lse, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
+                      size_t head_dim, size_t q_stride, size_t kv_stride, size_t lse_stride, float scale, float *scratch);
     size_t (*attention_scratch)(size_t group, size_t head_dim, size_t n_tokens);
     /* Streaming log-sum-exp: folds `n` logits of one row into (maximum, sum): sum is of exp(x - maximum). Start from (-INFINITY, 0). */
     void (*log_sum_exp)(float *maximum, double *sum, const float *logits, size_t n);
     /* sums[j] += x[t][j]^2 over rows, in double: calibration. */
     void (*add_squares)(double *sums, const float *x, size_t rows, size_t width);
+
+    /* Gradients. The rotary embedding's is rotary with the sine negated. */
+
+    /* Of causal attention of one K/V head over a whole window: the probabilities again from lse, never T x T. q, out, dout, dq: row t
+     * of head h at + t*q_stride + h*head_dim; k, v, dk, dv: row t at + t*kv_stride. dq is overwritten and overlaps no other; dk and dv
+     * are added to. scratch: attention_backward_scratch(group, head_dim, n_tokens) floats, 64-byte aligned. Dao et al. 2022 */
+    void (*attention_backward)(float *dq, float *dk, float *dv, const float *q, const float *k, const float *v, const float *out,
+                               const float *dout, const float *lse, size_t n_tokens, size_t group, size_t head_dim, size_t q_stride,
+                               size_t kv_stride, size_t lse_stride, float scale, float *scratch);
+    size_t (*attention_backward_scratch)(size_t group, size_t head_dim, size_t n_tokens);
+    /* dx (rows, width) += the gradient; dweight: NULL, or += sum over rows of dy * x / sqrt(mean(x^2) + eps) */
+    void (*rms_norm_backward)(float *dx, float *dweight, const float *dy, const float *x, const float *weight, size_t rows, size_t width,
+                              float eps);
+    /* gate and up hold what swiglu took and become their gradients; d: the gradient of silu(gate) * up */
+    void (*swiglu_backward)(float *gate, float *up, const float *d, size_t n);
+
+    /* Around training. */
+
+    /* out = scale * exp(factor * x - offset); out may be x: probabilities from logits and their log-sum-exp */
+    void (*exp_scaled)(float *out, const float *x, size_t n, float factor, float offset, float scale);
+    /* w with its moments m and v, by the gradient g: first w -= rate * decay * w, then the step. Loshchilov & Hutter 2019, in the order
+     * of torch.optim.AdamW */
+    void (*adamw)(float *w, float *m, float *v, const float *g, size_t n, const pare_adamw_step *step);
+    /* Sum of x^2 in double, in an order that depends on n alone. */
+    double (*sum_squares)(const float *x, size_t n);
+    /* x += factor * y */
+    void (*add_scaled)(float *x, const float *y, float factor, size_t n);
+    /* sum[j] += sum over rows of x[t*stride + j]: the gradient of a bias */
+    void (*add_rows)(float *sum, const float *x, size_t rows, size_t width, size_t stride);
 } pare_kernels;
 
 /* The best table for this processor, or the one named ("reference", "avx2", "avx512"); NULL when the processor lacks it.
@@ -121,11 +157,15 @@ typedef struct {
 const pare_kernels *pare_kernels_find(const char *name);
 const pare_kernels *pare_kernels_best(void);
 
-/* C (m, n) = A (m, k) * B(n, k)^T, added to C when `accumulate`; row-major, leading dimensions in floats; OpenBLAS on the calling
- * thread. */
+/* Products, added to C when `accumulate`; row-major, leading dimensions in floats; OpenBLAS on the calling thread.
+ * nt: C (m, n) = A (m, k) * B (n, k)^T; nn: C = A (m, k) * B (k, n); tn: C = A (k, m)^T * B (k, n) */
 void pare_gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
                   bool accumulate);
-/* Refuses a BLAS that is unsafe under several callers, and sets it to one thread. Call once before pare_gemm_nt. */
+void pare_gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
+                  bool accumulate);
+void pare_gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
+                  bool accumulate);
+/* Refuses a BLAS that is unsafe under several callers, and sets it to one thread. Call once before the first product. */
 bool pare_gemm_prepare(pare_error *error) PARE_MUST_CHECK;
 /* "OpenBLAS 0.3.21 SkylakeX": what computes, for results' provenance. */
 const char *pare_gemm_name(void);

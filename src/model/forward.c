@@ -174,8 +174,9 @@ static void attend(pare_forward *f, size_t windows, size_t length) {
                 size_t first = (blocks - 1 - b) * PARE_ATTENTION_QUERIES, rest = length - first;
                 size_t kv = (w * c->n_kv_heads + h) * length * d;
                 float *q = f->q + w * length * q_width + h * group * d;
-                kernels->attention(q, q, f->keys + kv, f->values + kv, first, rest < PARE_ATTENTION_QUERIES ? rest : PARE_ATTENTION_QUERIES,
-                                   group, d, q_width, d, scale, f->attention + (size_t)omp_get_thread_num() * f->attention_floats);
+                kernels->attention(q, NULL, q, f->keys + kv, f->values + kv, first,
+                                   rest < PARE_ATTENTION_QUERIES ? rest : PARE_ATTENTION_QUERIES, group, d, q_width, d, 0, scale,
+                                   f->attention + (size_t)omp_get_thread_num() * f->attention_floats);
             }
 }
 
@@ -183,7 +184,7 @@ static void activate(pare_forward *f, size_t n) {
     size_t width = f->model->config.ffn_width;
 #pragma omp parallel for num_threads(f->scratch.n_threads) schedule(static)
     for (size_t t = 0; t < n; t++)
-        pare_kernels_best()->swiglu(f->gate + t * width, f->up + t * width, width);
+        pare_kernels_best()->swiglu(f->gate + t * width, f->gate + t * width, f->up + t * width, width);
 }
 
 const float *pare_forward_run(pare_forward *f, const uint32_t *ids, size_t windows, size_t length, const pare_tap *tap, pare_error *error) {

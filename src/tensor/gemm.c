@@ -21,8 +21,23 @@ const char *pare_gemm_name(void) {
     return openblas_get_config();
 }
 
+static void gemm(CBLAS_TRANSPOSE transpose_a, CBLAS_TRANSPOSE transpose_b, float *c, const float *a, const float *b, size_t m, size_t n,
+                 size_t k, size_t lda, size_t ldb, size_t ldc, bool accumulate) {
+    cblas_sgemm(CblasRowMajor, transpose_a, transpose_b, (int)m, (int)n, (int)k, 1.0f, a, (int)lda, b, (int)ldb, accumulate ? 1.0f : 0.0f,
+                c, (int)ldc);
+}
+
 void pare_gemm_nt(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
                   bool accumulate) {
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (int)m, (int)n, (int)k, 1.0f, a, (int)lda, b, (int)ldb, accumulate ? 1.0f : 0.0f,
-                c, (int)ldc);
+    gemm(CblasNoTrans, CblasTrans, c, a, b, m, n, k, lda, ldb, ldc, accumulate);
+}
+
+void pare_gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
+                  bool accumulate) {
+    gemm(CblasNoTrans, CblasNoTrans, c, a, b, m, n, k, lda, ldb, ldc, accumulate);
+}
+
+void pare_gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
+                  bool accumulate) {
+    gemm(CblasTrans, CblasNoTrans, c, a, b, m, n, k, lda, ldb, ldc, accumulate);
 }

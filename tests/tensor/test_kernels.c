@@ -79,8 +79,8 @@ static void swiglu_and_add(void **state) {
     FOR_EACH_VARIANT(kernels) {
         for (size_t n = 1; n < 70; n += 3) {
             float *got = filled(n, "g", 120), *wanted = filled(n, "g", 120), *up = filled(n, "u", 2); /* to both clamps of e^x */
-            kernels->swiglu(got, up, n);
-            reference()->swiglu(wanted, up, n);
+            kernels->swiglu(got, got, up, n);
+            reference()->swiglu(wanted, wanted, up, n);
             assert_close("swiglu", got, wanted, n, 1e-6);
             kernels->add(got, up, n);
             reference()->add(wanted, up, n);
@@ -96,7 +96,7 @@ static void attend(const pare_kernels *kernels, float *out, const float *q, cons
     assert_non_null(scratch);
     for (size_t first = 0; first < T; first += PARE_ATTENTION_QUERIES) {
         size_t n = T - first < PARE_ATTENTION_QUERIES ? T - first : PARE_ATTENTION_QUERIES;
-        kernels->attention(out, q, k, v, first, n, group, D, q_stride, kv_stride, 0.1f, scratch);
+        kernels->attention(out, NULL, q, k, v, first, n, group, D, q_stride, kv_stride, 0, 0.1f, scratch);
     }
     pare_free(scratch);
 }

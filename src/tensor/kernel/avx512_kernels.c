@@ -23,6 +23,7 @@ static inline float half_at(const uint8_t *bytes) {
 }
 
 #include "dequantize_body.h"
+#include "ref_training_body.h"
 #include "simd_body.h"
 
 const pare_kernels pare_kernels_avx512 = KERNEL_TABLE("avx512");

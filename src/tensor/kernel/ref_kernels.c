@@ -16,6 +16,7 @@ static float half_at(const uint8_t *bytes) {
 }
 
 #include "dequantize_body.h"
+#include "ref_training_body.h"
 
 /* out = x / sqrt(mean(x^2) + eps) * weight */
 static void rms_norm(float *out, const float *x, const float *weight, size_t rows, size_t width, float eps) {
@@ -43,10 +44,10 @@ static void rotary(float *x, const float *cosine, const float *sine, size_t rows
         }
 }
 
-/* gate = gate / (1 + exp(-gate)) * up */
-static void swiglu(float *gate, const float *up, size_t n) {
+/* out = gate / (1 + exp(-gate)) * up */
+static void swiglu(float *out, const float *gate, const float *up, size_t n) {
     for (size_t i = 0; i < n; i++)
-        gate[i] = (float)((double)gate[i] / (1.0 + exp(-(double)gate[i])) * (double)up[i]);
+        out[i] = (float)((double)gate[i] / (1.0 + exp(-(double)gate[i])) * (double)up[i]);
 }
 
 static void add(float *x, const float *y, size_t n) {
@@ -61,8 +62,8 @@ static size_t attention_scratch(size_t group, size_t head_dim, size_t n_tokens) 
 }
 
 /* out = softmax(q k^T * scale, keys up to the query's own) v */
-static void attention(float *out, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
-                      size_t head_dim, size_t q_stride, size_t kv_stride, float scale, float *scratch) {
+static void attention(float *out, float *lse, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
+                      size_t head_dim, size_t q_stride, size_t kv_stride, size_t lse_stride, float scale, float *scratch) {
     for (size_t t = first; t < first + n_queries; t++)
         for (size_t h = 0; h < group; h++) {
             const float *query = q + t * q_stride + h * head_dim;
@@ -78,6 +79,8 @@ static void attention(float *out, const float *q, const float *k, const float *v
                 scratch[s] = (float)exp((double)scratch[s] - maximum);
                 sum += (double)scratch[s];
             }
+            if (lse)
+                lse[h * lse_stride + t] = (float)(maximum + log(sum));
             for (size_t j = 0; j < head_dim; j++) {
                 double value = 0;
                 for (size_t s = 0; s <= t; s++)
@@ -105,15 +108,4 @@ static void add_squares(double *sums, const float *x, size_t rows, size_t width)
             sums[j] += (double)x[j] * (double)x[j];
 }
 
-const pare_kernels pare_kernels_reference = {
-    .name = "reference",
-    .dequantize = DEQUANTIZE_TABLE,
-    .rms_norm = rms_norm,
-    .rotary = rotary,
-    .swiglu = swiglu,
-    .add = add,
-    .attention = attention,
-    .attention_scratch = attention_scratch,
-    .log_sum_exp = log_sum_exp,
-    .add_squares = add_squares,
-};
+const pare_kernels pare_kernels_reference = KERNEL_TABLE("reference");

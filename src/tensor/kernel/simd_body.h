@@ -85,14 +85,14 @@ static void rotary(float *x, const float *cosine, const float *sine, size_t rows
         }
 }
 
-static void swiglu(float *gate, const float *up, size_t n) {
+static void swiglu(float *out, const float *gate, const float *up, size_t n) {
     size_t i = 0;
     for (; i + LANES <= n; i += LANES) {
         vf g = v_load(gate + i);
-        v_store(gate + i, g / (v_set(1.0f) + v_exp(-g)) * v_load(up + i));
+        v_store(out + i, g / (v_set(1.0f) + v_exp(-g)) * v_load(up + i));
     }
     for (; i < n; i++)
-        gate[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
+        out[i] = gate[i] / (1.0f + expf(-gate[i])) * up[i];
 }
 
 static void add(float *x, const float *y, size_t n) {
@@ -174,8 +174,8 @@ INLINE void softmax_step(float *scores, float *output, float *maximum, float *su
     }
 }
 
-static void attention(float *out, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
-                      size_t head_dim, size_t q_stride, size_t kv_stride, float scale, float *scratch) {
+static void attention(float *out, float *lse, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
+                      size_t head_dim, size_t q_stride, size_t kv_stride, size_t lse_stride, float scale, float *scratch) {
     size_t m = group * QUERIES, end = first + n_queries;
     float *query = scratch, *output = query + head_dim * m, *scores = output + head_dim * m;
     float *maximum = scores + KEYS * m, *sum = maximum + m;
@@ -202,6 +202,8 @@ static void attention(float *out, const float *q, const float *k, const float *v
         for (size_t h = 0; h < group; h++) {
             size_t lane = h * QUERIES + i;
             float inverse = 1.0f / sum[lane];
+            if (lse)
+                lse[h * lse_stride + first + i] = (float)((double)maximum[lane] + log((double)sum[lane]));
             for (size_t j = 0; j < head_dim; j++)
                 out[(first + i) * q_stride + h * head_dim + j] = output[j * m + lane] * inverse;
         }
@@ -234,9 +236,3 @@ static void add_squares(double *restrict sums, const float *restrict x, size_t r
         for (size_t j = 0; j < width; j++)
             sums[j] += (double)x[j] * (double)x[j];
 }
-
-#define KERNEL_TABLE(title)                                                                                                                \
-    {                                                                                                                                      \
-        .name = title, .dequantize = DEQUANTIZE_TABLE, .rms_norm = rms_norm, .rotary = rotary, .swiglu = swiglu, .add = add,               \
-        .attention = attention, .attention_scratch = attention_scratch, .log_sum_exp = log_sum_exp, .add_squares = add_squares,            \
-    }

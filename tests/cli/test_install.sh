@@ -24,5 +24,9 @@ compiler=$(sed -n 's/^CMAKE_C_COMPILER:[A-Z]*=//p' "$BUILD/CMakeCache.txt")
 # shellcheck disable=SC2046
 "${compiler:-cc}" ${sanitize:-} "$work/user.c" -o "$work/user" $(pkg-config --cflags --libs pare) || fail "cannot link with pkg-config"
 expect 0 'parameters' "$work/user" "$fixtures/qwen2"
+sed -n '/^```c$/,/^```$/p' "$SOURCE/README.md" | grep -v '^```' >"$work/readme.c" # the README's example
+# shellcheck disable=SC2046
+"${compiler:-cc}" ${sanitize:-} "$work/readme.c" -o "$work/readme" $(pkg-config --cflags --libs pare) || fail "the README's example"
+expect 0 'cross-entropy [0-9.]* nats' "$work/readme" "$fixtures/qwen2" "$SOURCE/LICENSE"
 expect 0 'pare' "$work/prefix/bin/pare" --version
 finish

@@ -234,7 +234,8 @@ bool pare_bpe_push(pare_tokens *tokens, pare_bpe *bpe, const pare_tokenizer *tok
     if (n <= PARE_WORD_IDS) {
         *slot = (pare_word){.hash = hash, .used = 1, .length = (uint8_t)length, .n = (uint8_t)n};
         memcpy(slot->bytes, word, length);
-        memcpy(slot->ids, tokens->ids + from, n * sizeof *slot->ids);
+        if (n > 0) /* nothing may have been pushed yet */
+            memcpy(slot->ids, tokens->ids + from, n * sizeof *slot->ids);
     }
     return true;
 }

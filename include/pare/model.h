@@ -98,24 +98,32 @@ typedef struct {
 pare_size pare_config_size(const pare_config *config); /* bytes stays 0: a config knows no types */
 pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut *cut);
 
-/* Writes checkpoint under cut (may be NULL) as a Hugging Face folder: config.json in both spellings, sharded safetensors
- * (at most shard_bytes each, 0 = 5 GB), tokenizer files carried over or rebuilt from GGUF, generation_config.json. Streams
- * tensor by tensor in bounded memory; under a temporary name; every shape verified; fsync; rename. dtype: F32, F16 or BF16.
- * note: text of the folder's pare.json (how it was made), or NULL.
- * Tensors already of that dtype are copied bit for bit. A non-finite weight stops it (PARE_ERROR_NUMERIC). */
-bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype, uint64_t shard_bytes,
-                           const char *note, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+struct pare_adapters; /* trainable.h */
+/* Writes checkpoint under cut (may be NULL), with adapters (may be NULL) merged into its weights, as a Hugging Face folder: config.json in
+ * both spellings, sharded safetensors (at most shard_bytes each, 0 = 5 GB), tokenizer files carried over or rebuilt from GGUF,
+ * generation_config.json. Streams tensor by tensor in bounded memory; under a temporary name; every shape verified; fsync; rename. dtype:
+ * F32, F16 or BF16. note: text of the folder's pare.json (how it was made), or NULL. Tensors already of that dtype are copied bit for bit.
+ * A non-finite weight stops it (PARE_ERROR_NUMERIC). */
+bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const struct pare_adapters *adapters,
+                           pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context,
+                           pare_error *error) PARE_MUST_CHECK;
 
 /* ---- model --------------------------------------------------------------------------------- */
 
 typedef struct {
-    pare_view weight;  /* (out, in) */
-    const float *bias; /* (out) or NULL */
+    pare_view weight;            /* (out, in) */
+    const float *bias;           /* (out) or NULL */
+    const pare_adapter *adapter; /* NULL: none */
 } pare_linear;
+
+/* The seven matrices of a layer, by the names that checkpoints and adapters give them. */
+typedef enum { PARE_Q, PARE_K, PARE_V, PARE_O, PARE_GATE, PARE_UP, PARE_DOWN, PARE_PROJECTIONS } pare_projection;
+const char *pare_projection_name(pare_projection projection); /* "q_proj" */
+const char *pare_projection_path(pare_projection projection); /* "self_attn.q_proj" */
 
 typedef struct {
     const float *attention_norm, *ffn_norm; /* (width) */
-    pare_linear q, k, v, o, gate, up, down;
+    pare_linear linears[PARE_PROJECTIONS];
 } pare_layer;
 
 typedef struct pare_model {

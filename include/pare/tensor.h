@@ -68,11 +68,19 @@ const uint8_t *pare_tensor_row(const pare_tensor *tensor, uint64_t row);
 
 /* ---- views: what a cut leaves of a matrix --------------------------------------------------- */
 
+/* A low-rank correction of a matrix: y = x W^T + scale (x A^T) B^T. LoRA: Hu et al. 2021 */
+typedef struct {
+    float *a, *b; /* (rank, in), (out, rank) */
+    uint32_t rank;
+    float scale;
+} pare_adapter;
+
 /* rows/columns NULL: all of them. Index lists are ascending and belong to whoever made the cut. */
 typedef struct {
     const pare_tensor *tensor;
     const uint32_t *rows, *columns;
     uint32_t n_rows, n_columns;
+    const pare_adapter *merged; /* NULL, or read as W + scale B A; shaped as what the cut leaves */
 } pare_view;
 pare_view pare_view_all(const pare_tensor *tensor);
 /* f32 of rows [first, first + n) into out (n, n_columns). scratch: pare_view_scratch() floats, unused when 0. */

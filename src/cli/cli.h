@@ -7,9 +7,17 @@
 
 /* ---- options -------------------------------------------------------------------------------- */
 
-typedef enum { OPTION_FLAG, OPTION_STRING, OPTION_COUNT, OPTION_SEED, OPTION_NUMBER } option_type;
+typedef enum { OPTION_FLAG, OPTION_STRING, OPTION_LIST, OPTION_COUNT, OPTION_SEED, OPTION_NUMBER } option_type;
 
-/* One row of a command's table; the target's type: bool, const char *, uint32_t, uint64_t, double. */
+enum { LIST_MAX = 64, ARGUMENTS_MAX = LIST_MAX };
+
+/* An option that may be given several times. */
+typedef struct {
+    const char *items[LIST_MAX];
+    size_t n;
+} option_list;
+
+/* One row of a command's table; the target's type: bool, const char *, option_list, uint32_t, uint64_t, double. */
 typedef struct {
     const char *name; /* without dashes */
     char letter;      /* 0: none */
@@ -25,8 +33,6 @@ typedef struct {
     uint32_t n_threads;
     pare_context context; /* threads, progress bar, Ctrl-C */
 } common;
-
-enum { ARGUMENTS_MAX = 4 };
 
 /* One command's face, for its parser and its help. */
 typedef struct {
@@ -47,7 +53,8 @@ typedef struct {
     const char *name, *summary;
     command_run *run;
 } command;
-command_run cmd_info, cmd_tokenize, cmd_logits, cmd_eval, cmd_compress, cmd_study, cmd_fit, cmd_predict, cmd_report;
+command_run cmd_info, cmd_tokenize, cmd_logits, cmd_eval, cmd_compress, cmd_finetune, cmd_train, cmd_merge, cmd_study, cmd_fit, cmd_predict,
+    cmd_report;
 
 /* ---- output --------------------------------------------------------------------------------- */
 

@@ -127,7 +127,7 @@ static bool write_out(const compression *c, const compress_options *given, const
     pare_string note = {0};
     json_t *decision = decision_json(c, given, true);
     bool done = decision && pare_json_print(&note, decision, error) &&
-                pare_checkpoint_write(given->out, c->checkpoint, &c->cut, c->type, 0, note.data, &shared->context, error);
+                pare_checkpoint_write(given->out, c->checkpoint, &c->cut, NULL, c->type, 0, note.data, &shared->context, error);
     json_decref(decision);
     pare_string_free(&note);
     return done;

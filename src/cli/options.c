@@ -8,7 +8,7 @@
 
 #include "cli.h"
 
-enum { OPTIONS_MAX = 40, FIRST_LONG = 1000, HELP = 999 };
+enum { OPTIONS_MAX = 48, FIRST_LONG = 1000, HELP = 999 };
 
 /* The rows that every command has, after its own. */
 static void common_rows(option rows[4], common *shared) {
@@ -58,10 +58,19 @@ static bool set_count(const option *row, const char *text, pare_error *error) {
     return true;
 }
 
+static bool push(const option *row, const char *text, pare_error *error) {
+    option_list *list = row->target;
+    if (list->n == LIST_MAX)
+        return pare_fail(error, PARE_ERROR_USAGE, "--%s: at most %d of them", row->name, LIST_MAX);
+    list->items[list->n++] = text;
+    return true;
+}
+
 static bool set(const option *row, const char *text, pare_error *error) {
     switch (row->type) {
     case OPTION_FLAG: *(bool *)row->target = true; return true;
     case OPTION_STRING: *(const char **)row->target = text; return true;
+    case OPTION_LIST: return push(row, text, error);
     case OPTION_COUNT:
     case OPTION_SEED: return set_count(row, text, error);
     case OPTION_NUMBER: return set_number(row, text, error);

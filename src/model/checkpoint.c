@@ -136,6 +136,11 @@ static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
     keep_tokenizer(checkpoint, tokenizer, &problem);
 }
 
+bool pare_checkpoint_add_tokenizer(pare_checkpoint *checkpoint, pare_error *error) {
+    open_folder_tokenizer(checkpoint);
+    return pare_checkpoint_tokenizer(checkpoint, error) != NULL;
+}
+
 static void open_gguf_tokenizer(pare_checkpoint *checkpoint) {
     pare_error problem = {0};
     pare_arena *arena = pare_arena_open(&problem); /* the parts are only read during the call */
@@ -201,7 +206,7 @@ static bool open_gguf(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_
     return true;
 }
 
-static pare_checkpoint *make_checkpoint(const char *path, pare_error *error) {
+pare_checkpoint *pare_checkpoint_make(const char *path, pare_error *error) {
     pare_arena *arena = pare_arena_open(error);
     pare_checkpoint *checkpoint = arena ? PARE_PUSH(arena, pare_checkpoint, 1, error) : NULL;
     size_t length = strlen(path);
@@ -217,7 +222,7 @@ static pare_checkpoint *make_checkpoint(const char *path, pare_error *error) {
 }
 
 pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) {
-    pare_checkpoint *checkpoint = make_checkpoint(path, error);
+    pare_checkpoint *checkpoint = pare_checkpoint_make(path, error);
     if (!checkpoint)
         return NULL;
     pare_tensor_list list = {0};

@@ -18,42 +18,42 @@ static void fold(pare_forward *f, const float *logits, size_t t, size_t m, uint3
 }
 
 bool pare_forward_nll(double *nll, pare_forward *f, const uint32_t *rows, const uint32_t *targets, size_t n, pare_error *error) {
-    const pare_view *head = &f->model->head;
+    const pare_view *head = &f->work.model->head;
     size_t width = head->n_columns;
-    if (n > f->tokens_max)
+    if (n > f->work.tokens_max)
         return pare_fail(error, PARE_ERROR_RANGE, "%zu targets do not fit the buffers of this forward pass", n);
     for (size_t i = 0; i < n; i++) { /* x is free after the run: it takes the wanted rows, one after the other */
         if (rows[i] >= f->tokens || targets[i] >= head->n_rows)
             return pare_fail(error, PARE_ERROR_RANGE, "target %zu: row %u of %zu, token id %u of %u", i, rows[i], f->tokens, targets[i],
                              head->n_rows);
-        memcpy(f->x + i * width, f->h + rows[i] * width, width * sizeof(float));
+        memcpy(f->state.x + i * width, f->work.h + rows[i] * width, width * sizeof(float));
         f->maximum[i] = -INFINITY;
         f->sum[i] = 0;
     }
-    uint32_t step = panel_rows(head, &f->scratch);
-#pragma omp parallel num_threads(f->scratch.n_threads)
+    uint32_t step = panel_rows(head, &f->work.scratch);
+#pragma omp parallel num_threads(f->work.scratch.n_threads)
     for (uint32_t first = 0; first < head->n_rows; first += step) {
         uint32_t count = head->n_rows - first < step ? head->n_rows - first : step;
-        const float *panel = panel_fill(head, first, count, &f->scratch);
+        const float *panel = panel_fill(head, first, count, &f->work.scratch);
         float *logits = f->logits + (size_t)omp_get_thread_num() * TOKEN_BLOCK * ROW_BLOCK;
 #pragma omp for schedule(dynamic)
         for (size_t t = 0; t < n; t += TOKEN_BLOCK) /* one task owns its tokens: blocks of the vocabulary fold in order */
             for (uint32_t r = 0; r < count; r += ROW_BLOCK) {
                 size_t m = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
                 uint32_t part = count - r < ROW_BLOCK ? count - r : ROW_BLOCK;
-                pare_gemm_nt(logits, f->x + t * width, panel + (size_t)r * width, m, part, width, width, width, part, false);
+                pare_gemm_nt(logits, f->state.x + t * width, panel + (size_t)r * width, m, part, width, width, width, part, false);
                 fold(f, logits, t, m, first + r, part, targets);
             }
     }
     for (size_t i = 0; i < n; i++)
         nll[i] = (double)f->maximum[i] + log(f->sum[i]) - (double)f->target[i];
-    return pare_context_check(f->context, error);
+    return pare_context_check(f->work.context, error);
 }
 
 bool pare_forward_logits(float *logits, pare_forward *f, size_t first, size_t n, pare_error *error) {
     if (first + n > f->tokens)
         return pare_fail(error, PARE_ERROR_RANGE, "rows %zu to %zu of %zu hidden states", first, first + n, f->tokens);
-    pare_linear head = {.weight = f->model->head};
-    linear_run(logits, &head, f->h + first * f->model->config.width, n, false, &f->scratch);
+    pare_linear head = {.weight = f->work.model->head};
+    linear_run(logits, &head, f->work.h + first * f->work.model->config.width, n, false, &f->work.scratch);
     return true;
 }

@@ -2,8 +2,20 @@
  * and the rotary frequencies become f32. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "model_impl.h"
+
+static const char *const paths[PARE_PROJECTIONS] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
+                                                    "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
+
+const char *pare_projection_path(pare_projection projection) {
+    return paths[projection];
+}
+
+const char *pare_projection_name(pare_projection projection) {
+    return strchr(paths[projection], '.') + 1;
+}
 
 /* The view of tensor `name`; readers have checked that everything the config asks for is there. */
 static bool bind(pare_view *view, const pare_checkpoint *checkpoint, const pare_cut *cut, const char *name, pare_error *error) {
@@ -14,11 +26,14 @@ static bool bind(pare_view *view, const pare_checkpoint *checkpoint, const pare_
     return true;
 }
 
-/* A vector as f32 in the model's arena. */
+/* A vector as f32: where it lies when it already is (so that training it shows), else in the model's arena. */
 static const float *bind_vector(pare_model *model, const pare_cut *cut, const char *name, pare_error *error) {
     pare_view view;
     if (!bind(&view, model->checkpoint, cut, name, error))
         return NULL;
+    const float *direct = pare_view_direct(&view);
+    if (direct)
+        return direct;
     float *vector = PARE_PUSH(model->arena, float, view.n_rows, error);
     if (vector)
         pare_view_read(vector, &view, 0, view.n_rows, NULL);
@@ -46,13 +61,12 @@ static bool bind_layer(pare_layer *layer, pare_model *model, const pare_cut *cut
     snprintf(name, sizeof name, "model.layers.%u.post_attention_layernorm.weight", i);
     if (!(layer->ffn_norm = bind_vector(model, cut, name, error)))
         return false;
-    return bind_linear(&layer->q, model, cut, i, "self_attn.q_proj", c->attention_bias, error) &&
-           bind_linear(&layer->k, model, cut, i, "self_attn.k_proj", c->attention_bias, error) &&
-           bind_linear(&layer->v, model, cut, i, "self_attn.v_proj", c->attention_bias, error) &&
-           bind_linear(&layer->o, model, cut, i, "self_attn.o_proj", c->output_bias, error) &&
-           bind_linear(&layer->gate, model, cut, i, "mlp.gate_proj", c->mlp_bias, error) &&
-           bind_linear(&layer->up, model, cut, i, "mlp.up_proj", c->mlp_bias, error) &&
-           bind_linear(&layer->down, model, cut, i, "mlp.down_proj", c->mlp_bias, error);
+    const bool biased[PARE_PROJECTIONS] = {c->attention_bias, c->attention_bias, c->attention_bias, c->output_bias,
+                                           c->mlp_bias,       c->mlp_bias,       c->mlp_bias};
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        if (!bind_linear(&layer->linears[p], model, cut, i, pare_projection_path((pare_projection)p), biased[p], error))
+            return false;
+    return true;
 }
 
 /* Llama-3's frequency scaling (Llama 3.1 release, as in transformers): long wavelengths are divided by `factor`, short ones kept,

@@ -1,4 +1,4 @@
-/* model_impl: what model.c, linear.c, forward.c and head.c share. */
+/* model_impl: what the files of the forward and the backward pass share. */
 #ifndef PARE_MODEL_IMPL_H
 #define PARE_MODEL_IMPL_H
 
@@ -11,16 +11,29 @@ enum {
     ROW_BLOCK = 1024,      /* weight rows per GEMM call */
 };
 
-/* Scratch of one model's linears: a panel of weights, and per thread one row for column gathers. */
+/* Tokens per GEMM call of a pass over n tokens: smaller where there would be too few calls for several threads. */
+static inline size_t token_block(size_t n) {
+    return n >= 4 * TOKEN_BLOCK ? TOKEN_BLOCK : TOKEN_BLOCK / 4;
+}
+
+/* Scratch of one model's linears: a panel of weights, per thread one row for column gathers, and x A^T of an adapter. */
 typedef struct {
     float *panel;
     float *rows; /* (n_threads, row_floats) */
-    size_t panel_floats, row_floats;
+    float *low;  /* (tokens, rank) */
+    size_t panel_floats, row_floats, low_floats;
     int n_threads;
 } linear_scratch;
 
-/* y (n, out) [+]= x (n, in) W^T + bias, on the scratch's threads. */
+/* Sizes of a scratch for every linear of the model, over at most `tokens` tokens; and its memory. */
+void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_t tokens, int n_threads);
+size_t linear_scratch_bytes(const linear_scratch *scratch);
+bool linear_scratch_allocate(linear_scratch *scratch, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+
+/* y (n, out) [+]= x (n, in) W^T + bias + scale (x A^T) B^T, on the scratch's threads. */
 void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
+/* low (n, rank) = scale x A^T */
+void linear_low(float *low, const pare_linear *linear, const float *x, size_t n, const linear_scratch *scratch);
 
 /* Rows of the view that fit one panel. */
 uint32_t panel_rows(const pare_view *view, const linear_scratch *scratch);
@@ -29,22 +42,57 @@ uint32_t panel_rows(const pare_view *view, const linear_scratch *scratch);
  * of a parallel region; ends with a barrier. */
 const float *panel_fill(const pare_view *view, uint32_t first, uint32_t n, linear_scratch *scratch);
 
-struct pare_forward {
+/* ---- one layer ------------------------------------------------------------------------------ */
+
+/* What one layer computes for N tokens of several windows of T (C width, D head size, F FFN width). A pass that keeps nothing lets
+ * the names that may be shared be one buffer. */
+typedef struct {
+    float *x;             /* (N, C) comes in */
+    float *middle;        /* (N, C) after attention; may be x */
+    float *out;           /* (N, C) goes out; may be middle; NULL: not wanted, stop at gate and up */
+    float *q;             /* (N, n_heads * D) rotated */
+    float *keys, *values; /* (windows, n_kv_heads, T, D), keys rotated */
+    float *attended;      /* (N, n_heads * D) may be q */
+    float *lse;           /* (windows, n_heads, T) log-sum-exp of the scores, or NULL */
+    float *gate, *up;     /* (N, F) before the activation */
+    float *act;           /* (N, F) silu(gate) * up; may be gate */
+} layer_state;
+
+/* What layers use one after the other. */
+typedef struct {
     const pare_model *model;
     const pare_context *context;
-    pare_arena *arena;
-    size_t windows_max, length_max, tokens_max, tokens; /* tokens: rows of the last run */
-    float *x, *h;                                       /* residual and normed, (tokens, width) */
-    float *q, *k, *v;                                   /* (tokens, heads * head_dim) */
-    float *keys, *values;                               /* (windows, n_kv_heads, length, head_dim) */
-    float *gate, *up;                                   /* (tokens, ffn_width) */
-    float *cosine, *sine;                               /* (length, head_dim / 2) */
-    float *attention;                                   /* per thread */
+    size_t windows, length; /* of the run at hand */
+    size_t tokens_max, length_max;
+    float *h;             /* (N, C) normed */
+    float *k, *v;         /* (N, n_kv_heads * D) */
+    float *cosine, *sine; /* (length_max, D / 2) */
+    float *attention;     /* (n_threads, attention_floats) */
     size_t attention_floats;
+    linear_scratch scratch;
+} workspace;
+
+/* Refuses lengths that the model does not know; plans sizes, then allocates. */
+bool workspace_plan(workspace *w, const pare_model *model, size_t windows, size_t length, const pare_context *context,
+                    pare_error *error) PARE_MUST_CHECK;
+size_t workspace_bytes(const workspace *w);
+bool workspace_allocate(workspace *w, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+
+/* x (n, C) = rows of the embedding */
+bool embed(float *x, workspace *w, const uint32_t *ids, size_t n, pare_error *error) PARE_MUST_CHECK;
+/* out (n, C) = norm(x) */
+void normalise(float *out, const float *x, const float *weight, const workspace *w, size_t n);
+/* x -> middle -> out of layer `index`; tap may be NULL, and is not called when out is. */
+void layer_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap);
+
+struct pare_forward {
+    workspace work;
+    layer_state state;
+    pare_arena *arena;
+    size_t tokens;           /* rows of the last run */
     float *logits;           /* per thread, (TOKEN_BLOCK, ROW_BLOCK) */
     float *maximum, *target; /* (tokens): streaming softmax of the head */
     double *sum;
-    linear_scratch scratch;
 };
 
 #endif

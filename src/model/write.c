@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "format/format.h"
+#include "pare/trainable.h"
 
 enum { PANEL_BYTES = 4 << 20 };
 
@@ -25,7 +26,8 @@ typedef struct {
 typedef struct {
     const pare_checkpoint *checkpoint;
     const pare_cut *cut;
-    pare_config config; /* of what is written */
+    const pare_adapters *adapters; /* NULL: none */
+    pare_config config;            /* of what is written */
     pare_dtype dtype;
     const char *note;
     const pare_context *context;
@@ -40,6 +42,13 @@ typedef struct {
     size_t panel_bytes, scratch_each;
     int n_threads;
 } writer;
+
+/* What is left of a tensor, and with it its adapter. */
+static pare_view view_of(const writer *w, const pare_tensor *tensor) {
+    pare_view view = pare_cut_view(w->cut, tensor);
+    view.merged = w->adapters ? pare_adapters_find(w->adapters, tensor->name) : NULL;
+    return view;
+}
 
 /* ---- plan ---- */
 
@@ -83,7 +92,7 @@ static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uin
     if (!e->name || !pare_shape_bytes(&e->n_bytes, w->dtype, n_dims, dims))
         return e->name && pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: its size overflows", name);
     if (e->tensor) {
-        pare_view view = pare_cut_view(w->cut, e->tensor);
+        pare_view view = view_of(w, e->tensor);
         if (view.n_rows != dims[0] || view.n_columns != (n_dims == 2 ? dims[1] : 1))
             return pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: the cut leaves [%u, %u], the configuration asks for [%llu, %llu]", name,
                              view.n_rows, view.n_columns, (unsigned long long)dims[0], (unsigned long long)(n_dims == 2 ? dims[1] : 1));
@@ -162,7 +171,7 @@ static void fill_panel(writer *w, const pare_view *view, uint32_t first, uint32_
                  to = (uint32_t)((uint64_t)n * (unsigned)(t + 1) / (unsigned)n_threads);
         uint8_t *out = w->panel + from * row_bytes;
         float *values = w->values + (size_t)from * view->n_columns;
-        if (view->tensor->dtype == w->dtype) {
+        if (view->tensor->dtype == w->dtype && !view->merged) {
             gather_rows(out, view, first + from, to - from);
         } else {
             pare_view_read(values, view, first + from, to - from, w->scratch + (size_t)t * w->scratch_each);
@@ -174,7 +183,7 @@ static void fill_panel(writer *w, const pare_view *view, uint32_t first, uint32_
 /* Rows [first, first + n) of the view as they will lie in the file: in the map itself where they already do, else in the panel. */
 static const uint8_t *panel_bytes(writer *w, const pare_view *view, uint32_t first, uint32_t n) {
     const pare_tensor *tensor = view->tensor;
-    if (tensor->dtype == w->dtype && !view->rows && !view->columns && !tensor->rotary_pairs)
+    if (tensor->dtype == w->dtype && !view->rows && !view->columns && !view->merged && !tensor->rotary_pairs)
         return pare_tensor_row(tensor, first);
     fill_panel(w, view, first, n);
     return w->panel;
@@ -185,7 +194,8 @@ static bool stream_panel(writer *w, const entry *e, const pare_view *view, uint3
     const uint8_t *bytes = panel_bytes(w, view, first, n);
     size_t bad = pare_bytes_first_bad(w->dtype, bytes, n_weights);
     if (bad < n_weights) {
-        bool overflow = view->tensor->dtype != w->dtype && pare_bytes_first_bad(PARE_DTYPE_F32, (const uint8_t *)&w->values[bad], 1) == 1;
+        bool overflow = (view->tensor->dtype != w->dtype || view->merged) &&
+                        pare_bytes_first_bad(PARE_DTYPE_F32, (const uint8_t *)&w->values[bad], 1) == 1;
         return fail_weight(w, e, (uint64_t)first * view->n_columns + bad, overflow, error);
     }
     if (!pare_context_check(w->context, error) || !pare_output_write(w->output, bytes, n_weights * item, error))
@@ -194,7 +204,7 @@ static bool stream_panel(writer *w, const entry *e, const pare_view *view, uint3
     pare_context_progress(w->context, "write", (double)w->done, (double)w->total);
     const uint8_t *from = pare_tensor_row(view->tensor, view->rows ? view->rows[first] : first);
     const uint8_t *to = pare_tensor_row(view->tensor, view->rows ? view->rows[first + n - 1] : first + n - 1);
-    if (to > from)
+    if (to > from && w->checkpoint->inner->n_maps > 0) /* weights in memory would be gone */
         pare_bytes_drop(from, (size_t)(to - from));
     return true;
 }
@@ -213,7 +223,7 @@ static bool stream_zeros(writer *w, const entry *e, pare_error *error) {
 static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
     if (!e->tensor)
         return stream_zeros(w, e, error);
-    pare_view view = pare_cut_view(w->cut, e->tensor);
+    pare_view view = view_of(w, e->tensor);
     uint32_t rows = (uint32_t)(w->panel_bytes / (view.n_columns * pare_dtype_info(w->dtype)->bytes));
     for (uint32_t first = 0; first < view.n_rows; first += rows) {
         uint32_t n = view.n_rows - first < rows ? view.n_rows - first : rows;
@@ -321,12 +331,13 @@ static bool write_folder(writer *w, const char *folder, pare_error *error) {
     return done;
 }
 
-bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype, uint64_t shard_bytes,
-                           const char *note, const pare_context *context, pare_error *error) {
+bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                           pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context, pare_error *error) {
     if (dtype != PARE_DTYPE_F32 && dtype != PARE_DTYPE_F16 && dtype != PARE_DTYPE_BF16)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: checkpoints are written in f32, f16 or bf16", path);
     writer w = {.checkpoint = checkpoint,
                 .cut = cut,
+                .adapters = adapters,
                 .config = pare_cut_config(cut, &checkpoint->config),
                 .dtype = dtype,
                 .note = note,

@@ -48,7 +48,16 @@ size_t pare_view_scratch(const pare_view *view) {
     return view->columns ? pare_tensor_columns(view->tensor) : 0;
 }
 
-void pare_view_read(float *out, const pare_view *view, uint32_t first, uint32_t n, float *scratch) {
+/* out += scale B A, rows [first, first + n) */
+static void merge(float *out, const pare_view *view, uint32_t first, uint32_t n) {
+    const pare_adapter *adapter = view->merged;
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < adapter->rank; k++)
+            pare_kernels_best()->add_scaled(out + (size_t)i * view->n_columns, adapter->a + (size_t)k * view->n_columns,
+                                            adapter->scale * adapter->b[(size_t)(first + i) * adapter->rank + k], view->n_columns);
+}
+
+static void read_stored(float *out, const pare_view *view, uint32_t first, uint32_t n, float *scratch) {
     const pare_tensor *tensor = view->tensor;
     void (*dequantize)(float *, const void *, size_t) = pare_kernels_best()->dequantize[tensor->dtype];
     size_t width = pare_tensor_columns(tensor);
@@ -69,9 +78,15 @@ void pare_view_read(float *out, const pare_view *view, uint32_t first, uint32_t 
     }
 }
 
+void pare_view_read(float *out, const pare_view *view, uint32_t first, uint32_t n, float *scratch) {
+    read_stored(out, view, first, n, scratch);
+    if (view->merged)
+        merge(out, view, first, n);
+}
+
 const float *pare_view_direct(const pare_view *view) {
     const pare_tensor *tensor = view->tensor;
-    bool direct = tensor->dtype == PARE_DTYPE_F32 && !view->rows && !view->columns && tensor->rotary_pairs == 0 &&
+    bool direct = tensor->dtype == PARE_DTYPE_F32 && !view->rows && !view->columns && !view->merged && tensor->rotary_pairs == 0 &&
                   (uintptr_t)tensor->data % sizeof(float) == 0;
     return direct ? (const float *)(const void *)tensor->data : NULL;
 }

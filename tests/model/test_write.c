@@ -31,7 +31,7 @@ static pare_checkpoint *written(const char *path, const pare_checkpoint *source,
                                 uint64_t shard_bytes) {
     pare_error error = {0};
     pare_context context = {.n_threads = 3};
-    assert_done(pare_checkpoint_write(path, source, cut, dtype, shard_bytes, NULL, &context, &error), error);
+    assert_done(pare_checkpoint_write(path, source, cut, NULL, dtype, shard_bytes, NULL, &context, &error), error);
     pare_checkpoint *back = pare_checkpoint_open(path, &error);
     assert_done(back, error);
     return back;
@@ -199,21 +199,21 @@ static void cuts_that_do_not_fit_are_refused(void **state) {
     pare_checkpoint *source = open_fixture("qwen2");
     pare_cut cut = make_cut(&source->config, 32);
     cut.n_layers = 1;
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_SHAPE,
+    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_SHAPE,
                  "does not fit");
     cut = make_cut(&source->config, 32);
     cut.n_kept = 0;
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_SHAPE,
+    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_SHAPE,
                  "does not fit");
     cut = make_cut(&source->config, 32);
     cut.kept[33] = cut.kept[32];
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_RANGE,
+    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_RANGE,
                  "layer 1 of the cut");
     cut = make_cut(&source->config, 32);
     cut.kept[31] = 96;
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_RANGE,
+    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_RANGE,
                  "neuron 96");
-    assert_fails(pare_checkpoint_write(fresh(), source, NULL, PARE_DTYPE_Q8_0, 0, NULL, NULL, &error), error, PARE_ERROR_UNSUPPORTED,
+    assert_fails(pare_checkpoint_write(fresh(), source, NULL, NULL, PARE_DTYPE_Q8_0, 0, NULL, NULL, &error), error, PARE_ERROR_UNSUPPORTED,
                  "f32, f16 or bf16");
     pare_checkpoint_close(source);
 }
@@ -301,7 +301,7 @@ static void a_bias_that_only_hugging_face_wants_is_zero(void **state) {
     pare_error error = {0};
     source->config.arch = PARE_ARCH_MISTRAL;
     source->config.output_bias = true;
-    assert_fails(pare_checkpoint_write(fresh(), source, NULL, PARE_DTYPE_F32, 0, NULL, NULL, &error), error, PARE_ERROR_UNSUPPORTED,
+    assert_fails(pare_checkpoint_write(fresh(), source, NULL, NULL, PARE_DTYPE_F32, 0, NULL, NULL, &error), error, PARE_ERROR_UNSUPPORTED,
                  "which biases");
     pare_checkpoint_close(source);
 }
@@ -337,7 +337,7 @@ static void a_note_lies_beside_the_weights(void **state) {
     pare_error error = {0};
     pare_checkpoint *source = open_fixture("qwen2");
     const char *path = fresh();
-    assert_done(pare_checkpoint_write(path, source, NULL, PARE_DTYPE_BF16, 0, "{\"made\": 1}\n", NULL, &error), error);
+    assert_done(pare_checkpoint_write(path, source, NULL, NULL, PARE_DTYPE_BF16, 0, "{\"made\": 1}\n", NULL, &error), error);
     char *note = read_file(inside(path, "pare.json"), NULL);
     assert_string_equal(note, "{\"made\": 1}\n");
     pare_free(note);
@@ -350,7 +350,7 @@ static void refuse_write(const char *path, const pare_checkpoint *source, pare_d
                          const char *part) {
     pare_error error = {0};
     size_t before = count_files(work);
-    assert_fails(pare_checkpoint_write(path, source, NULL, dtype, 0, NULL, context, &error), error, code, part);
+    assert_fails(pare_checkpoint_write(path, source, NULL, NULL, dtype, 0, NULL, context, &error), error, code, part);
     assert_int_equal(count_files(work), before);
 }
 
@@ -399,7 +399,7 @@ static void every_allocation_may_fail(void **state) {
         pare_error error = {0};
         const char *path = fresh();
         pare_allocate_fail_at(n);
-        done = pare_checkpoint_write(path, source, &cut, PARE_DTYPE_BF16, 40000, NULL, NULL, &error);
+        done = pare_checkpoint_write(path, source, &cut, NULL, PARE_DTYPE_BF16, 40000, NULL, NULL, &error);
         pare_allocate_fail_at(0);
         if (!done) {
             assert_int_equal(error.code, PARE_ERROR_MEMORY);

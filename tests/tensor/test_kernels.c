@@ -209,7 +209,7 @@ static void views(void **state) {
     pare_view view = pare_view_all(&tensor);
     assert_ptr_equal(pare_view_direct(&view), stored);
     uint32_t rows[] = {1, 3}, columns[] = {0, 2};
-    view = (pare_view){&tensor, rows, columns, 2, 2};
+    view = (pare_view){.tensor = &tensor, .rows = rows, .columns = columns, .n_rows = 2, .n_columns = 2};
     assert_null(pare_view_direct(&view));
     pare_view_read(out, &view, 0, 2, scratch);
     float wanted[] = {10, 12, 30, 32};

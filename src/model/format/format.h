@@ -31,6 +31,10 @@ typedef struct pare_checkpoint_inner {
     pare_tokenizer *tokenizer;
 } pare_checkpoint_inner;
 
+/* An empty checkpoint that knows its path (trailing slashes gone); and the tokenizer of the folder at its path. */
+pare_checkpoint *pare_checkpoint_make(const char *path, pare_error *error) PARE_MUST_CHECK;
+bool pare_checkpoint_add_tokenizer(pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+
 pare_file_tensor *pare_tensor_list_push(pare_tensor_list *list, pare_error *error) PARE_MUST_CHECK;
 void pare_tensor_list_free(pare_tensor_list *list);
 /* For qsort: by the first byte in the file, an empty tensor before a full one. */

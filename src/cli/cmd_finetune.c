@@ -1,0 +1,171 @@
+/* pare finetune: recovery of a cut model, or fine-tuning of any: LoRA, full, distillation. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "training.h"
+
+typedef struct {
+    training_options training;
+    const char *targets, *adapter, *save_adapter, *teacher;
+    uint32_t rank;
+    double alpha, weight, temperature;
+    bool full;
+} finetune_options;
+
+typedef struct {
+    const finetune_options *given;
+    const common *shared;
+    pare_checkpoint *checkpoint, *teacher;
+    training training;
+    pare_tuner *tuner;
+} finetuning;
+
+/* "q_proj,v_proj", "all" */
+static bool parse_targets(bool targets[PARE_PROJECTIONS], const char *text, pare_error *error) {
+    if (!text || strcmp(text, "all") == 0)
+        return true;
+    memset(targets, 0, PARE_PROJECTIONS * sizeof *targets);
+    for (const char *at = text; *at;) {
+        size_t n = strcspn(at, ",");
+        int found = -1;
+        for (int p = 0; p < PARE_PROJECTIONS; p++) {
+            const char *name = pare_projection_name((pare_projection)p);
+            if (strlen(name) == n && strncmp(name, at, n) == 0)
+                found = p;
+        }
+        if (found < 0)
+            return pare_fail(error, PARE_ERROR_USAGE,
+                             "--targets: \"%.*s\" is none of q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj", (int)n, at);
+        targets[found] = true;
+        at += n + (at[n] == ',');
+    }
+    return true;
+}
+
+static bool set_options(pare_tune_options *o, const finetune_options *given, pare_error *error) {
+    *o = pare_tune_defaults();
+    o->full = given->full;
+    o->rank = given->rank;
+    o->alpha = given->alpha;
+    o->adapter = given->adapter;
+    o->distil_weight = given->weight;
+    o->distil_temperature = given->temperature;
+    if (given->full && (given->adapter || given->save_adapter || given->targets))
+        return pare_fail(error, PARE_ERROR_USAGE, "--full trains every weight: --adapter, --save-adapter and --targets are LoRA's");
+    return parse_targets(o->targets, given->targets, error);
+}
+
+/* Says what the training needs, and refuses what the machine cannot hold. */
+static bool tell_memory(const finetuning *f, pare_error *error) {
+    pare_tune_memory m;
+    if (!pare_tune_plan(&m, &f->training.tune, f->checkpoint, NULL, f->teacher, &f->shared->context, error))
+        return false;
+    double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (f->training.tune.recompute)
+        say(f->shared, "needs %s beside the mapped model", human_bytes((double)m.total));
+    else
+        say(f->shared, "needs %s beside the mapped model; with --checkpoint %s", human_bytes((double)m.total),
+            human_bytes((double)m.total_recompute));
+    if ((double)m.total > machine)
+        return pare_fail(error, PARE_ERROR_MEMORY,
+                         "training needs %s, the machine has %s: try --checkpoint (%s), a smaller --seq or --micro, "
+                         "or LoRA instead of --full",
+                         human_bytes((double)m.total), human_bytes(machine), human_bytes((double)m.total_recompute));
+    return true;
+}
+
+static json_t *about(const finetuning *f) {
+    const pare_tune_options *o = &f->training.tune;
+    json_t *json = json_pack("{s:s, s:s}", "model", f->checkpoint->path, "mode", o->full ? "full" : "lora");
+    const pare_adapters *adapters = pare_tuner_adapters(f->tuner);
+    json_t *targets = adapters ? json_array() : NULL;
+    for (int p = 0; targets && p < PARE_PROJECTIONS; p++)
+        if (adapters->targets[p])
+            json_array_append_new(targets, json_string(pare_projection_name((pare_projection)p)));
+    if (adapters)
+        json_object_set_new(json, "lora",
+                            json_pack("{s:i, s:f, s:o}", "rank", (int)adapters->rank, "alpha", adapters->alpha, "targets", targets));
+    if (f->teacher)
+        json_object_set_new(
+            json, "distillation",
+            json_pack("{s:s, s:f, s:f}", "teacher", f->teacher->path, "weight", o->distil_weight, "temperature", o->distil_temperature));
+    return json;
+}
+
+static bool open_all(finetuning *f, const char *path, pare_error *error) {
+    const finetune_options *given = f->given;
+    pare_tune_options o;
+    if (!set_options(&o, given, error) || !(f->checkpoint = pare_checkpoint_open(path, error)) ||
+        (given->teacher && !(f->teacher = pare_checkpoint_open(given->teacher, error))))
+        return false;
+    const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(f->checkpoint, error);
+    return tokenizer && training_open(&f->training, &given->training, f->shared, &o, tokenizer, f->checkpoint->config.eos, error) &&
+           tell_memory(f, error) &&
+           (f->tuner = pare_tuner_open(&f->training.tune, f->checkpoint, NULL, f->teacher, &f->shared->context, error));
+}
+
+static bool write_out(finetuning *f, pare_error *error) {
+    const char *out = f->given->training.out;
+    pare_dtype type = f->checkpoint->dtype;
+    pare_string note = {0};
+    json_t *more = about(f), *json = training_json(&f->training, f->tuner, more);
+    json_decref(more);
+    bool done = training_type(&type, &f->training, pare_dtype_info(type)->quantised ? PARE_DTYPE_BF16 : type, error) && json &&
+                pare_json_print(&note, json, error) &&
+                (!f->given->save_adapter || pare_tuner_write_adapter(f->given->save_adapter, f->tuner, f->checkpoint->path, error)) &&
+                pare_tuner_write(out, f->tuner, type, note.data, &f->shared->context, error);
+    json_decref(json);
+    pare_string_free(&note);
+    return done;
+}
+
+static bool finetune(const char *path, const finetune_options *given, const common *shared, pare_error *error) {
+    finetuning f = {.given = given, .shared = shared};
+    bool done = open_all(&f, path, error) && training_run(&f.training, f.tuner, error) && write_out(&f, error) &&
+                training_finish(&f.training, f.tuner, about(&f), error);
+    pare_tuner_close(f.tuner);
+    training_close(&f.training);
+    pare_checkpoint_close(f.teacher);
+    pare_checkpoint_close(f.checkpoint);
+    return done;
+}
+
+bool cmd_finetune(int argc, char **argv, pare_error *error) {
+    pare_tune_options d = pare_tune_defaults();
+    finetune_options given = {
+        .training = training_defaults(), .rank = d.rank, .alpha = d.alpha, .weight = d.distil_weight, .temperature = d.distil_temperature};
+    option options[TRAINING_ROWS + 10] = {
+        {"lora", 0, OPTION_COUNT, "R", "train adapters of rank R on a frozen model (the default, 8)", &given.rank},
+        {"alpha", 0, OPTION_NUMBER, "X", "their scale is alpha / rank (32)", &given.alpha},
+        {"targets", 0, OPTION_STRING, "LIST", "which projections get one: q_proj,v_proj,… (all seven)", &given.targets},
+        {"adapter", 0, OPTION_STRING, "INIT", "a PEFT adapter to start from", &given.adapter},
+        {"save-adapter", 0, OPTION_STRING, "DIR", "write the adapter in PEFT form too", &given.save_adapter},
+        {"full", 0, OPTION_FLAG, NULL, "train every weight (as f32) instead", &given.full},
+        {"teacher", 0, OPTION_STRING, "DENSE", "learn from this model's probabilities too", &given.teacher},
+        {"distil-weight", 0, OPTION_NUMBER, "X", "share of the teacher in the loss, 0 to 1 (0.5)", &given.weight},
+        {"temperature", 0, OPTION_NUMBER, "T", "of both softmaxes in it (1)", &given.temperature},
+    };
+    training_rows(options + 9, &given.training);
+    const command_face face = {
+        .name = "finetune",
+        .usage = "MODEL --data FILE… [--tokens N] [--lora R | --full] [--teacher DENSE] -o OUT",
+        .about = "Trains a model on, to win back what a cut has cost: adapters (LoRA) merged at the end, or every weight,\n"
+                 "with the dense model as a teacher or without. OUT is a Hugging Face folder with loss.svg and pare.json.\n"
+                 "A .jsonl file has \"text\", or \"prompt\" and \"response\" (the prompt is read but not learned) a line.\n"
+                 "Ctrl-C leaves OUT.state; the same command with --resume goes on, bit for bit.",
+        .example = "  pare finetune SmolLM2-r0.2 --data c4.jsonl --tokens 0.5M --eval wiki.test.raw -o SmolLM2-r0.2-recovered",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    if (n < 0)
+        return n == -2;
+    for (int i = 1; i < n; i++) /* `--data a b c`: b and c arrive as arguments */
+        if (given.training.data.n < LIST_MAX)
+            given.training.data.items[given.training.data.n++] = arguments[i];
+    return finetune(arguments[0], &given, &shared, error);
+}

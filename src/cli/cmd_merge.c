@@ -1,0 +1,64 @@
+/* pare merge: W + scale B A, written as a model of its own. */
+#include <stdio.h>
+
+#include "cli.h"
+#include "pare/trainable.h"
+
+typedef struct {
+    const char *type, *out;
+} merge_options;
+
+static bool choose_type(pare_dtype *type, const merge_options *given, pare_error *error) {
+    if (!given->type) {
+        *type = pare_dtype_info(*type)->quantised ? PARE_DTYPE_BF16 : *type;
+        return true;
+    }
+    if (pare_dtype_find(type, given->type) && !pare_dtype_info(*type)->quantised)
+        return true;
+    return pare_fail(error, PARE_ERROR_USAGE, "--type %s: pare writes f32, bf16 and f16", given->type);
+}
+
+static bool merge(const char *path, const char *adapter, const merge_options *given, const common *shared, pare_error *error) {
+    if (!given->out)
+        return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    if (!checkpoint)
+        return false;
+    pare_dtype type = checkpoint->dtype;
+    pare_adapters *adapters = choose_type(&type, given, error) ? pare_adapters_read(adapter, &checkpoint->config, error) : NULL;
+    bool done = adapters && pare_checkpoint_write(given->out, checkpoint, NULL, adapters, type, 0, NULL, &shared->context, error);
+    if (done && shared->json)
+        done = print_json(json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:s, s:s}", "version", PARE_VERSION, "model", path, "adapter", adapter,
+                                    "output", given->out, "rank", (int)adapters->rank, "alpha", adapters->alpha, "type",
+                                    pare_dtype_info(type)->name, "architecture", pare_arch_name(checkpoint->config.arch)),
+                          error);
+    else if (done) {
+        progress_end();
+        printf("%s: %s with %s (rank %u) merged, as %s\n", given->out, path, adapter, adapters->rank, pare_dtype_info(type)->name);
+    }
+    pare_adapters_close(adapters);
+    pare_checkpoint_close(checkpoint);
+    return done;
+}
+
+bool cmd_merge(int argc, char **argv, pare_error *error) {
+    merge_options given = {0};
+    const option options[] = {
+        {"type", 0, OPTION_STRING, "T", "number type of the output: f32, bf16, f16 (the source's; bf16 from a quantised one)", &given.type},
+        {"output", 'o', OPTION_STRING, "OUT", "the folder to write", &given.out},
+        {0},
+    };
+    const command_face face = {
+        .name = "merge",
+        .usage = "MODEL ADAPTER -o OUT",
+        .about = "Adds a LoRA adapter (a PEFT folder) to the weights it belongs to, and writes the model as a Hugging Face folder.",
+        .example = "  pare merge SmolLM2-r0.2 adapter -o SmolLM2-r0.2-merged",
+        .options = options,
+        .arguments_min = 2,
+        .arguments_max = 2,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    return n == -2 || (n >= 0 && merge(arguments[0], arguments[1], &given, &shared, error));
+}

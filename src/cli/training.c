@@ -1,0 +1,303 @@
+/* training: from options to a run and its result; see training.h. */
+#include "training.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "picture.h"
+
+training_options training_defaults(void) {
+    pare_tune_options d = pare_tune_defaults();
+    return (training_options){.schedule = pare_schedule_name(d.schedule),
+                              .order = "shuffled",
+                              .length = (uint32_t)d.length,
+                              .batch = (uint32_t)d.batch,
+                              .warmup = WARMUP_DEFAULT,
+                              .epochs = 1,
+                              .eval_windows = 16,
+                              .rate = d.rate,
+                              .decay = d.decay,
+                              .clip = d.clip,
+                              .beta1 = d.beta1,
+                              .beta2 = d.beta2};
+}
+
+void training_rows(option *rows, training_options *g) {
+    const option all[TRAINING_ROWS] = {
+        {"data", 0, OPTION_LIST, "FILE", "text or .jsonl to learn from; may be given again, and more files may follow", &g->data},
+        {"tokens", 'n', OPTION_STRING, "N", "tokens to train on: 500000, 0.5M, 1G (default: the data once)", &g->tokens},
+        {"steps", 0, OPTION_COUNT, "N", "the same in steps", &g->steps},
+        {"epochs", 0, OPTION_COUNT, "N", "how often the data may be gone through (1)", &g->epochs},
+        {"seq", 0, OPTION_COUNT, "N", "tokens of a window (512)", &g->length},
+        {"batch", 0, OPTION_COUNT, "N", "windows of a step (4)", &g->batch},
+        {"micro", 0, OPTION_COUNT, "N", "windows that go through at once (default: about 2,048 tokens)", &g->micro},
+        {"lr", 0, OPTION_NUMBER, "X", "the highest rate", &g->rate},
+        {"schedule", 0, OPTION_STRING, "S", "constant, linear or cosine, after the warm-up", &g->schedule},
+        {"warmup", 0, OPTION_COUNT, "N", "steps in which the rate rises (a tenth of all, 400 at most)", &g->warmup},
+        {"weight-decay", 0, OPTION_NUMBER, "X", "of matrices", &g->decay},
+        {"clip", 0, OPTION_NUMBER, "X", "largest norm of a step's gradient; 0: any (1)", &g->clip},
+        {"beta1", 0, OPTION_NUMBER, "X", "AdamW: share of the past in the mean gradient (0.9)", &g->beta1},
+        {"beta2", 0, OPTION_NUMBER, "X", "and in its square (0.95)", &g->beta2},
+        {"order", 0, OPTION_STRING, "O", "of the windows: shuffled, or given (as in the text)", &g->order},
+        {"seed", 's', OPTION_SEED, "S", "of the order and of new weights (0)", &g->seed},
+        {"held-out", 0, OPTION_NUMBER, "X", "share of the documents that is kept away and evaluated", &g->held_out},
+        {"eval", 0, OPTION_STRING, "FILE", "another text to follow the loss on", &g->eval},
+        {"eval-windows", 0, OPTION_COUNT, "N", "its first N windows (16); 0: all", &g->eval_windows},
+        {"eval-every", 0, OPTION_COUNT, "N", "steps between evaluations (default: at the start and the end)", &g->eval_every},
+        {"cache", 0, OPTION_STRING, "DIR", "keep the tokenised data there, mapped: for texts larger than memory", &g->cache},
+        {"checkpoint", 0, OPTION_FLAG, NULL, "keep only each layer's input and compute the rest again: less memory, a third more work",
+         &g->recompute},
+        {"save-every", 0, OPTION_COUNT, "N", "steps between states of the training in OUT.state", &g->save_every},
+        {"resume", 0, OPTION_FLAG, NULL, "go on from OUT.state, bit for bit", &g->resume},
+        {"type", 0, OPTION_STRING, "T", "number type of the output: f32, bf16, f16", &g->type},
+        {"output", 'o', OPTION_STRING, "OUT", "the folder to write", &g->out},
+    };
+    memcpy(rows, all, sizeof all);
+}
+
+/* ---- how many steps ---- */
+
+/* "500000", "0.5M", "25k", "1G" */
+static bool parse_tokens(uint64_t *tokens, const char *text, pare_error *error) {
+    char *end;
+    double value = strtod(text, &end), factor = 1;
+    if (end != text && *end && end[1] == '\0') {
+        factor = *end == 'k' || *end == 'K' ? 1e3 : *end == 'M' ? 1e6 : *end == 'G' || *end == 'B' ? 1e9 : 0;
+        end++;
+    }
+    if (end == text || *end || !(value * factor >= 1 && value * factor < 1e15))
+        return pare_fail(error, PARE_ERROR_USAGE, "--tokens \"%s\": a number of tokens like 500000, 0.5M or 1G", text);
+    *tokens = (uint64_t)(value * factor + 0.5);
+    return true;
+}
+
+static bool count_steps(training *t, pare_error *error) {
+    const training_options *g = t->given;
+    pare_tune_options *o = &t->tune;
+    const pare_dataset_part *part = &pare_dataset_facts_of(t->dataset)->training;
+    uint64_t tokens = 0, most = part->windows * g->epochs / o->batch, per_step = o->batch * o->length;
+    if (g->tokens && g->steps)
+        return pare_fail(error, PARE_ERROR_USAGE, "--tokens and --steps say the same; give one of them");
+    if (g->tokens && !parse_tokens(&tokens, g->tokens, error))
+        return false;
+    o->steps = g->steps ? g->steps : g->tokens ? (tokens + per_step - 1) / per_step : most;
+    if (o->steps == 0 || o->steps > most)
+        return pare_fail(
+            error, PARE_ERROR_RANGE,
+            "the data have %s tokens in %s whole windows of %zu, enough for %s steps of %zu in %u epoch%s; %s steps were asked "
+            "for%s",
+            human_count(part->tokens), human_count(part->windows), o->length, human_count(most), o->batch, g->epochs,
+            g->epochs == 1 ? "" : "s", o->steps ? human_count(o->steps) : "no", o->steps ? " (--epochs allows repeats)" : "");
+    o->warmup = g->warmup != WARMUP_DEFAULT ? g->warmup : o->steps / 10 < 400 ? o->steps / 10 : 400;
+    return true;
+}
+
+/* ---- opening ---- */
+
+static bool open_data(training *t, const pare_tokenizer *tokenizer, int64_t separator, pare_error *error) {
+    const training_options *g = t->given;
+    if (g->data.n == 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--data FILE is missing: a text to learn from");
+    if (strcmp(g->order, "shuffled") != 0 && strcmp(g->order, "given") != 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--order \"%s\": it is shuffled or given", g->order);
+    pare_dataset_options o = {.paths = g->data.items,
+                              .n_paths = g->data.n,
+                              .length = t->tune.length,
+                              .held_out = g->held_out,
+                              .seed = g->seed,
+                              .separator = separator,
+                              .order = g->order[0] == 'g' ? PARE_ORDER_GIVEN : PARE_ORDER_SHUFFLED,
+                              .cache = g->cache};
+    if (!(t->dataset = pare_dataset_open(&o, tokenizer, &t->shared->context, error)))
+        return false;
+    if (*pare_dataset_facts_of(t->dataset)->remark)
+        say(t->shared, "%s", pare_dataset_facts_of(t->dataset)->remark);
+    return true;
+}
+
+/* The held-out windows of the dataset as a text to evaluate. */
+static bool open_held_out(training *t, pare_error *error) {
+    const pare_dataset_facts *facts = pare_dataset_facts_of(t->dataset);
+    size_t n = (size_t)facts->held_out.windows, length = facts->length;
+    pare_windows *windows = &t->text.windows;
+    t->eval_windows = t->given->eval_windows && t->given->eval_windows < n ? t->given->eval_windows : n;
+    if (n == 0)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s tokens are held out, less than one window of %zu",
+                         human_count(facts->held_out.tokens), length);
+    *windows =
+        (pare_windows){.ids = pare_allocate(t->eval_windows * length, sizeof *windows->ids, error), .n = t->eval_windows, .length = length};
+    uint8_t *learn = windows->ids ? pare_allocate(length, 1, error) : NULL;
+    bool done = learn != NULL;
+    for (size_t i = 0; done && i < windows->n; i++)
+        done = pare_dataset_held_out_window(windows->ids + i * length, learn, t->dataset, i, error);
+    pare_free(learn);
+    t->own_windows = true;
+    return done;
+}
+
+static bool open_evaluation(training *t, const pare_tokenizer *tokenizer, pare_error *error) {
+    const training_options *g = t->given;
+    char name[32];
+    pare_protocol protocol;
+    snprintf(name, sizeof name, "joined%zu", t->tune.length);
+    if (!pare_protocol_parse(&protocol, name, error))
+        return false;
+    t->eval_windows = g->eval_windows;
+    if (g->eval)
+        return pare_eval_text_open(&t->text, &protocol, g->eval, tokenizer, error);
+    t->text.protocol = protocol;
+    return g->held_out == 0 || open_held_out(t, error);
+}
+
+bool training_open(training *t, const training_options *given, const common *shared, const pare_tune_options *tune,
+                   const pare_tokenizer *tokenizer, int64_t separator, pare_error *error) {
+    *t = (training){.given = given, .shared = shared, .tune = *tune, .begin = pare_clock_s()};
+    pare_tune_options *o = &t->tune;
+    if (!given->out)
+        return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
+    if (pare_path_exists(given->out))
+        return pare_fail(error, PARE_ERROR_CONFLICT, "%s exists already", given->out);
+    if (!pare_schedule_find(&o->schedule, given->schedule, error))
+        return false;
+    o->length = given->length;
+    o->batch = given->batch;
+    o->micro = given->micro;
+    o->rate = given->rate;
+    o->decay = given->decay;
+    o->clip = given->clip;
+    o->beta1 = given->beta1;
+    o->beta2 = given->beta2;
+    o->seed = given->seed;
+    o->recompute = given->recompute;
+    if (o->length < 2 || o->batch < 1)
+        return pare_fail(error, PARE_ERROR_USAGE, "--seq %zu --batch %zu: at least 2 and 1", o->length, o->batch);
+    pare_string_print(&t->state, "%s.state", given->out);
+    return pare_string_check(&t->state, error) && open_data(t, tokenizer, separator, error) && count_steps(t, error) &&
+           open_evaluation(t, tokenizer, error);
+}
+
+void training_close(training *t) {
+    pare_tune_result_free(&t->result);
+    if (t->own_windows)
+        pare_windows_free(&t->text.windows);
+    else
+        pare_eval_text_close(&t->text);
+    pare_dataset_close(t->dataset);
+    pare_string_free(&t->state);
+}
+
+bool training_type(pare_dtype *type, const training *t, pare_dtype otherwise, pare_error *error) {
+    *type = otherwise;
+    if (!t->given->type)
+        return true;
+    if (pare_dtype_find(type, t->given->type) && !pare_dtype_info(*type)->quantised)
+        return true;
+    return pare_fail(error, PARE_ERROR_USAGE, "--type %s: pare writes f32, bf16 and f16", t->given->type);
+}
+
+/* ---- running ---- */
+
+/* Held-out loss of the model as it is; quietly, so that the bar stays the training's. */
+static bool evaluate(void *user, double *cross_entropy, const pare_model *model, pare_error *error) {
+    const training *t = user;
+    pare_context context = {.n_threads = t->shared->context.n_threads, .cancel = t->shared->context.cancel};
+    pare_eval_result result;
+    if (!pare_eval_run(&result, model, &t->text, t->eval_windows, NULL, &context, error))
+        return false;
+    *cross_entropy = result.cross_entropy;
+    return true;
+}
+
+bool training_run(training *t, pare_tuner *tuner, pare_error *error) {
+    pare_tune_run_options run = {.state = t->state.data,
+                                 .resume = t->given->resume,
+                                 .save_every = t->given->save_every,
+                                 .evaluate_every = t->given->eval_every,
+                                 .evaluate = t->text.windows.n ? evaluate : NULL,
+                                 .user = t};
+    if (!run.resume && pare_path_exists(run.state))
+        return pare_fail(error, PARE_ERROR_CONFLICT, "%s is there from a training that was stopped: --resume goes on with it, or remove it",
+                         run.state);
+    return pare_tune_run(&t->result, tuner, t->dataset, &run, &t->shared->context, error);
+}
+
+/* ---- result ---- */
+
+static json_t *losses_json(const pare_tune_result *r) {
+    json_t *list = json_array();
+    for (uint64_t i = 0; i < r->steps; i++)
+        json_array_append_new(list, pare_json_number((double)r->losses[i]));
+    return list;
+}
+
+static json_t *evaluations_json(const pare_tune_result *r) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < r->n_evaluations; i++)
+        json_array_append_new(list, json_pack("{s:I, s:I, s:f}", "step", (json_int_t)r->evaluations[i].step, "tokens",
+                                              (json_int_t)r->evaluations[i].tokens, "cross_entropy", r->evaluations[i].cross_entropy));
+    return list;
+}
+
+static json_t *data_json(const training *t) {
+    const pare_dataset_facts *f = pare_dataset_facts_of(t->dataset);
+    return json_pack("{s:I, s:I, s:I, s:I, s:s, s:f, s:s}", "documents", (json_int_t)f->training.documents, "tokens",
+                     (json_int_t)f->training.tokens, "windows", (json_int_t)f->training.windows, "bytes", (json_int_t)f->bytes, "sha256",
+                     f->sha256.hex, "held_out", t->given->held_out, "order", t->given->order);
+}
+
+static json_t *settings_json(const pare_tune_options *o) {
+    return json_pack("{s:I, s:I, s:I, s:f, s:s, s:I, s:f, s:f, s:f, s:f, s:b, s:I}", "steps", (json_int_t)o->steps, "seq",
+                     (json_int_t)o->length, "batch", (json_int_t)o->batch, "lr", o->rate, "schedule", pare_schedule_name(o->schedule),
+                     "warmup", (json_int_t)o->warmup, "weight_decay", o->decay, "clip", o->clip, "beta1", o->beta1, "beta2", o->beta2,
+                     "checkpoint", o->recompute, "seed", (json_int_t)o->seed);
+}
+
+json_t *training_json(const training *t, const pare_tuner *tuner, const json_t *more) {
+    const pare_tune_result *r = &t->result;
+    json_t *json = json_pack("{s:s}", "version", PARE_VERSION);
+    json_object_update(json, (json_t *)(uintptr_t)more);
+    json_object_set_new(json, "trainable", json_integer((json_int_t)pare_tuner_trainable(tuner)));
+    json_object_set_new(json, "tokens", json_integer((json_int_t)r->tokens));
+    json_object_set_new(json, "targets", json_integer((json_int_t)r->targets));
+    json_object_set_new(json, "epochs", json_integer((json_int_t)r->epochs));
+    json_object_set_new(json, "settings", settings_json(&t->tune));
+    json_object_set_new(json, "data", data_json(t));
+    json_object_set_new(json, "evaluations", evaluations_json(r));
+    json_object_set_new(json, "losses", losses_json(r));
+    return json;
+}
+
+static void print_text(const training *t, const pare_tuner *tuner) {
+    const pare_tune_result *r = &t->result;
+    progress_end();
+    printf("trained %s weights for %s steps, %s tokens (%s targets, %llu epoch%s)\n", human_count(pare_tuner_trainable(tuner)),
+           human_count(r->steps), human_count(r->tokens), human_count(r->targets), (unsigned long long)r->epochs,
+           r->epochs == 1 ? "" : "s");
+    printf("loss %.4f at the first step, %.4f at the last\n", (double)r->losses[0], (double)r->losses[r->steps - 1]);
+    for (size_t i = 0; i < r->n_evaluations; i++)
+        printf("held-out cross-entropy %.5f after %s tokens\n", r->evaluations[i].cross_entropy, human_count(r->evaluations[i].tokens));
+    printf("%.1f s, %.1f tokens/s, %.0f MiB at the peak\n%s\n", r->seconds, r->tokens_per_s, pare_memory_peak_mib(), t->given->out);
+}
+
+bool training_finish(training *t, const pare_tuner *tuner, json_t *more, pare_error *error) {
+    bool done = picture_write(t->given->out, &t->result, error);
+    if (done)
+        unlink(t->state.data);
+    json_t *json = done && t->shared->json ? training_json(t, tuner, more) : NULL;
+    json_decref(more);
+    if (!json) {
+        if (done)
+            print_text(t, tuner);
+        return done;
+    }
+    json_object_set_new(json, "output", json_string(t->given->out));
+    json_object_set_new(json, "resumed", json_integer((json_int_t)t->result.resumed));
+    json_object_set_new(json, "seconds", json_real(t->result.seconds));
+    json_object_set_new(json, "tokens_per_s", pare_json_number(t->result.tokens_per_s));
+    json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
+    json_object_set_new(json, "threads", json_integer((json_int_t)t->shared->n_threads));
+    return print_json(json, error);
+}

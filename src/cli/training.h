@@ -1,0 +1,50 @@
+/* training: what `pare finetune` and `pare train` share: options, data, held-out evaluation, the run, its result as text, JSON and
+ * picture. */
+#ifndef PARE_CLI_TRAINING_H
+#define PARE_CLI_TRAINING_H
+
+#include "cli.h"
+#include "pare/eval.h"
+#include "pare/tune.h"
+
+typedef struct {
+    option_list data;
+    const char *tokens, *schedule, *order, *eval, *cache, *type, *out;
+    uint32_t steps, length, batch, micro, warmup, epochs, eval_windows, eval_every, save_every;
+    double rate, decay, clip, beta1, beta2, held_out;
+    uint64_t seed;
+    bool resume, recompute;
+} training_options;
+
+enum { TRAINING_ROWS = 26, WARMUP_DEFAULT = INT32_MAX };
+
+/* One training; opened by training_open, released by training_close. */
+typedef struct {
+    const training_options *given;
+    const common *shared;
+    pare_tune_options tune;
+    pare_dataset *dataset;
+    pare_eval_text text; /* what the held-out loss is taken on; n of windows 0: none */
+    bool own_windows;    /* text's windows are the dataset's held-out part */
+    size_t eval_windows;
+    pare_string state; /* its file: OUT.state */
+    pare_tune_result result;
+    double begin;
+} training;
+
+training_options training_defaults(void);
+/* Fills `rows` with TRAINING_ROWS options. */
+void training_rows(option *rows, training_options *given);
+/* Data, number of steps, evaluation text; tune: what the command has set of the options so far. */
+bool training_open(training *t, const training_options *given, const common *shared, const pare_tune_options *tune,
+                   const pare_tokenizer *tokenizer, int64_t separator, pare_error *error) PARE_MUST_CHECK;
+bool training_run(training *t, pare_tuner *tuner, pare_error *error) PARE_MUST_CHECK;
+/* After the model was written: picture, result to stdout, the state file goes. more: what the command adds to the JSON (stolen). */
+bool training_finish(training *t, const pare_tuner *tuner, json_t *more, pare_error *error) PARE_MUST_CHECK;
+/* How it was made, for pare.json; more: borrowed. */
+json_t *training_json(const training *t, const pare_tuner *tuner, const json_t *more);
+void training_close(training *t);
+/* The number type of the output: --type, or `otherwise`. */
+bool training_type(pare_dtype *type, const training *t, pare_dtype otherwise, pare_error *error) PARE_MUST_CHECK;
+
+#endif

@@ -1,0 +1,87 @@
+/* linear_backward: of y = x W^T + b + (s x A^T) B^T:
+ *
+ *   dx = dy W + (s dy B) A      dW += dy^T x     db += sum dy     dB += dy^T (s x A^T)     dA += (s dy B)^T x
+ *
+ * W is read in panels as in the forward pass. Every GEMM call writes a block of its own, over all tokens, so that sums have one
+ * order whatever the number of threads. */
+#include <string.h>
+
+#include "gradient_impl.h"
+
+/* dx += dy[:, first .. first + rows) panel */
+static void block(float *dx, const float *dy, const float *panel, size_t t, size_t m, uint32_t first, uint32_t rows,
+                  const pare_view *weight, bool accumulate) {
+    size_t in = weight->n_columns, out = weight->n_rows;
+    pare_gemm_nn(dx + t * in, dy + t * out + first, panel, m, in, rows, out, in, in, accumulate);
+}
+
+static void input_backward(float *dx, const pare_view *weight, const float *dy, size_t n, bool accumulate, linear_scratch *scratch) {
+    uint32_t step = panel_rows(weight, scratch);
+    size_t tokens = token_block(n);
+#pragma omp parallel num_threads(scratch->n_threads)
+    for (uint32_t first = 0; first < weight->n_rows; first += step) {
+        uint32_t rows = weight->n_rows - first < step ? weight->n_rows - first : step;
+        const float *panel = panel_fill(weight, first, rows, scratch);
+#pragma omp for schedule(dynamic)
+        for (size_t t = 0; t < n; t += tokens)
+            block(dx, dy, panel, t, n - t < tokens ? n - t : tokens, first, rows, weight, accumulate || first > 0);
+    }
+}
+
+/* An even number of blocks, so that two threads share even a small matrix fairly. */
+static size_t gradient_rows(size_t out) {
+    size_t blocks = 2 * ((out + GRADIENT_BLOCKS - 1) / GRADIENT_BLOCKS);
+    return (out + blocks - 1) / blocks;
+}
+
+void weight_backward(float *d_weight, const float *dy, const float *x, size_t out, size_t in, size_t n, int n_threads) {
+    size_t step = gradient_rows(out);
+#pragma omp parallel for num_threads(n_threads) schedule(dynamic)
+    for (size_t r = 0; r < out; r += step)
+        pare_gemm_tn(d_weight + r * in, dy + r, x, out - r < step ? out - r : step, in, n, out, in, in, true);
+}
+
+static void bias_backward(float *d_bias, const float *dy, size_t out, size_t n, int n_threads) {
+    size_t step = gradient_rows(out);
+#pragma omp parallel for num_threads(n_threads) schedule(static)
+    for (size_t r = 0; r < out; r += step)
+        pare_kernels_best()->add_rows(d_bias + r, dy + r, n, out - r < step ? out - r : step, out);
+}
+
+static void adapter_backward(float *dx, const pare_linear_gradient *gradient, const pare_linear *linear, const float *dy, const float *x,
+                             size_t n, linear_scratch *scratch, float *d_low) {
+    const pare_adapter *adapter = linear->adapter;
+    size_t in = linear->weight.n_columns, out = linear->weight.n_rows, rank = adapter->rank, step = token_block(n);
+#pragma omp parallel for num_threads(scratch->n_threads) schedule(dynamic)
+    for (size_t t = 0; t < n; t += step) {
+        size_t m = n - t < step ? n - t : step;
+        pare_gemm_nn(d_low + t * rank, dy + t * out, adapter->b, m, rank, out, out, rank, rank, false);
+        for (size_t i = t * rank; i < (t + m) * rank; i++)
+            d_low[i] *= adapter->scale;
+        if (dx)
+            pare_gemm_nn(dx + t * in, d_low + t * rank, adapter->a, m, in, rank, rank, in, in, true);
+    }
+    if (gradient->b) {
+        linear_low(scratch->low, linear, x, n, scratch);
+        weight_backward(gradient->b, dy, scratch->low, out, rank, n, scratch->n_threads);
+    }
+    if (gradient->a) { /* few rows, many columns: blocks of columns */
+        size_t columns = gradient_rows(in);
+#pragma omp parallel for num_threads(scratch->n_threads) schedule(dynamic)
+        for (size_t j = 0; j < in; j += columns)
+            pare_gemm_tn(gradient->a + j, d_low, x + j, rank, in - j < columns ? in - j : columns, n, rank, in, in, true);
+    }
+}
+
+void linear_backward(float *dx, const pare_linear_gradient *gradient, const pare_linear *linear, const float *dy, const float *x, size_t n,
+                     bool accumulate, linear_scratch *scratch, float *d_low) {
+    size_t in = linear->weight.n_columns, out = linear->weight.n_rows;
+    if (dx)
+        input_backward(dx, &linear->weight, dy, n, accumulate, scratch);
+    if (gradient->weight)
+        weight_backward(gradient->weight, dy, x, out, in, n, scratch->n_threads);
+    if (gradient->bias)
+        bias_backward(gradient->bias, dy, out, n, scratch->n_threads);
+    if (linear->adapter)
+        adapter_backward(dx, gradient, linear, dy, x, n, scratch, d_low);
+}

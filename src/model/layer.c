@@ -1,0 +1,172 @@
+/* layer: one decoder layer, for several independent windows at once, into buffers that the pass chooses:
+ *
+ *   middle = x + o(attention(rotary(q(h)), rotary(k(h)), v(h))), h = norm(x);   out = middle + down(silu(gate(h)) * up(h)), h =
+ * norm(middle)
+ *
+ * Architecture: Touvron et al. 2023 (Llama); grouped heads: Ainslie et al. 2023. */
+#include <math.h>
+#include <omp.h>
+#include <string.h>
+
+#include "model_impl.h"
+
+/* ---- workspace ---- */
+
+static bool check_length(const pare_model *model, size_t length, pare_error *error) {
+    const pare_config *c = &model->config;
+    if (length > c->max_positions)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: windows of %zu tokens, but the model knows %u positions", model->checkpoint->path,
+                         length, c->max_positions);
+    if (c->sliding_window && length > c->sliding_window)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "%s: windows of %zu tokens, but attention slides over %u; pare computes full attention only",
+                         model->checkpoint->path, length, c->sliding_window);
+    return true;
+}
+
+bool workspace_plan(workspace *w, const pare_model *model, size_t windows, size_t length, const pare_context *context, pare_error *error) {
+    const pare_config *c = &model->config;
+    size_t floats = pare_kernels_best()->attention_scratch(c->n_heads / c->n_kv_heads, c->head_dim, length);
+    *w = (workspace){.model = model,
+                     .context = context,
+                     .tokens_max = windows * length,
+                     .length_max = length,
+                     .attention_floats = (floats + 15) / 16 * 16}; /* every thread's part starts on a cache line */
+    linear_scratch_plan(&w->scratch, model, windows * length, pare_context_threads(context));
+    return check_length(model, length, error);
+}
+
+/* Sizes in floats. */
+static size_t h_floats(const workspace *w) {
+    return w->tokens_max * w->model->config.width;
+}
+static size_t kv_floats(const workspace *w) {
+    return w->tokens_max * w->model->config.n_kv_heads * w->model->config.head_dim;
+}
+static size_t table_floats(const workspace *w) {
+    return w->length_max * w->model->config.head_dim / 2;
+}
+static size_t attention_floats(const workspace *w) {
+    return (size_t)w->scratch.n_threads * w->attention_floats;
+}
+
+size_t workspace_bytes(const workspace *w) {
+    return sizeof(float) * (h_floats(w) + 2 * kv_floats(w) + 2 * table_floats(w) + attention_floats(w)) + linear_scratch_bytes(&w->scratch);
+}
+
+/* angle (t, i) = t * frequency i, rounded to f32 as in transformers */
+static void fill_rotary(workspace *w) {
+    size_t half = w->model->config.head_dim / 2;
+    for (size_t t = 0; t < w->length_max; t++)
+        for (size_t i = 0; i < half; i++) {
+            float angle = (float)t * w->model->inverse_frequency[i];
+            w->cosine[t * half + i] = (float)cos((double)angle);
+            w->sine[t * half + i] = (float)sin((double)angle);
+        }
+}
+
+bool workspace_allocate(workspace *w, pare_arena *arena, pare_error *error) {
+    bool done = (w->h = PARE_PUSH(arena, float, h_floats(w), error)) && (w->k = PARE_PUSH(arena, float, kv_floats(w), error)) &&
+                (w->v = PARE_PUSH(arena, float, kv_floats(w), error)) && (w->cosine = PARE_PUSH(arena, float, table_floats(w), error)) &&
+                (w->sine = PARE_PUSH(arena, float, table_floats(w), error)) &&
+                (w->attention = PARE_PUSH(arena, float, attention_floats(w), error)) && linear_scratch_allocate(&w->scratch, arena, error);
+    if (done)
+        fill_rotary(w);
+    return done;
+}
+
+/* ---- steps ---- */
+
+bool embed(float *x, workspace *w, const uint32_t *ids, size_t n, pare_error *error) {
+    const pare_view *embedding = &w->model->embedding;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] >= embedding->n_rows)
+            return pare_fail(error, PARE_ERROR_RANGE, "%s: token id %u, but the vocabulary has %u", w->model->checkpoint->path, ids[i],
+                             embedding->n_rows);
+        pare_view_read(x + i * embedding->n_columns, embedding, ids[i], 1, w->scratch.rows);
+    }
+    return true;
+}
+
+void normalise(float *out, const float *x, const float *weight, const workspace *w, size_t n) {
+    enum { CHUNK = 64 };
+    size_t width = w->model->config.width;
+    float eps = (float)w->model->config.rms_eps;
+#pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static)
+    for (size_t t = 0; t < n; t += CHUNK)
+        pare_kernels_best()->rms_norm(out + t * width, x + t * width, weight, n - t < CHUNK ? n - t : CHUNK, width, eps);
+}
+
+/* Rotates q in place and k, and lays k and v out as (window, kv head, T, D) for the attention kernel. */
+static void arrange(const layer_state *s, workspace *w) {
+    const pare_config *c = &w->model->config;
+    const pare_kernels *kernels = pare_kernels_best();
+    size_t length = w->length, d = c->head_dim, q_width = c->n_heads * d, kv_width = c->n_kv_heads * d;
+#pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static)
+    for (size_t row = 0; row < w->windows * length; row++) {
+        size_t window = row / length, t = row % length;
+        const float *cosine = w->cosine + t * d / 2, *sine = w->sine + t * d / 2;
+        kernels->rotary(s->q + row * q_width, cosine, sine, 1, q_width, c->n_heads, d);
+        kernels->rotary(w->k + row * kv_width, cosine, sine, 1, kv_width, c->n_kv_heads, d);
+        for (size_t h = 0; h < c->n_kv_heads; h++) {
+            size_t to = ((window * c->n_kv_heads + h) * length + t) * d;
+            memcpy(s->keys + to, w->k + row * kv_width + h * d, d * sizeof(float));
+            memcpy(s->values + to, w->v + row * kv_width + h * d, d * sizeof(float));
+        }
+    }
+}
+
+/* The longest query blocks go first, so that no thread waits at the end. */
+static void attend(const layer_state *s, workspace *w) {
+    const pare_config *c = &w->model->config;
+    const pare_kernels *kernels = pare_kernels_best();
+    size_t length = w->length, d = c->head_dim, q_width = c->n_heads * d, group = c->n_heads / c->n_kv_heads;
+    size_t blocks = (length + PARE_ATTENTION_QUERIES - 1) / PARE_ATTENTION_QUERIES;
+    float scale = (float)(1.0 / sqrt((double)d));
+#pragma omp parallel for collapse(3) num_threads(w->scratch.n_threads) schedule(dynamic)
+    for (size_t b = 0; b < blocks; b++)
+        for (size_t window = 0; window < w->windows; window++)
+            for (size_t h = 0; h < c->n_kv_heads; h++) {
+                size_t first = (blocks - 1 - b) * PARE_ATTENTION_QUERIES, rest = length - first;
+                size_t kv = (window * c->n_kv_heads + h) * length * d, q = window * length * q_width + h * group * d;
+                float *lse = s->lse ? s->lse + (window * c->n_heads + h * group) * length : NULL;
+                kernels->attention(s->attended + q, lse, s->q + q, s->keys + kv, s->values + kv, first,
+                                   rest < PARE_ATTENTION_QUERIES ? rest : PARE_ATTENTION_QUERIES, group, d, q_width, d, length, scale,
+                                   w->attention + (size_t)omp_get_thread_num() * w->attention_floats);
+            }
+}
+
+static void activate(const layer_state *s, const workspace *w, size_t n) {
+    size_t width = w->model->config.ffn_width;
+#pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static)
+    for (size_t t = 0; t < n; t++)
+        pare_kernels_best()->swiglu(s->act + t * width, s->gate + t * width, s->up + t * width, width);
+}
+
+static void carry_over(float *to, const float *from, size_t n) {
+    if (to != from)
+        memcpy(to, from, n * sizeof *to);
+}
+
+void layer_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {
+    const pare_layer *layer = &w->model->layers[index];
+    size_t n = w->windows * w->length, width = w->model->config.width;
+    normalise(w->h, s->x, layer->attention_norm, w, n);
+    linear_run(s->q, &layer->linears[PARE_Q], w->h, n, false, &w->scratch);
+    linear_run(w->k, &layer->linears[PARE_K], w->h, n, false, &w->scratch);
+    linear_run(w->v, &layer->linears[PARE_V], w->h, n, false, &w->scratch);
+    arrange(s, w);
+    attend(s, w);
+    carry_over(s->middle, s->x, n * width);
+    linear_run(s->middle, &layer->linears[PARE_O], s->attended, n, true, &w->scratch);
+    normalise(w->h, s->middle, layer->ffn_norm, w, n);
+    linear_run(s->gate, &layer->linears[PARE_GATE], w->h, n, false, &w->scratch);
+    linear_run(s->up, &layer->linears[PARE_UP], w->h, n, false, &w->scratch);
+    if (!s->out)
+        return;
+    activate(s, w, n);
+    if (tap)
+        tap->ffn(tap->user, index, s->act, n, w->model->config.ffn_width);
+    carry_over(s->out, s->middle, n * width);
+    linear_run(s->out, &layer->linears[PARE_DOWN], s->act, n, true, &w->scratch);
+}

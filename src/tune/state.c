@@ -1,0 +1,185 @@
+/* state: a stopped training as a file: everything that the next step depends on, so that going on gives the bits of not having stopped.
+ *
+ *   "PARE-STATE-1\n\0\0\0"   16 bytes
+ *   length, JSON             u64 little-endian, then {identity, step, n_values, losses, evaluations}
+ *   losses, values, first moments, second moments   f32, as they lie in memory
+ *
+ * The file appears whole or not at all. The identity holds what must not change; a state of anything else is refused. */
+#include <string.h>
+
+#include "pare/json.h"
+#include "tune_impl.h"
+
+static const char magic[16] = "PARE-STATE-1\n";
+
+/* ---- identity ---- */
+
+static json_t *options_json(const pare_tune_options *o) {
+    json_t *targets = json_array();
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        if (o->targets[p])
+            json_array_append_new(targets, json_string(pare_projection_name((pare_projection)p)));
+    return json_pack("{s:b, s:i, s:f, s:o, s:s*, s:I, s:I, s:I, s:I, s:f, s:s, s:I, s:[f,f], s:f, s:f, s:f, s:f, s:f, s:b, s:I}", "full",
+                     o->full, "rank", (int)o->rank, "alpha", o->alpha, "targets", targets, "adapter", o->adapter, "length",
+                     (json_int_t)o->length, "batch", (json_int_t)o->batch, "micro", (json_int_t)o->micro, "steps", (json_int_t)o->steps,
+                     "rate", o->rate, "schedule", pare_schedule_name(o->schedule), "warmup", (json_int_t)o->warmup, "betas", o->beta1,
+                     o->beta2, "epsilon", o->epsilon, "decay", o->decay, "clip", o->clip, "distil_weight", o->distil_weight,
+                     "distil_temperature", o->distil_temperature, "recompute", o->recompute, "seed", (json_int_t)o->seed);
+}
+
+/* SHA-256 over the kept neurons. */
+static bool cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) {
+    *hash = (pare_sha256){.hex = "none"};
+    return !cut || pare_sha256_bytes(hash, cut->kept, (size_t)cut->n_layers * cut->n_kept * sizeof *cut->kept, error);
+}
+
+bool state_identity(pare_string *identity, const pare_tuner *t, const pare_dataset *dataset, pare_error *error) {
+    pare_sha256 base = {.hex = "new"}, teacher = {.hex = "none"}, cut;
+    if ((t->base && !pare_checkpoint_hash(&base, t->base, t->context, error)) ||
+        (t->teacher_checkpoint && !pare_checkpoint_hash(&teacher, t->teacher_checkpoint, t->context, error)) ||
+        !cut_hash(&cut, t->cut, error))
+        return false;
+    const pare_config *c = &t->model->config;
+    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:[i,i,i,i,i,i,i], s:s, s:o}", "program", PARE_VERSION, "model", base.hex, "cut",
+                             cut.hex, "teacher", teacher.hex, "data", pare_dataset_facts_of(dataset)->sha256.hex, "shape", (int)c->n_layers,
+                             (int)c->width, (int)c->ffn_width, (int)c->n_heads, (int)c->n_kv_heads, (int)c->head_dim, (int)c->vocabulary,
+                             "kernels", pare_kernels_best()->name, "options", options_json(&t->options));
+    bool done = json ? pare_json_print(identity, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    json_decref(json);
+    return done;
+}
+
+/* The first thing that differs between two identities, for the message. */
+static const char *difference(const char *path, const char *found, const char *wanted) {
+    static const char *const names[] = {"program", "model", "cut", "teacher", "data", "shape", "kernels", "options"};
+    static const char *const told[] = {"another version of pare", "another model",     "another cut",  "another teacher", "other data",
+                                       "another shape",           "another processor", "other options"};
+    const char *answer = "something else";
+    json_t *a = pare_json_parse(found, strlen(found), path, NULL), *b = pare_json_parse(wanted, strlen(wanted), path, NULL);
+    for (size_t i = 0; a && b && i < sizeof names / sizeof *names; i++)
+        if (!json_equal(json_object_get(a, names[i]), json_object_get(b, names[i]))) {
+            answer = told[i];
+            break;
+        }
+    json_decref(a);
+    json_decref(b);
+    return answer;
+}
+
+/* ---- writing ---- */
+
+static json_t *evaluations_json(const pare_tune_result *result) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < result->n_evaluations; i++)
+        json_array_append_new(list, json_pack("[I, I, f]", (json_int_t)result->evaluations[i].step,
+                                              (json_int_t)result->evaluations[i].tokens, result->evaluations[i].cross_entropy));
+    return list;
+}
+
+static bool write_header(pare_output *out, const pare_tuner *t, const char *identity, const pare_tune_result *result, pare_error *error) {
+    pare_string text = {0};
+    uint8_t length[8];
+    json_t *json =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "identity", identity, "step", (json_int_t)t->step, "n_values", (json_int_t)t->n_values,
+                  "tokens", (json_int_t)result->tokens, "targets", (json_int_t)result->targets, "evaluations", evaluations_json(result));
+    bool done = json ? pare_json_print(&text, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    while (done && text.length % 8 != 0)
+        pare_string_push(&text, " ", 1);
+    for (unsigned i = 0; i < 8; i++)
+        length[i] = (uint8_t)((uint64_t)text.length >> (8 * i));
+    done = done && pare_string_check(&text, error) && pare_output_write(out, magic, sizeof magic, error) &&
+           pare_output_write(out, length, sizeof length, error) && pare_output_write(out, text.data, text.length, error);
+    pare_string_free(&text);
+    json_decref(json);
+    return done;
+}
+
+bool state_write(const char *path, const pare_tuner *t, const char *identity, const pare_tune_result *result, pare_error *error) {
+    pare_output *out = pare_output_open(path, true, error);
+    if (!out)
+        return false;
+    const float *const blocks[] = {t->values, t->first_moment, t->second_moment};
+    bool done = write_header(out, t, identity, result, error) &&
+                pare_output_write(out, result->losses, (size_t)t->step * sizeof *result->losses, error);
+    for (size_t i = 0; done && i < 3; i++)
+        done = pare_output_write(out, blocks[i], t->n_values * sizeof(float), error);
+    if (done)
+        return pare_output_commit(out, error);
+    pare_output_abandon(out);
+    return false;
+}
+
+/* ---- reading ---- */
+
+static bool read_evaluations(pare_tune_result *result, const json_t *list, size_t most, const char *path, pare_error *error) {
+    size_t n = json_array_size(list);
+    if (n > most)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu evaluations, but the run makes %zu at most", path, n, most);
+    for (size_t i = 0; i < n; i++) {
+        json_int_t step, tokens;
+        double loss;
+        if (json_unpack(json_array_get(list, i), "[I, I, F]", &step, &tokens, &loss) != 0 || step < 0 || tokens < 0)
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: evaluation %zu is not [step, tokens, loss]", path, i);
+        result->evaluations[i] = (pare_tune_evaluation){(uint64_t)step, (uint64_t)tokens, loss};
+    }
+    result->n_evaluations = n;
+    return true;
+}
+
+static bool read_header(uint64_t *step, const json_t *json, const pare_tuner *t, const char *identity, pare_tune_result *result,
+                        size_t most, const char *path, pare_error *error) {
+    const char *found = "";
+    uint64_t n_values = 0;
+    if (!pare_json_get_string(&found, json, "identity", path, error) || !pare_json_get_u64(step, json, "step", path, error) ||
+        !pare_json_get_u64(&n_values, json, "n_values", path, error) || !pare_json_get_u64(&result->tokens, json, "tokens", path, error) ||
+        !pare_json_get_u64(&result->targets, json, "targets", path, error))
+        return false;
+    if (strcmp(found, identity) != 0)
+        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: this state belongs to %s; remove it to begin anew", path,
+                         difference(path, found, identity));
+    if (n_values != t->n_values || *step > t->options.steps)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %llu values after step %llu, but %zu are trained in %llu steps", path,
+                         (unsigned long long)n_values, (unsigned long long)*step, t->n_values, (unsigned long long)t->options.steps);
+    return read_evaluations(result, json_object_get(json, "evaluations"), most, path, error);
+}
+
+static bool read_map(const pare_map *map, const char *path, pare_tuner *t, const char *identity, pare_tune_result *result, size_t most,
+                     pare_error *error) {
+    uint64_t length = 0, step = 0;
+    size_t head = sizeof magic + sizeof length;
+    if (map->size < head || memcmp(map->data, magic, sizeof magic) != 0)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a state of pare's training", path);
+    for (unsigned i = 8; i-- > 0;)
+        length = length << 8 | map->data[sizeof magic + i];
+    if (length > map->size - head || length % 8 != 0)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: byte 16: a header of %llu bytes in a file of %zu", path, (unsigned long long)length,
+                         map->size);
+    json_t *json = pare_json_parse((const char *)map->data + head, (size_t)length, path, error);
+    bool done = json && read_header(&step, json, t, identity, result, most, path, error);
+    json_decref(json);
+    if (!done)
+        return false;
+    size_t at = head + (size_t)length, losses = (size_t)step * sizeof(float), block = t->n_values * sizeof(float);
+    if (map->size != at + losses + 3 * block)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu bytes, but step %llu of this training has %zu: the file is cut or was added to",
+                         path, map->size, (unsigned long long)step, at + losses + 3 * block);
+    memcpy(result->losses, map->data + at, losses);
+    at += losses;
+    memcpy(t->values, map->data + at, block);
+    memcpy(t->first_moment, map->data + at + block, block);
+    memcpy(t->second_moment, map->data + at + 2 * block, block);
+    t->step = step;
+    return true;
+}
+
+bool state_read(const char *path, pare_tuner *t, const char *identity, pare_tune_result *result, size_t most_evaluations,
+                pare_error *error) {
+    pare_map map;
+    if (!pare_path_exists(path))
+        return pare_fail(error, PARE_ERROR_IO, "%s: there is no state to go on from", path);
+    if (!pare_map_open(&map, path, error))
+        return false;
+    bool done = read_map(&map, path, t, identity, result, most_evaluations, error);
+    pare_map_close(&map);
+    return done;
+}

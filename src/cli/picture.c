@@ -24,7 +24,7 @@ static void widen(frame *f, double loss) {
 }
 
 static frame fit_frame(const pare_tune_result *r) {
-    frame f = {.x_most = r->tokens ? (double)r->tokens : 1, .y_least = INFINITY, .y_most = -INFINITY};
+    frame f = {.x_most = r->tokens ? (double)r->tokens : 1, .y_least = (double)INFINITY, .y_most = -(double)INFINITY};
     for (uint64_t i = 0; i < r->steps; i++)
         widen(&f, (double)r->losses[i]);
     for (size_t i = 0; i < r->n_evaluations; i++)

@@ -1,48 +1,7 @@
 /* Every kernel variant against the portable reference on odd shapes. Tolerances in one place; the worst index is printed. */
-#include <math.h>
+#include "variants.h"
 
-#include "pare/tensor.h"
-#include "test.h"
-
-static const char *const variants[] = {"avx2", "avx512"};
-
-static float uniform(pare_random *random) {
-    return (float)(2 * pare_random_unit(random) - 1);
-}
-
-static float *filled(size_t n, const char *purpose, float scale) {
-    pare_random random;
-    pare_random_init(&random, 7, purpose, 0);
-    float *x = pare_allocate(n, sizeof *x, NULL);
-    assert_non_null(x);
-    for (size_t i = 0; i < n; i++)
-        x[i] = scale * uniform(&random);
-    return x;
-}
-
-static void assert_close(const char *what, const float *got, const float *wanted, size_t n, double tolerance) {
-    double worst = 0;
-    size_t at = 0;
-    for (size_t i = 0; i < n; i++) {
-        double gap = fabs((double)got[i] - (double)wanted[i]) / (1 + fabs((double)wanted[i]));
-        if (!(gap <= worst)) {
-            worst = gap;
-            at = i;
-        }
-    }
-    if (!(worst <= tolerance))
-        fail_msg("%s: element %zu is %.9g, the reference says %.9g", what, at, (double)got[at], (double)wanted[at]);
-}
-
-#define FOR_EACH_VARIANT(kernels)                                                                                                          \
-    for (size_t variant = 0; variant < sizeof variants / sizeof *variants; variant++)                                                      \
-        for (const pare_kernels *kernels = pare_kernels_find(variants[variant]); kernels; kernels = NULL)
-
-static const pare_kernels *reference(void) {
-    return pare_kernels_find("reference");
-}
-
-static void rms_norm(void **state) {
+static void rms_norms(void **state) {
     (void)state;
     static const size_t widths[] = {1, 7, 8, 33, 576, 1000};
     FOR_EACH_VARIANT(kernels) {
@@ -59,7 +18,7 @@ static void rms_norm(void **state) {
     }
 }
 
-static void rotary(void **state) {
+static void rotations(void **state) {
     (void)state;
     static const size_t heads[] = {2, 8, 18, 64, 128};
     FOR_EACH_VARIANT(kernels) {
@@ -90,18 +49,18 @@ static void swiglu_and_add(void **state) {
     }
 }
 
-static void attend(const pare_kernels *kernels, float *out, const float *q, const float *k, const float *v, size_t T, size_t group,
-                   size_t D, size_t q_stride, size_t kv_stride) {
+static void attend(const pare_kernels *kernels, float *out, float *lse, const float *q, const float *k, const float *v, size_t T,
+                   size_t group, size_t D, size_t q_stride, size_t kv_stride) {
     float *scratch = pare_allocate(kernels->attention_scratch(group, D, T), sizeof *scratch, NULL);
     assert_non_null(scratch);
     for (size_t first = 0; first < T; first += PARE_ATTENTION_QUERIES) {
         size_t n = T - first < PARE_ATTENTION_QUERIES ? T - first : PARE_ATTENTION_QUERIES;
-        kernels->attention(out, NULL, q, k, v, first, n, group, D, q_stride, kv_stride, 0, 0.1f, scratch);
+        kernels->attention(out, lse, q, k, v, first, n, group, D, q_stride, kv_stride, T + 1, 0.1f, scratch);
     }
     pare_free(scratch);
 }
 
-static void attention(void **state) {
+static void attentions(void **state) {
     (void)state;
     static const size_t shapes[][3] = {{1, 1, 4}, {31, 3, 18}, {64, 1, 64}, {65, 2, 20}, {200, 7, 64}, {129, 3, 128}}; /* T, group, D */
     FOR_EACH_VARIANT(kernels) {
@@ -109,15 +68,21 @@ static void attention(void **state) {
             size_t T = shapes[i][0], group = shapes[i][1], D = shapes[i][2], q_stride = group * D + 3, kv_stride = 2 * D + 1;
             float *q = filled(T * q_stride, "q", 3), *k = filled(T * kv_stride, "k", 3), *v = filled(T * kv_stride, "v", 2);
             float *got = filled(T * q_stride, "o", 1), *wanted = filled(T * q_stride, "o", 1);
-            attend(kernels, got, q, k, v, T, group, D, q_stride, kv_stride);
-            attend(reference(), wanted, q, k, v, T, group, D, q_stride, kv_stride);
+            float *lse = filled(group * (T + 1), "l", 1), *lse_wanted = filled(group * (T + 1), "l", 1);
+            attend(kernels, got, lse, q, k, v, T, group, D, q_stride, kv_stride);
+            attend(reference(), wanted, lse_wanted, q, k, v, T, group, D, q_stride, kv_stride);
             assert_close("attention", got, wanted, T * q_stride, 1e-5); /* scores up to 10: their f32 rounding is some 1e-6 */
+            assert_close("lse", lse, lse_wanted, group * (T + 1), 1e-6);
+            attend(kernels, q, NULL, q, k, v, T, group, D, q_stride, kv_stride); /* in place, and without lse */
+            for (size_t t = 0; t < T; t++)
+                assert_memory_equal(q + t * q_stride, got + t * q_stride, group * D * sizeof *q);
+            pare_free(lse), pare_free(lse_wanted);
             pare_free(q), pare_free(k), pare_free(v), pare_free(got), pare_free(wanted);
         }
     }
 }
 
-static void log_sum_exp(void **state) {
+static void log_sums(void **state) {
     (void)state;
     FOR_EACH_VARIANT(kernels) {
         for (size_t n = 1; n < 5000; n = 3 * n + 2) {
@@ -138,7 +103,7 @@ static void log_sum_exp(void **state) {
     }
 }
 
-static void add_squares(void **state) {
+static void sums_of_squares(void **state) {
     (void)state;
     FOR_EACH_VARIANT(kernels) {
         float *x = filled(5 * 37, "x", 9);
@@ -151,7 +116,7 @@ static void add_squares(void **state) {
 }
 
 /* Random bytes are valid blocks of every type: the variants must give the reference's bits (NaN scales aside). */
-static void dequantize(void **state) {
+static void blocks_of_every_type(void **state) {
     (void)state;
     pare_random random;
     pare_random_init(&random, 3, "blocks", 0);
@@ -221,30 +186,44 @@ static void views(void **state) {
     assert_memory_equal(order, pairs, sizeof pairs);
 }
 
+/* The three forms of one product, over C and added to it, with leading dimensions larger than the rows. */
 static void gemm(void **state) {
     (void)state;
+    enum { M = 7, N = 5, K = 13, LDA = 17, LDB = 16, LDC = 6 };
     pare_error error;
     assert_done(pare_gemm_prepare(&error), error);
-    float *a = filled(7 * 13, "a", 1), *b = filled(5 * 13, "b", 1), c[35], wanted[35];
-    pare_gemm_nt(c, a, b, 7, 5, 13, 13, 13, 5, false);
-    for (size_t i = 0; i < 7; i++)
-        for (size_t j = 0; j < 5; j++) {
-            double sum = 0;
-            for (size_t l = 0; l < 13; l++)
-                sum += (double)a[i * 13 + l] * (double)b[j * 13 + l];
-            wanted[i * 5 + j] = (float)sum;
+    static void (*const forms[])(float *, const float *, const float *, size_t, size_t, size_t, size_t, size_t, size_t,
+                                 bool) = {pare_gemm_nt, pare_gemm_nn, pare_gemm_tn};
+    float *a = filled(LDA * LDA, "a", 1), *b = filled(LDB * LDB, "b", 1);
+    for (int form = 0; form < 3; form++)
+        for (int accumulate = 0; accumulate < 2; accumulate++) {
+            float *c = filled(M * LDC, "c", 1), *wanted = filled(M * LDC, "c", 1);
+            forms[form](c, a, b, M, N, K, LDA, LDB, LDC, accumulate);
+            for (size_t i = 0; i < M; i++)
+                for (size_t j = 0; j < N; j++) {
+                    double sum = accumulate ? (double)wanted[i * LDC + j] : 0;
+                    for (size_t l = 0; l < K; l++)
+                        sum += (double)(form == 2 ? a[l * LDA + i] : a[i * LDA + l]) * (double)(form ? b[l * LDB + j] : b[j * LDB + l]);
+                    wanted[i * LDC + j] = (float)sum;
+                }
+            assert_close("gemm", c, wanted, M * LDC, 1e-6);
+            pare_free(c), pare_free(wanted);
         }
-    assert_close("gemm", c, wanted, 35, 1e-6);
     pare_free(a), pare_free(b);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(rms_norm),       cmocka_unit_test(rotary),
-        cmocka_unit_test(swiglu_and_add), cmocka_unit_test(attention),
-        cmocka_unit_test(log_sum_exp),    cmocka_unit_test(add_squares),
-        cmocka_unit_test(dequantize),     cmocka_unit_test(half_precision_round_trip),
-        cmocka_unit_test(views),          cmocka_unit_test(gemm),
+        cmocka_unit_test(rms_norms),
+        cmocka_unit_test(rotations),
+        cmocka_unit_test(swiglu_and_add),
+        cmocka_unit_test(attentions),
+        cmocka_unit_test(log_sums),
+        cmocka_unit_test(sums_of_squares),
+        cmocka_unit_test(blocks_of_every_type),
+        cmocka_unit_test(half_precision_round_trip),
+        cmocka_unit_test(views),
+        cmocka_unit_test(gemm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

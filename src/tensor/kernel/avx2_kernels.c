@@ -6,7 +6,7 @@
 
 #include "kernel_tables.h"
 
-enum { LANES = 8, TILE_ROWS = 4 }; /* 4 x 2 accumulators leave room in 16 registers */
+enum { LANES = 8, TILE_ROWS = 6 }; /* 6 x 2 accumulators, two vectors and a broadcast: 15 of 16 registers */
 typedef float vf __attribute__((vector_size(32)));
 typedef int32_t vi __attribute__((vector_size(32)));
 
@@ -15,6 +15,7 @@ typedef int32_t vi __attribute__((vector_size(32)));
 #define v_set(x) ((vf)_mm256_set1_ps(x))
 #define v_fma(a, b, c) ((vf)_mm256_fmadd_ps((__m256)(a), (__m256)(b), (__m256)(c)))
 #define v_max(a, b) ((vf)_mm256_max_ps((__m256)(a), (__m256)(b)))
+#define v_sqrt(x) ((vf)_mm256_sqrt_ps((__m256)(x)))
 
 static inline float half_at(const uint8_t *bytes) {
     uint16_t half;
@@ -23,8 +24,9 @@ static inline float half_at(const uint8_t *bytes) {
 }
 
 #include "dequantize_body.h"
-#include "ref_training_body.h"
 #include "simd_body.h"
+#include "attention_body.h"
+#include "training_body.h"
 
 const pare_kernels pare_kernels_avx2 = KERNEL_TABLE("avx2");
 #endif

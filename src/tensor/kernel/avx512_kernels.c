@@ -15,6 +15,7 @@ typedef int32_t vi __attribute__((vector_size(64)));
 #define v_set(x) ((vf)_mm512_set1_ps(x))
 #define v_fma(a, b, c) ((vf)_mm512_fmadd_ps((__m512)(a), (__m512)(b), (__m512)(c)))
 #define v_max(a, b) ((vf)_mm512_max_ps((__m512)(a), (__m512)(b)))
+#define v_sqrt(x) ((vf)_mm512_sqrt_ps((__m512)(x)))
 
 static inline float half_at(const uint8_t *bytes) {
     uint16_t half;
@@ -23,8 +24,9 @@ static inline float half_at(const uint8_t *bytes) {
 }
 
 #include "dequantize_body.h"
-#include "ref_training_body.h"
 #include "simd_body.h"
+#include "attention_body.h"
+#include "training_body.h"
 
 const pare_kernels pare_kernels_avx512 = KERNEL_TABLE("avx512");
 #endif

@@ -20,6 +20,7 @@ static size_t scan(const pare_step *step, const char *text, size_t n) {
 /* Words of `text` by the scanner are the matches of the regex. */
 static void compare_words(const pare_step *step, const pare_pattern *pattern, pare_match *match, const char *text, size_t n) {
     pare_error error = {0};
+    pare_match_begin(match, n);
     for (size_t at = 0; at < n;) {
         bool found;
         size_t start = 0, end = 0, length = scan(step, text + at, n - at);

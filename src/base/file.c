@@ -84,7 +84,9 @@ static void parent_of(char *folder, size_t size, const char *path) {
         snprintf(folder, size, "%.*s", (int)(slash - path), path);
 }
 
-/* `path` without slashes at its end, and a temporary name beside it. */
+enum { ATTEMPTS = 100, SUFFIX_BYTES = 40 };
+
+/* `path` without slashes at its end, and room for a temporary name beside it. */
 static bool temporary_name(char **clean, char **temporary, pare_arena *arena, const char *path, pare_error *error) {
     size_t length = strlen(path);
     while (length > 1 && path[length - 1] == '/')
@@ -92,8 +94,21 @@ static bool temporary_name(char **clean, char **temporary, pare_arena *arena, co
     if (length == 0)
         return pare_fail(error, PARE_ERROR_USAGE, "the output has an empty name");
     *clean = pare_arena_copy(arena, path, length, error);
-    *temporary = pare_arena_format(arena, error, "%.*s.partial-%ld", (int)length, path, (long)getpid());
+    *temporary = PARE_PUSH(arena, char, length + SUFFIX_BYTES, error);
     return *clean && *temporary;
+}
+
+/* Makes the temporary file (*fd) or folder (fd NULL). What a killed process of the same number left (in a container it is always the
+ * same) is stepped around; so is a link that somebody laid there. */
+static bool make_temporary(int *fd, char *temporary, const char *path, pare_error *error) {
+    for (int i = 0; i < ATTEMPTS; i++) {
+        snprintf(temporary, strlen(path) + SUFFIX_BYTES, i ? "%s.partial-%ld-%d" : "%s.partial-%ld", path, (long)getpid(), i);
+        if (fd ? (*fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) >= 0 : mkdir(temporary, 0777) == 0)
+            return true;
+        if (errno != EEXIST)
+            break;
+    }
+    return fail_path(error, "cannot create", path);
 }
 
 static bool sync_folder_of(const char *path, pare_error *error) {
@@ -114,6 +129,15 @@ static bool refuse_existing(const char *path, pare_error *error) {
     return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", path);
 }
 
+/* Only a file may be replaced: the rename would put one in the place of a device such as /dev/null. */
+static bool may_replace(const char *path, pare_error *error) {
+    struct stat status;
+    if (stat(path, &status) != 0 || S_ISREG(status.st_mode))
+        return true;
+    return pare_fail(error, PARE_ERROR_CONFLICT, "%s: %s", path,
+                     S_ISDIR(status.st_mode) ? "is a folder" : "is no regular file, and pare replaces files as a whole");
+}
+
 pare_output *pare_output_open(const char *path, bool replace, pare_error *error) {
     pare_arena *arena = pare_arena_open(error);
     if (!arena)
@@ -129,11 +153,7 @@ pare_output *pare_output_open(const char *path, bool replace, pare_error *error)
     output->fd = -1;
     if (!replace && pare_path_exists(output->path))
         refuse_existing(output->path, error);
-    else if (replace && pare_path_is_folder(output->path))
-        pare_fail(error, PARE_ERROR_CONFLICT, "%s: is a folder", output->path);
-    else if ((output->fd = open(output->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) < 0)
-        fail_path(error, "cannot create", output->path);
-    if (output->fd >= 0)
+    else if ((!replace || may_replace(output->path, error)) && make_temporary(&output->fd, output->temporary, output->path, error))
         return output;
     pare_arena_close(arena);
     return NULL;
@@ -237,14 +257,9 @@ pare_folder *pare_folder_open(const char *path, pare_error *error) {
         return NULL;
     }
     folder->arena = arena;
-    bool done = false;
     if (pare_path_exists(folder->path))
         refuse_existing(folder->path, error);
-    else if (mkdir(folder->temporary, 0777) != 0)
-        fail_path(error, "cannot create", folder->path);
-    else
-        done = true;
-    if (done)
+    else if (make_temporary(NULL, folder->temporary, folder->path, error))
         return folder;
     pare_arena_close(arena);
     return NULL;

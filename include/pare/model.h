@@ -73,6 +73,8 @@ bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, 
                           pare_error *error) PARE_MUST_CHECK;
 /* PARE_ERROR_NUMERIC naming tensor and element when a weight is NaN or infinite. Reads everything. */
 bool pare_checkpoint_check_finite(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+/* After PARE_ERROR_NUMERIC in something computed from the checkpoint: says which weight is to blame, when one is. */
+void pare_checkpoint_blame(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error);
 
 /* The tensors that a config asks for, in checkpoint order: calls back with Hugging Face name and shape (dims slowest first). */
 typedef bool pare_tensor_visit(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error);

@@ -148,6 +148,8 @@ static bool compress(const char *path, const compress_options *given, const comm
     bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
                 make_cut(&c, given, shared, error) && (given->plan || write_out(&c, given, shared, error)) &&
                 print_result(&c, given, shared, error);
+    if (!done && c.checkpoint)
+        pare_checkpoint_blame(c.checkpoint, &shared->context, error);
     release(&c);
     return done;
 }

@@ -11,15 +11,15 @@ typedef struct {
 } eval_options;
 
 static json_t *to_json(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r, const common *shared) {
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:o, s:f, s:f, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:s}", "model",
+    return json_pack("{s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:s}", "model",
                      checkpoint->path, "architecture", pare_arch_name(checkpoint->config.arch), "protocol", text->protocol.name,
-                     "cross_entropy", r->cross_entropy, "cross_entropy_error", r->cross_entropy_error, "window_error",
-                     pare_json_number(r->window_error), "perplexity", r->perplexity, "perplexity_error", r->perplexity_error,
-                     "tokens_in_text", (json_int_t)text->windows.tokens_in_text, "tokens_scored", (json_int_t)r->tokens_scored, "windows",
-                     (int)r->windows, "context", (int)text->protocol.length, "bos", text->bos_rule, "data_sha256", text->data_sha256.hex,
-                     "weight_type", pare_dtype_info(checkpoint->dtype)->name, "kernels", pare_kernels_best()->name, "threads",
-                     (int)shared->n_threads, "seconds", r->seconds, "tokens_per_s", r->tokens_per_s, "max_rss_mib", pare_memory_peak_mib(),
-                     "version", PARE_VERSION);
+                     "cross_entropy", r->cross_entropy, "cross_entropy_error", pare_json_number(r->cross_entropy_error), "window_error",
+                     pare_json_number(r->window_error), "perplexity", pare_json_number(r->perplexity), "perplexity_error",
+                     pare_json_number(r->perplexity_error), "tokens_in_text", (json_int_t)text->windows.tokens_in_text, "tokens_scored",
+                     (json_int_t)r->tokens_scored, "windows", (int)r->windows, "context", (int)text->protocol.length, "bos", text->bos_rule,
+                     "data_sha256", text->data_sha256.hex, "weight_type", pare_dtype_info(checkpoint->dtype)->name, "kernels",
+                     pare_kernels_best()->name, "threads", (int)shared->n_threads, "seconds", r->seconds, "tokens_per_s", r->tokens_per_s,
+                     "max_rss_mib", pare_memory_peak_mib(), "version", PARE_VERSION);
 }
 
 static void print_text(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r) {
@@ -50,6 +50,8 @@ static bool evaluate(const char *path, const eval_options *given, const common *
                 pare_eval_text_open(&text, &protocol, given->text, checkpoint->tokenizer, error) &&
                 (model = pare_model_open(checkpoint, NULL, error)) &&
                 pare_eval_run(&result, model, &text, given->windows, NULL, &shared->context, error);
+    if (!done)
+        pare_checkpoint_blame(checkpoint, &shared->context, error);
     if (done && shared->json)
         done = print_json(to_json(checkpoint, &text, &result, shared), error);
     else if (done) {

@@ -1,4 +1,5 @@
 /* pare logits: raw little-endian f32, tokens x vocabulary. */
+#include <math.h>
 #include <stdio.h>
 
 #include "cli.h"
@@ -6,6 +7,14 @@
 #include "pare/model.h"
 
 enum { ROWS = 64 }; /* rows of logits in memory at a time */
+
+static bool check_rows(const float *logits, size_t first, size_t rows, size_t vocabulary, pare_error *error) {
+    for (size_t i = 0; i < rows * vocabulary; i++)
+        if (!isfinite(logits[i]))
+            return pare_fail(error, PARE_ERROR_NUMERIC, "the logit of token %zu, id %zu is not finite", first + i / vocabulary,
+                             i % vocabulary);
+    return true;
+}
 
 static bool write_rows(pare_output *output, pare_forward *forward, const pare_model *model, size_t n, const pare_context *context,
                        pare_error *error) {
@@ -16,6 +25,7 @@ static bool write_rows(pare_output *output, pare_forward *forward, const pare_mo
         size_t rows = n - first < ROWS ? n - first : ROWS;
         pare_context_progress(context, "logits", (double)first, (double)n);
         done = pare_context_check(context, error) && pare_forward_logits(logits, forward, first, rows, error) &&
+               check_rows(logits, first, rows, vocabulary, error) &&
                pare_output_write(output, logits, rows * vocabulary * sizeof *logits, error);
     }
     pare_free(logits);
@@ -60,6 +70,8 @@ static bool logits_of(const char *path, const char *text_path, const char *out, 
                 pare_tokenizer_encode(&tokens, checkpoint->tokenizer, text.bytes, text.length, true, error) &&
                 (model = pare_model_open(checkpoint, NULL, error)) && write_logits(out, model, &tokens, shared, error) &&
                 report(out, model, &tokens, shared, error);
+    if (!done)
+        pare_checkpoint_blame(checkpoint, &shared->context, error);
     pare_model_close(model);
     pare_tokens_free(&tokens);
     pare_corpus_close(&text);

@@ -58,6 +58,8 @@ static bool calibrate(study_bench *bench, pare_error *error) {
     progress->work = bench_calibration_work(bench->study, bench->model);
     pare_context context = study_progress_context(progress);
     bool done = pare_calibrate(&bench->calibration, bench->subject.checkpoint, &windows, &context, error);
+    if (!done)
+        pare_checkpoint_blame(bench->subject.checkpoint, &context, error);
     progress->done += progress->work;
     progress->work = 0;
     pare_windows_free(&windows);
@@ -132,6 +134,8 @@ static bool evaluate(pare_run_record *record, study_bench *bench, const pare_run
     bool done = pare_eval_run(&result, model, &bench->subject.text, bench->subject.n_windows, NULL, &context, error);
     if (done)
         fill_result(record, &result);
+    else
+        pare_checkpoint_blame(bench->subject.checkpoint, &context, error);
     pare_model_close(model);
     return done;
 }

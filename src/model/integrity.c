@@ -121,6 +121,13 @@ bool pare_checkpoint_check_finite(const pare_checkpoint *checkpoint, const pare_
     return true;
 }
 
+void pare_checkpoint_blame(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) {
+    pare_error weight = {0};
+    if (error && error->code == PARE_ERROR_NUMERIC && !pare_checkpoint_check_finite(checkpoint, context, &weight) &&
+        weight.code == PARE_ERROR_NUMERIC)
+        *error = weight;
+}
+
 /* ---- hash ---- */
 
 /* One line per piece. The hash is that of all lines, so that pieces can be hashed by many threads. */

@@ -114,7 +114,7 @@ typedef struct {
 bool pare_store_count(pare_store_counts *counts, pare_store *store, pare_error *error) PARE_MUST_CHECK;
 
 /* All runs as CSV (RFC 4180; header model,method,l0,r,d,l,…: d in million tokens, l empty for a failed run; `pare fit` reads it)
- * or as a JSON array of objects. Appends to *out. */
+ * or as JSON, {"runs": [one object each]}. Appends to *out. */
 bool pare_store_export_csv(pare_string *out, pare_store *store, pare_error *error) PARE_MUST_CHECK;
 bool pare_store_export_json(pare_string *out, pare_store *store, pare_error *error) PARE_MUST_CHECK;
 

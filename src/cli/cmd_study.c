@@ -100,19 +100,36 @@ static bool study_status(const char *spec, const study_options *given, common *s
 
 /* ---- export ---- */
 
+static bool find_format(bool *json, const study_options *given, const common *shared, pare_error *error) {
+    const char *format = given->format ? given->format : shared->json && !given->out ? "json" : "csv";
+    *json = strcmp(format, "json") == 0;
+    if (!*json && strcmp(format, "csv") != 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--format %s: there are csv and json", format);
+    return *json || !shared->json || given->out ||
+           pare_fail(error, PARE_ERROR_USAGE, "--json puts one JSON object on stdout: --format csv needs -o FILE then");
+}
+
+static bool write_export(const pare_string *text, pare_store *store, const study_options *given, const common *shared, pare_error *error) {
+    if (!given->out)
+        return fwrite(text->data, 1, text->length, stdout) == text->length ||
+               pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");
+    pare_store_counts counts;
+    if (!pare_store_count(&counts, store, error) || !pare_file_write(given->out, text->data, text->length, true, error))
+        return false;
+    return !shared->json ||
+           print_json(json_pack("{s:s, s:I}", "output", given->out, "runs", (json_int_t)(counts.n_done + counts.n_failed)), error);
+}
+
 static bool study_export(const char *ledger, const study_options *given, const common *shared, pare_error *error) {
-    bool json = shared->json || (given->format && strcmp(given->format, "json") == 0);
-    if (!json && given->format && strcmp(given->format, "csv") != 0)
-        return pare_fail(error, PARE_ERROR_USAGE, "--format %s: there are csv and json", given->format);
+    bool json;
+    if (!find_format(&json, given, shared, error))
+        return false;
     pare_store *store = pare_store_open(ledger, PARE_STORE_READ, error);
     if (!store)
         return false;
     pare_string text = {0};
-    bool done = json ? pare_store_export_json(&text, store, error) : pare_store_export_csv(&text, store, error);
-    if (done && given->out)
-        done = pare_file_write(given->out, text.data, text.length, true, error);
-    else if (done && fwrite(text.data, 1, text.length, stdout) != text.length)
-        done = pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");
+    bool done = (json ? pare_store_export_json(&text, store, error) : pare_store_export_csv(&text, store, error)) &&
+                write_export(&text, store, given, shared, error);
     pare_string_free(&text);
     pare_store_close(store);
     return done;

@@ -7,7 +7,8 @@
 
 bool print_json(json_t *json, pare_error *error) {
     pare_string text = {0};
-    bool done = json ? pare_json_print(&text, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    bool done = json ? pare_json_print(&text, json, error)
+                     : pare_fail(error, PARE_ERROR_FORMAT, "the result cannot be said in JSON (is a path no UTF-8?)");
     progress_end();
     if (done && fwrite(text.data, 1, text.length, stdout) != text.length)
         done = pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");

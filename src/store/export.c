@@ -144,10 +144,10 @@ static bool push_object(void *user, const pare_run_record *record, pare_error *e
 }
 
 bool pare_store_export_json(pare_string *out, pare_store *store, pare_error *error) {
-    json_t *array = json_array();
-    if (!array)
+    json_t *array = json_array(), *object = json_pack("{s:o}", "runs", array);
+    if (!object)
         return pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the ledger was exported");
-    bool done = pare_store_each(store, push_object, array, error) && pare_json_print(out, array, error);
-    json_decref(array);
+    bool done = pare_store_each(store, push_object, array, error) && pare_json_print(out, object, error);
+    json_decref(object);
     return done;
 }

@@ -33,7 +33,7 @@ expect 0 "$total done, 0 failed, 0 missing" "$PARE" study status "$work/study.ya
 expect 0 '^model,method,l0,r,d,l' "$PARE" study export "$work/study.ledger"
 cp "$work/stdout" "$work/runs.csv"
 expect 0 '' "$PARE" study export "$work/study.ledger" --format json
-keys 0.method
+keys runs.0.method
 
 # the ledger and its export give the same law
 for form in v1 v1i v2 quadratic; do

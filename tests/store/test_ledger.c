@@ -297,8 +297,8 @@ static void test_export(void **state) {
     assert_non_null(strstr(csv.data, "\r\nb,wanda-sp,3.1986,0.3,0,,10.80267281650734"));
 
     assert_done(pare_store_export_json(&json, store, &error), error);
-    json_t *array = pare_json_parse(json.data, json.length, "export", &error);
-    assert_done(array, error);
+    json_t *object = pare_json_parse(json.data, json.length, "export", &error), *array = json_object_get(object, "runs");
+    assert_done(object, error);
     assert_int_equal(json_array_size(array), 2);
     json_t *first = json_array_get(array, 0), *second = json_array_get(array, 1);
     assert_string_equal(json_string_value(json_object_get(first, "model")), "a \"quoted\", odd\nname");
@@ -308,7 +308,7 @@ static void test_export(void **state) {
     assert_true(json_is_null(json_object_get(second, "cross_entropy")));
     assert_string_equal(json_string_value(json_object_get(second, "status")), "failed");
     assert_string_equal(json_string_value(json_object_get(second, "model_path")), "bytes ?");
-    json_decref(array);
+    json_decref(object);
     pare_string_free(&csv);
     pare_string_free(&json);
     pare_store_close(store);

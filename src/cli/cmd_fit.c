@@ -84,10 +84,14 @@ static void print_groups(const pare_law_groups *groups) {
 static void print_comparison(const pare_law_candidate candidates[PARE_LAW_N_FORMS], const char *what) {
     printf("forms on %s, best leave-one-out error of L first:\n", what);
     for (int i = 0; i < PARE_LAW_N_FORMS; i++)
-        if (candidates[i].done)
-            printf("  %-10s %7.2f %%   R2 of L %.4f   carries r up to %.3g\n", pare_law_form_name(candidates[i].form),
-                   100 * candidates[i].fit.loo_error, candidates[i].fit.r2_loss, candidates[i].fit.r_carried);
-        else
+        if (candidates[i].done) {
+            const pare_law_fit *fit = &candidates[i].fit;
+            printf("  %-10s %7.2f %%   R2 of L %.4f   ", pare_law_form_name(candidates[i].form), 100 * fit->loo_error, fit->r2_loss);
+            if (isfinite(fit->r_carried))
+                printf("carries r up to %.3g\n", fit->r_carried);
+            else
+                printf("carries no range of r\n");
+        } else
             printf("  %-10s not fitted: %s\n", pare_law_form_name(candidates[i].form), candidates[i].failure.message);
 }
 
@@ -191,7 +195,8 @@ bool cmd_fit(int argc, char **argv, pare_error *error) {
                  "  v2         ln L = ln L0 + ln P0 + a ln(1-r)\n"
                  "  quadratic  L/L0 = 1 + a r + b r^2\n\n"
                  "A CSV has the columns model,method,l0,r,d,l (d in million recovery tokens, may be missing).",
-        .example = "  pare fit demo/demo.ledger --form v2\n  pare fit results.csv --form v1 --ratio-kind nominal -o law.json",
+        .example = "  pare fit demo/demo.ledger --form v2\n  pare study export demo/demo.ledger > runs.csv\n  pare fit runs.csv --form v1 "
+                   "--ratio-kind parameters -o law.json",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -12,10 +12,13 @@ static int compare_text(const void *left, const void *right) {
     return strcmp(*a, *b);
 }
 
-/* The different methods of the points, in alphabetical order. */
-static bool list_methods(const char *methods[MAX_METHODS], size_t *n, const pare_law_points *points, pare_error *error) {
+/* The different methods of the points, in alphabetical order. What was never compressed (a ledger's "dense") is no method: it is in L0. */
+static bool list_methods(const char *methods[MAX_METHODS], size_t *n, const pare_law_points *points, pare_law_ratio ratio,
+                         pare_error *error) {
     *n = 0;
     for (size_t i = 0; i < points->n; i++) {
+        if (points->items[i].ratio[ratio] == 0 && !(points->items[i].d > 0))
+            continue;
         const char *method = points->items[i].method ? points->items[i].method : "";
         size_t at = 0;
         while (at < *n && strcmp(methods[at], method) != 0)
@@ -59,10 +62,10 @@ bool pare_law_fit_groups(pare_law_groups *groups, pare_law_form form, const pare
     const char *methods[MAX_METHODS];
     size_t n_methods;
     *groups = (pare_law_groups){0};
-    if (!list_methods(methods, &n_methods, points, error))
+    if (!list_methods(methods, &n_methods, points, options ? options->ratio : PARE_LAW_RATIO_NOMINAL, error))
         return false;
     if (n_methods == 0)
-        return pare_fail(error, PARE_ERROR_NUMERIC, "there is no point to fit");
+        return pare_fail(error, PARE_ERROR_NUMERIC, "there is no point to fit: none of %zu has a ratio above 0", points->n);
     groups->n = n_methods > 1 ? n_methods + 1 : 1;
     groups->items = PARE_PUSH(arena, pare_law_group, groups->n, error);
     if (!groups->items)
@@ -79,7 +82,7 @@ bool pare_law_fit_groups(pare_law_groups *groups, pare_law_form form, const pare
         n_done += group->done;
     }
     if (n_done == 0)
-        return pare_fail(error, PARE_ERROR_NUMERIC, "%s", groups->items[0].failure.message);
+        return pare_fail(error, PARE_ERROR_NUMERIC, "%s", groups->items[groups->n - 1].failure.message);
     test_pooling(groups);
     return true;
 }

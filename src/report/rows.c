@@ -71,13 +71,14 @@ static bool fill_view(report_view *view, const report_data *data, const pare_run
             continue;
         view->runs[at] = i;
         view->points.items[at] = point_of(record);
-        view->methods[at] = record->method;
+        if (record->ratio != 0 || record->recovery_tokens > 0) /* what was never compressed is L0, and no method */
+            view->methods[view->n_methods++] = record->method;
         view->models[at] = record->model.name;
         view->n_broken += report_is_broken(record);
         at++;
     }
     view->points.n = at;
-    view->n_methods = distinct(view->methods, at);
+    view->n_methods = distinct(view->methods, view->n_methods);
     view->n_models = distinct(view->models, at);
     return true;
 }

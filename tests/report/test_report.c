@@ -264,6 +264,7 @@ static void test_sentences(void **state) {
     (void)state;
     pare_store *store = make_ledger();
     insert_failed(store, "random", "out of memory");
+    insert(store, sample("dense", 0, 0, 3.1986)); /* a result, but no method */
     pare_string html = print_page(store, NULL);
     pare_store_close(store);
     /* no-break spaces are as good as spaces here */
@@ -272,7 +273,7 @@ static void test_sentences(void **state) {
         memmove(at + 1, at + 2, strlen(at + 2) + 1);
     }
     static const char *const wanted[] = {
-        "<b>SmolLM2-135M-Instruct</b>, compressed by 3 methods: 50 results.",
+        "<b>SmolLM2-135M-Instruct</b>, compressed by 3 methods: 51 results.",
         "3 of them are worse than a uniform guess",
         "1 run failed",
         "cross-entropy is <b>3.199</b> nats (perplexity 24.50)",
@@ -284,6 +285,8 @@ static void test_sentences(void **state) {
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         if (!strstr(html.data, wanted[i]))
             fail_msg("the page does not say: %s", wanted[i]);
+    assert_null(strstr(html.data, "<b>dense</b>"));
+    assert_non_null(strstr(html.data, "One law for all methods (v2) fits worse than one per method"));
     pare_string_free(&html);
 }
 

@@ -98,6 +98,8 @@ typedef struct {
 } pare_string;
 void pare_string_push(pare_string *string, const char *bytes, size_t length);
 void pare_string_print(pare_string *string, const char *format, ...) PARE_PRINTF(2, 3);
+/* The shortest decimal text that reads back equal: 0.1, 1e-05, 3. */
+void pare_string_number(pare_string *string, double value);
 bool pare_string_check(const pare_string *string, pare_error *error) PARE_MUST_CHECK;
 void pare_string_free(pare_string *string);
 

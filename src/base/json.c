@@ -2,8 +2,6 @@
 #include "pare/json.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 json_t *pare_json_parse(const char *bytes, size_t n, const char *what, pare_error *error) {
@@ -31,13 +29,10 @@ static int push_bytes(const char *bytes, size_t n, void *string) {
 
 /* Jansson prints a real with a fixed count of digits; this walks the tree so that 1e-05 stays 1e-05. */
 static void print_number(pare_string *out, double value) {
-    char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    pare_string_print(out, "%s%s", text, strpbrk(text, ".e") ? "" : ".0");
+    size_t before = out->length;
+    pare_string_number(out, value);
+    if (!out->failed && !strpbrk(out->data + before, ".e")) /* a real stays one */
+        pare_string_push(out, ".0", 2);
 }
 
 static void print_scalar(pare_string *out, const json_t *json) {

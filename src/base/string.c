@@ -1,5 +1,6 @@
 /* string: a growing byte string, and the nearest word of a list for "did you mean". */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pare/base.h"
@@ -36,6 +37,16 @@ void pare_string_print(pare_string *string, const char *format, ...) {
     vsnprintf(string->data + string->length, (size_t)length + 1, format, list);
     va_end(list);
     string->length += (size_t)length;
+}
+
+void pare_string_number(pare_string *string, double value) {
+    char text[40];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, value);
+        if (strtod(text, NULL) == value)
+            break;
+    }
+    pare_string_push(string, text, strlen(text));
 }
 
 bool pare_string_check(const pare_string *string, pare_error *error) {

@@ -1,7 +1,5 @@
 /* grid: a spec and the contents of its files -> the list of runs, each with its canonical spec and key. */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "study_impl.h"
@@ -11,17 +9,6 @@
 enum { SPEC_SCHEMA = 1 };
 
 /* ---- identity ------------------------------------------------------------------------------ */
-
-/* The shortest decimal text that reads back equal. */
-static void print_number(pare_string *out, double value) {
-    char text[40];
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    pare_string_print(out, "%s", text);
-}
 
 const char *pare_run_method(const pare_run *run) {
     return run->method ? run->method->name : "dense";
@@ -42,7 +29,7 @@ static void print_spec(pare_string *out, const pare_run *run, const pare_spec *s
     if (method)
         pare_string_print(out, ",\"multiple\":%u", run->multiple);
     pare_string_print(out, ",\"ratio\":");
-    print_number(out, run->ratio);
+    pare_string_number(out, run->ratio);
     pare_string_print(out, ",\"schema\":%d", SPEC_SCHEMA);
     if (method && method->stochastic)
         pare_string_print(out, ",\"seed\":%llu", (unsigned long long)run->seed);

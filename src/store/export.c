@@ -4,8 +4,6 @@
  * a uniform guess; then every other column of the ledger under its own name, except the spec, which the key stands for.
  */
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pare/json.h"
@@ -26,15 +24,10 @@ static bool is_told_elsewhere(const char *column) {
     return false;
 }
 
-/* The shortest text that reads back equal; nothing for NaN. */
+/* Nothing for NaN. */
 static void push_number(pare_string *out, double value) {
-    char text[40] = "";
-    for (int digits = 1; digits <= 17 && !isnan(value); digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, value);
-        if (strtod(text, NULL) == value)
-            break;
-    }
-    pare_string_print(out, "%s", text);
+    if (!isnan(value))
+        pare_string_number(out, value);
 }
 
 /* Quoted when it must be: a comma, quote, line break or outer blank. */

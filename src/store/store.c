@@ -117,7 +117,7 @@ static bool create(const char *path, pare_error *error) {
     return done && sync_folder_of(path, error);
 }
 
-static bool refuse_odd_file(const char *path, pare_error *error) {
+static bool refuse_odd_file(const char *path, pare_store_mode mode, pare_error *error) {
     struct stat status;
     if (stat(path, &status) != 0)
         return pare_fail(error, PARE_ERROR_IO, "%s: cannot open the ledger: %s", path, strerror(errno));
@@ -126,6 +126,9 @@ static bool refuse_odd_file(const char *path, pare_error *error) {
                          S_ISDIR(status.st_mode) ? "a folder" : "none");
     if (status.st_size == 0)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: is empty: no ledger of pare (remove it to start a new one)", path);
+    /* SQLite says of a read-only file system that there is no such file */
+    if (mode != PARE_STORE_READ && access(path, W_OK) != 0)
+        return pare_fail(error, PARE_ERROR_IO, "%s: the ledger is not writable: %s", path, strerror(errno));
     return true;
 }
 
@@ -170,7 +173,7 @@ pare_store *pare_store_open(const char *path, pare_store_mode mode, pare_error *
         store->path = pare_arena_format(arena, error, "%s%s", *path == '/' ? "" : "./", path);
     }
     if (store && store->path && (mode != PARE_STORE_CREATE || pare_path_exists(path) || create(store->path, error)) &&
-        refuse_odd_file(path, error)) {
+        refuse_odd_file(path, mode, error)) {
         store->db =
             mode == PARE_STORE_READ ? open_read_only(store->path, error) : open_database(store->path, path, SQLITE_OPEN_READWRITE, error);
         if (store->db && mode != PARE_STORE_READ && sqlite3_db_readonly(store->db, "main") == 1)

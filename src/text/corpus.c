@@ -59,6 +59,8 @@ void pare_windows_free(pare_windows *windows) {
 bool pare_windows_sample(pare_windows *windows, const pare_corpus *corpus, const char *path, const pare_tokenizer *tokenizer, size_t n,
                          size_t length, uint64_t seed, pare_error *error) {
     *windows = (pare_windows){.n = n, .length = length};
+    if (n == 0 || length == 0)
+        return pare_fail(error, PARE_ERROR_RANGE, "%zu calibration windows of %zu tokens look at nothing", n, length);
     pare_tokens tokens = {0};
     bool done = pare_tokenizer_encode(&tokens, tokenizer, corpus->bytes, corpus->length, false, error);
     if (done && (tokens.n < length || tokens.n - length >= UINT32_MAX))

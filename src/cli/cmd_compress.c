@@ -94,12 +94,13 @@ static json_t *decision_json(const compression *c, const compress_options *given
             json_array_append_new(layer, json_integer(c->cut.kept[(size_t)i * c->cut.n_kept + j]));
         json_array_append_new(neurons, layer);
     }
-    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I}, s:s, s:o*}", "version",
+    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}", "version",
                      PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
                      (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "ffn_width",
                      (int)c->cut.ffn_width, "kept", kept, "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes",
                      a.bytes, "macs", a.macs, "size", "parameters", (json_int_t)a.after.parameters, "non_embedding",
-                     (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs, "type", pare_dtype_info(c->type)->name,
+                     (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs, "bytes",
+                     (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
                      "kept_neurons", neurons);
 }
 
@@ -174,8 +175,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         .usage = "MODEL --method M --ratio R [--calibrate FILE] -o OUT",
         .about = "Removes whole FFN neurons, the same count in every layer, and writes a smaller checkpoint that stock programs load.\n"
                  "OUT/pare.json keeps the decision: method, seed, calibration, and the neurons kept.",
-        .example = "  pare compress SmolLM2-135M.gguf --method wanda-sp --ratio 0.2 --calibrate text.txt -o smaller/\n"
-                   "  pare compress SmolLM2-135M.gguf --method random --ratio 0.3 --plan",
+        .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
+                   "  pare compress demo/model.gguf --method random --ratio 0.3 --plan",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -78,7 +78,7 @@ bool cmd_eval(int argc, char **argv, pare_error *error) {
         .about = "Test cross-entropy and perplexity of a checkpoint.\n\n"
                  "  gguf512     as llama.cpp's perplexity tool: windows of 512 tokens, the second half of each is scored\n"
                  "  joined2048  as GPTQ, SparseGPT, Wanda and SliceGPT: rows joined by blank lines, windows of 2,048, all scored",
-        .example = "  pare eval SmolLM2-135M.gguf --text wiki.test.raw --protocol gguf512 --windows 24",
+        .example = "  pare eval demo/model.gguf --text demo/test.txt --protocol gguf512 --windows 24",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -113,7 +113,7 @@ bool cmd_info(int argc, char **argv, pare_error *error) {
         .name = "info",
         .usage = "MODEL [--tensors]",
         .about = "Architecture, shapes, parameters, bytes by tensor type, multiply-accumulates per token, and what can be cut.",
-        .example = "  pare info SmolLM2-135M.gguf",
+        .example = "  pare info demo/model.gguf",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -91,7 +91,7 @@ bool cmd_logits(int argc, char **argv, pare_error *error) {
         .usage = "MODEL --text FILE -o OUT",
         .about = "Logits of every token of a text as raw little-endian f32, tokens x vocabulary, to compare with other programs.\n"
                  "The text is tokenised with the special tokens that the tokenizer adds by default.",
-        .example = "  pare logits model/ --text prompt.txt -o logits.f32",
+        .example = "  pare logits demo/model.gguf --text examples/demo.yaml -o logits.f32",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -91,7 +91,7 @@ bool cmd_tokenize(int argc, char **argv, pare_error *error) {
         .name = "tokenize",
         .usage = "MODEL --text FILE [--pieces]",
         .about = "Token ids of a text, one a line: the same as the Hugging Face tokenizers package gives.",
-        .example = "  pare tokenize SmolLM2-135M.gguf --text prompt.txt --pieces",
+        .example = "  pare tokenize demo/model.gguf --text examples/demo.yaml --pieces",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

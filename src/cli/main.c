@@ -35,8 +35,9 @@ static void print_help(FILE *out) {
     fprintf(out, "pare makes large language models smaller and tells what that costs.\n\nUsage: pare COMMAND …\n\n");
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
-    fprintf(out, "\npare COMMAND --help tells more. MODEL is a GGUF file or a Hugging Face folder.\n"
-                 "Every command takes --json, --threads N, --quiet.\n");
+    fprintf(out,
+            "\npare COMMAND --help tells more, with an example that runs after make demo. MODEL is a GGUF file or a Hugging Face folder.\n"
+            "Every command takes --json, --threads N, --quiet.\n");
 }
 
 static bool unknown_command(const char *name, pare_error *error) {

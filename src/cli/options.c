@@ -8,7 +8,7 @@
 
 #include "cli.h"
 
-enum { OPTIONS_MAX = 48, FIRST_LONG = 1000, HELP = 999 };
+enum { OPTIONS_MAX = 48, FIRST_LONG = 1000, HELP = 999, THREADS_MAX = 1024 };
 
 /* The rows that every command has, after its own. */
 static void common_rows(option rows[4], common *shared) {
@@ -114,12 +114,15 @@ static const option *row_of(int answer, const option *rows, int n) {
     return NULL;
 }
 
-static void finish(common *shared) {
+static bool finish(common *shared, pare_error *error) {
+    if (shared->n_threads > THREADS_MAX) /* OpenMP ends the process when it cannot have what it is asked for */
+        return pare_fail(error, PARE_ERROR_USAGE, "--threads %u: at most %d", shared->n_threads, THREADS_MAX);
     if (shared->n_threads == 0)
         shared->n_threads = (uint32_t)omp_get_num_procs();
     shared->context = (pare_context){.n_threads = (int)shared->n_threads, .cancel = &cli_cancel};
     if (!shared->quiet)
         shared->context.progress = progress_bar;
+    return true;
 }
 
 int options_parse(const char **arguments, common *shared, const command_face *face, int argc, char **argv, pare_error *error) {
@@ -160,6 +163,5 @@ int options_parse(const char **arguments, common *shared, const command_face *fa
     }
     for (int i = 0; i < given; i++)
         arguments[i] = argv[optind + i];
-    finish(shared);
-    return given;
+    return finish(shared, error) ? given : -1;
 }

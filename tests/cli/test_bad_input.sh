@@ -56,6 +56,43 @@ if [ "$(id -u)" != 0 ]; then
 fi
 expect 1 'cannot write' bash -c "'$PARE' info '$qwen' --json >/dev/full"
 
+
+wanda() { "$PARE" compress "$qwen" --method wanda-sp --ratio 0.5 --multiple 8 --calibrate "$text" -o "$work/out" "$@"; }
+expect 1 'look at nothing' wanda --windows 0
+expect 1 'look at nothing' wanda --length 0
+expect 1 'knows 512 positions' wanda --length 600 --windows 1
+expect 2 'at most 1024' "$PARE" eval "$qwen" --text "$text" --threads 100000
+expect 1 'no regular file' "$PARE" logits "$qwen" --text "$work/short.txt" -o /dev/null
+[ -c /dev/null ] || fail "/dev/null was replaced"
+expect 1 'exists already' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/exists/"
+
+# tensors that overlap, a shape of the same bytes, a tensor too few
+edit() { # python that changes `header`, of the same length or shorter
+    copy; python3 - "$work/model/model.safetensors" "$1" <<'PY'
+import json, struct, sys
+path, change = sys.argv[1:]
+data = bytearray(open(path, "rb").read())
+n = struct.unpack("<Q", data[:8])[0]
+header = json.loads(data[8:8 + n])
+exec(change)
+data[8:8 + n] = json.dumps(header, separators=(",", ":")).encode().ljust(n)
+open(path, "wb").write(data)
+PY
+}
+up='header["model.layers.0.mlp.up_proj.weight"]'
+edit "$up['data_offsets'] = header['model.layers.0.mlp.gate_proj.weight']['data_offsets']"; expect 1 'overlap' "$PARE" info "$work/model"
+edit "$up['shape'].reverse()"; expect 1 'up_proj.weight has shape .*asks for' "$PARE" info "$work/model"
+edit "$up['shape'][0] -= 1"; expect 1 'up_proj.weight: the shape .* needs' "$PARE" info "$work/model"
+edit "$up['dtype'] = 'F99'"; expect 1 'unknown dtype' "$PARE" info "$work/model"
+for i in $(seq 40); do # a bit turned over in the header: read as it was, or refused; never a crash
+    copy; at=$((RANDOM % 2000)); python3 -c "
+import sys
+with open(sys.argv[1], 'r+b') as file:
+    file.seek($at); byte = file.read(1)[0]; file.seek($at); file.write(bytes([byte ^ 1 << $((RANDOM % 8))]))" "$work/model/model.safetensors"
+    "$PARE" info "$work/model" >/dev/null 2>&1; code=$?
+    [ $code -le 1 ] || fail "byte $at with another bit: exit code $code"
+done
+
 expect 1 '' "$PARE" fit "$work/nothing.csv"
 printf 'model,method,l0,r\n' >"$work/bad.csv"; expect 1 'bad.csv' "$PARE" fit "$work/bad.csv"
 expect 2 'v1, v1i, v2' "$PARE" fit "$work/bad.csv" --form cubic
@@ -63,5 +100,41 @@ expect 1 '' "$PARE" predict "$work/bad.csv" --l0 3 --ratio 0.1
 expect 1 '' "$PARE" report "$text" -o "$work/report.html"
 [ ! -e "$work/report.html" ] || fail "a report without a ledger"
 printf 'models: [m]\nnonsense: 1\n' >"$work/spec.yaml"; expect 1 'spec.yaml:2' "$PARE" study run "$work/spec.yaml"
+
+# ledgers that are none, are damaged, or come from a newer version
+cat >"$work/good.yaml" <<YAML
+models: [$qwen]
+evaluate: {text: $text, protocol: joined48}
+methods: [random]
+ratios: [0.5]
+multiple: 8
+YAML
+expect 0 '' "$PARE" study run "$work/good.yaml" --ledger "$work/good.ledger"
+expect 1 'pooled|random.*points' "$PARE" fit "$work/good.ledger"
+python3 - "$work" <<'PY'
+import sqlite3, sys
+for name, change in ("newer", "PRAGMA user_version = 99"), ("foreign", "CREATE TABLE a (b)"):
+    if name == "newer":
+        open(f"{sys.argv[1]}/newer.ledger", "wb").write(open(f"{sys.argv[1]}/good.ledger", "rb").read())
+    db = sqlite3.connect(f"{sys.argv[1]}/{name}.ledger")
+    db.execute(change)
+    db.commit()
+PY
+head -c 5000 "$work/good.ledger" >"$work/damaged.ledger"; cp "$text" "$work/text.ledger"; : >"$work/empty.ledger"
+try() { # ledger pattern
+    cp "$work/$1.ledger" "$work/before"
+    expect 1 "$2" "$PARE" study run "$work/good.yaml" --ledger "$work/$1.ledger"
+    expect 1 "$2" "$PARE" study export "$work/$1.ledger"
+    expect 1 "$2" "$PARE" report "$work/$1.ledger" -o "$work/report.html"
+    cmp -s "$work/before" "$work/$1.ledger" || fail "the $1 ledger was changed"
+}
+try newer 'version 99, made by a newer pare'; try foreign 'no ledger of pare'; try damaged 'damaged'; try text 'no SQLite database'; try empty 'is empty'
+expect 1 'version 99' "$PARE" fit "$work/newer.ledger"
+[ ! -e "$work/report.html" ] || fail "a report of a bad ledger"
+if [ "$(id -u)" != 0 ]; then
+    chmod a-w "$work/good.ledger"; expect 1 'not writable' "$PARE" study run "$work/good.yaml" --ledger "$work/good.ledger"
+fi
+expect 1 'cannot write|File too large' bash -c "ulimit -f 100; '$PARE' report '$work/good.ledger' -o '$work/report.html'"
+[ -z "$(ls "$work"/report.html* 2>/dev/null)" ] || fail "half a report"
 expect 2 'run, status and export' "$PARE" study walk "$work/spec.yaml"
 finish

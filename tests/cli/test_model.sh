@@ -29,7 +29,7 @@ dense=$(json cross_entropy)
 
 # r = 0 gives the same model; a plan writes nothing; a cut is smaller and can be cut again
 expect 0 '' "$PARE" compress "$qwen" --method random --ratio 0 -o "$work/same" --json
-keys method ratio kept achieved.parameters achieved.non_embedding achieved.bytes achieved.macs
+keys method ratio kept achieved.parameters achieved.non_embedding achieved.bytes achieved.macs size.bytes
 expect 0 '' "$PARE" eval "$work/same" --text "$text" --protocol joined48 --windows 3 --json --threads 1
 [ "$(json cross_entropy)" = "$dense" ] || fail "r = 0 changed the loss: $(json cross_entropy), $dense"
 expect 0 'would be written' "$PARE" compress "$qwen" --method random --ratio 0.5 --multiple 8 --plan

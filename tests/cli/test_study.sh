@@ -34,6 +34,11 @@ expect 0 '^model,method,l0,r,d,l' "$PARE" study export "$work/study.ledger"
 cp "$work/stdout" "$work/runs.csv"
 expect 0 '' "$PARE" study export "$work/study.ledger" --format json
 keys runs.0.method
+expect 0 '' "$PARE" study export "$work/study.ledger" --json
+keys runs.0.method
+expect 0 '' "$PARE" study export "$work/study.ledger" --json -o "$work/exported.csv"
+[ "$(json runs)" = "$total" ] && cmp -s "$work/exported.csv" "$work/runs.csv" || fail "export -o: $(cat "$work/stdout")"
+expect 2 'needs -o FILE' "$PARE" study export "$work/study.ledger" --json --format csv
 
 # the ledger and its export give the same law
 for form in v1 v1i v2 quadratic; do
@@ -43,6 +48,8 @@ for form in v1 v1i v2 quadratic; do
     expect 0 '' "$PARE" fit "$work/runs.csv" --form $form --include-broken --json
     [ "$(json coefficients.0.value)" = "$ledger_value" ] || fail "$form: ledger and CSV differ"
 done
+expect 0 'one law for all methods against' "$PARE" fit "$work/study.ledger" --include-broken # the dense model is no method of its own
+grep -q '^dense' "$work/stdout" && fail "fit: a law of the dense model"
 expect 0 'best leave-one-out' "$PARE" fit "$work/study.ledger" --form v2 --include-broken -o "$work/law.json" --ratio-kind non_embedding
 expect 0 'times the dense loss' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method wanda-sp
 expect 2 'its laws are random, wanda-sp, pooled' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method nonsense

@@ -70,6 +70,45 @@ int64_t pare_tokenizer_bos(const pare_tokenizer *tokenizer);
 /* A tokenizer.json that the `tokenizers` package loads and that gives the same ids: for checkpoints rebuilt from GGUF. */
 bool pare_tokenizer_print_json(pare_string *out, const pare_tokenizer *tokenizer, pare_error *error) PARE_MUST_CHECK;
 
+/* ---- training -------------------------------------------------------------------------------- */
+
+/* Byte-level BPE learnt from texts: the merges, in the same order, that the `tokenizers` package's BpeTrainer finds with the
+ * whole byte alphabet and the same pieces (its train_from_iterator). Special tokens get the first ids, then come the 256 bytes
+ * in the order of their byte-level characters, then the merges. */
+typedef struct {
+    const char *pre;           /* pre-tokeniser, by the names of pare_tokenizer_parts */
+    const pare_piece *special; /* may be none; only read during open */
+    size_t n_special;
+    size_t vocabulary; /* ids wanted, all together; a text that cannot fill them gives fewer */
+    uint64_t min_frequency;
+} pare_bpe_options;
+
+typedef struct {
+    size_t vocabulary, merges;
+    uint64_t bytes; /* of all texts */
+    uint64_t words; /* pre-tokenised pieces of them */
+    uint64_t different_words;
+    uint64_t tokens; /* what the tokenizer makes of these words (special tokens in the text taken as text) */
+} pare_bpe_summary;
+
+typedef struct pare_bpe_trainer pare_bpe_trainer;
+pare_bpe_trainer *pare_bpe_trainer_open(const pare_bpe_options *options, pare_error *error) PARE_MUST_CHECK;
+/* Counts the words of one text; no word reaches from one text into the next. Needs memory for the different words alone. */
+bool pare_bpe_trainer_feed(pare_bpe_trainer *trainer, const char *text, size_t n, const pare_context *context,
+                           pare_error *error) PARE_MUST_CHECK;
+/* The documents of a file, as training reads them (pare/dataset.h): a plain text whole; JSONL line by line, prompt and response
+ * apart. A file without a character is refused. */
+typedef struct {
+    uint64_t bytes, documents; /* bytes of the file */
+    pare_sha256 sha256;
+} pare_bpe_file;
+bool pare_bpe_trainer_feed_file(pare_bpe_file *file, pare_bpe_trainer *trainer, const char *path, const pare_context *context,
+                                pare_error *error) PARE_MUST_CHECK;
+/* Learns from all that was fed so far. summary: NULL is fine. */
+pare_tokenizer *pare_bpe_trainer_finish(pare_bpe_summary *summary, pare_bpe_trainer *trainer, const pare_context *context,
+                                        pare_error *error) PARE_MUST_CHECK;
+void pare_bpe_trainer_close(pare_bpe_trainer *trainer); /* NULL is fine */
+
 #ifdef __cplusplus
 }
 #endif

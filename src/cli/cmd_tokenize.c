@@ -1,5 +1,6 @@
 /* pare tokenize: token ids of a text, and their pieces. */
 #include <stdio.h>
+#include <string.h>
 
 #include "cli.h"
 #include "pare/corpus.h"
@@ -62,20 +63,54 @@ static bool print_tokens(const pare_tokens *tokens, const pare_tokenizer *tokeni
     return print_json(json_pack("{s:I, s:o, s:o*}", "tokens", (json_int_t)tokens->n, "ids", ids, "pieces", pieces), error);
 }
 
+static bool tokenize_with(const pare_tokenizer *tokenizer, const tokenize_options *given, const common *shared, pare_error *error) {
+    pare_corpus text = {0};
+    pare_tokens tokens = {0};
+    bool done = pare_corpus_open(&text, given->text, error) &&
+                pare_tokenizer_encode(&tokens, tokenizer, text.bytes, text.length, !given->no_special, error) &&
+                print_tokens(&tokens, tokenizer, given, shared, error);
+    pare_tokens_free(&tokens);
+    pare_corpus_close(&text);
+    return done;
+}
+
+/* A tokenizer without a model: a tokenizer.json, or a folder that holds one and no config.json. NULL: path is a model, or nothing. */
+static const char *lone_tokenizer(pare_string *name, const char *path) {
+    size_t n = strlen(path);
+    if (n > 5 && strcmp(path + n - 5, ".json") == 0 && !pare_path_is_folder(path))
+        return path;
+    pare_string_print(name, "%s/config.json", path);
+    bool model = !name->data || pare_path_exists(name->data);
+    name->length = 0;
+    pare_string_print(name, "%s/tokenizer.json", path);
+    return !model && !name->failed && pare_path_exists(name->data) ? name->data : NULL;
+}
+
+static bool tokenize_by_file(const char *path, const tokenize_options *given, const common *shared, pare_error *error) {
+    pare_map map;
+    if (!pare_map_open(&map, path, error))
+        return false;
+    pare_tokenizer *tokenizer = pare_tokenizer_open_json((const char *)map.data, map.size, path, error);
+    bool done = tokenizer && tokenize_with(tokenizer, given, shared, error);
+    pare_tokenizer_close(tokenizer);
+    pare_map_close(&map);
+    return done;
+}
+
+static bool tokenize_by_model(const char *path, const tokenize_options *given, const common *shared, pare_error *error) {
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    bool done = checkpoint && pare_checkpoint_tokenizer(checkpoint, error) && tokenize_with(checkpoint->tokenizer, given, shared, error);
+    pare_checkpoint_close(checkpoint);
+    return done;
+}
+
 static bool tokenize(const char *path, const tokenize_options *given, const common *shared, pare_error *error) {
     if (!given->text)
         return pare_fail(error, PARE_ERROR_USAGE, "--text FILE is missing");
-    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
-    if (!checkpoint)
-        return false;
-    pare_corpus text = {0};
-    pare_tokens tokens = {0};
-    bool done = pare_checkpoint_tokenizer(checkpoint, error) && pare_corpus_open(&text, given->text, error) &&
-                pare_tokenizer_encode(&tokens, checkpoint->tokenizer, text.bytes, text.length, !given->no_special, error) &&
-                print_tokens(&tokens, checkpoint->tokenizer, given, shared, error);
-    pare_tokens_free(&tokens);
-    pare_corpus_close(&text);
-    pare_checkpoint_close(checkpoint);
+    pare_string name = {0};
+    const char *file = lone_tokenizer(&name, path);
+    bool done = file ? tokenize_by_file(file, given, shared, error) : tokenize_by_model(path, given, shared, error);
+    pare_string_free(&name);
     return done;
 }
 
@@ -90,7 +125,9 @@ bool cmd_tokenize(int argc, char **argv, pare_error *error) {
     const command_face face = {
         .name = "tokenize",
         .usage = "MODEL --text FILE [--pieces]",
-        .about = "Token ids of a text, one a line: the same as the Hugging Face tokenizers package gives.",
+        .about = "Token ids of a text, one a line: the same as the Hugging Face tokenizers package gives.
+"
+                 "MODEL may also be a tokenizer.json, or a folder with one.",
         .example = "  pare tokenize demo/model.gguf --text examples/demo.yaml --pieces",
         .options = options,
         .arguments_min = 1,

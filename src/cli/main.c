@@ -10,6 +10,7 @@ volatile sig_atomic_t cli_cancel;
 static const command commands[] = {
     {"info", "what a checkpoint holds and what can be cut", cmd_info},
     {"tokenize", "token ids of a text", cmd_tokenize},
+    {"tokenizer", "trains a byte-level BPE tokenizer on texts", cmd_tokenizer},
     {"logits", "logits of a text, for comparison with other programs", cmd_logits},
     {"eval", "test cross-entropy by a named protocol", cmd_eval},
     {"compress", "a smaller checkpoint, or a plan of it", cmd_compress},

@@ -4,7 +4,7 @@ expect 0 'Usage: pare COMMAND' "$PARE" --help
 expect 0 '^pare [0-9]' "$PARE" --version
 expect 2 'a command is missing' "$PARE"
 expect 2 'did you mean compress' "$PARE" compres
-for command in info tokenize logits eval compress study fit predict report; do
+for command in info tokenize tokenizer logits eval compress study fit predict report; do
     expect 0 '^Example:' "$PARE" "$command" --help
     grep -qE "^  pare $command" "$work/stdout" || fail "$command --help has no example of it"
     expect 2 'unknown option "--nonsense"' "$PARE" "$command" --nonsense

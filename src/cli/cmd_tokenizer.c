@@ -1,0 +1,252 @@
+/* pare tokenizer train: a byte-level BPE tokenizer learnt from texts, as the files that other programs load. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "pare/text.h"
+
+typedef struct {
+    option_list data, special;
+    const char *pre, *out;
+    uint32_t vocabulary, min_frequency;
+    bool force;
+} train_options;
+
+/* Everything one training holds; released by release(). */
+typedef struct {
+    pare_string special_text; /* the special tokens, each with a NUL */
+    pare_piece special[ARGUMENTS_MAX];
+    size_t n_special;
+    json_t *files; /* path, bytes, sha256 of each */
+    pare_string hashes;
+    pare_bpe_trainer *trainer;
+    pare_tokenizer *tokenizer;
+    pare_bpe_summary summary;
+    uint64_t n_texts;
+    double begin;
+} training;
+
+static void release(training *t) {
+    pare_tokenizer_close(t->tokenizer);
+    pare_bpe_trainer_close(t->trainer);
+    pare_string_free(&t->special_text);
+    pare_string_free(&t->hashes);
+    json_decref(t->files);
+}
+
+/* ---- options ---- */
+
+static const struct {
+    const char *name, *known; /* known: in pare_tokenizer_parts */
+} pre_tokenisers[] = {{"smollm", "smollm"}, {"gpt2", "gpt-2"}, {"llama3", "llama-bpe"}, {"qwen2", "qwen2"}};
+
+static const char *find_pre(const char *name, pare_error *error) {
+    for (size_t i = 0; i < sizeof pre_tokenisers / sizeof *pre_tokenisers; i++)
+        if (strcmp(name, pre_tokenisers[i].name) == 0)
+            return pre_tokenisers[i].known;
+    pare_fail(error, PARE_ERROR_USAGE, "--pre %s: there are smollm, gpt2, llama3 and qwen2", name);
+    return NULL;
+}
+
+/* "a,b" and "c" are three tokens. */
+static bool split_special(training *t, const option_list *given, pare_error *error) {
+    for (size_t i = 0; i < given->n; i++) {
+        for (const char *at = given->items[i], *end;; at = end + 1) {
+            end = strchr(at, ',');
+            size_t length = end ? (size_t)(end - at) : strlen(at);
+            if (t->n_special == ARGUMENTS_MAX)
+                return pare_fail(error, PARE_ERROR_USAGE, "--special: more than %d tokens", ARGUMENTS_MAX);
+            t->special[t->n_special++] = (pare_piece){at, length};
+            if (!end)
+                break;
+        }
+    }
+    if (t->n_special == 0)
+        t->special[t->n_special++] = (pare_piece){"<|endoftext|>", 13};
+    return true;
+}
+
+static bool open_trainer(training *t, const train_options *given, pare_error *error) {
+    const char *pre = find_pre(given->pre, error);
+    if (!pre || !split_special(t, &given->special, error))
+        return false;
+    const pare_bpe_options options = {.pre = pre,
+                                      .special = t->special,
+                                      .n_special = t->n_special,
+                                      .vocabulary = given->vocabulary,
+                                      .min_frequency = given->min_frequency};
+    t->trainer = pare_bpe_trainer_open(&options, error);
+    if (!t->trainer && error->code == PARE_ERROR_RANGE)
+        error->code = PARE_ERROR_USAGE;
+    return t->trainer != NULL;
+}
+
+/* ---- texts ---- */
+
+static bool feed_file(training *t, const char *path, const common *shared, pare_error *error) {
+    pare_bpe_file file;
+    if (!pare_bpe_trainer_feed_file(&file, t->trainer, path, &shared->context, error))
+        return false;
+    t->n_texts += file.documents;
+    pare_string_print(&t->hashes, "%s\n", file.sha256.hex);
+    json_array_append_new(t->files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes", (json_int_t)file.bytes, "sha256", file.sha256.hex));
+    return true;
+}
+
+static bool feed_all(training *t, const option_list *data, const common *shared, pare_error *error) {
+    t->files = json_array();
+    for (size_t i = 0; i < data->n; i++)
+        if (!feed_file(t, data->items[i], shared, error))
+            return false;
+    return pare_string_check(&t->hashes, error);
+}
+
+/* ---- output ---- */
+
+/* What transformers' AutoTokenizer wants beside the tokenizer itself: the first special token begins and ends texts. */
+static json_t *config_json(const training *t) {
+    json_t *role = json_stringn(t->special[0].bytes, t->special[0].length);
+    json_t *config = json_pack("{s:s, s:O, s:O, s:b, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "bos_token", role, "eos_token",
+                               role, "add_bos_token", 0, "clean_up_tokenization_spaces", 0);
+    json_decref(role);
+    return config;
+}
+
+static bool write_in(const char *folder, const char *name, const pare_string *text, pare_error *error) {
+    pare_string path = {0};
+    pare_string_print(&path, "%s/%s", folder, name);
+    bool done = pare_string_check(&path, error) && pare_file_write(path.data, text->data, text->length, true, error);
+    pare_string_free(&path);
+    return done;
+}
+
+/* A folder appears whole; in one that is there already (--force) each file does. */
+static bool write_folder(const char *out, const pare_string *tokenizer, const pare_string *config, pare_error *error) {
+    if (pare_path_is_folder(out))
+        return write_in(out, "tokenizer.json", tokenizer, error) && write_in(out, "tokenizer_config.json", config, error);
+    pare_folder *folder = pare_folder_open(out, error);
+    if (!folder)
+        return false;
+    if (write_in(pare_folder_path(folder), "tokenizer.json", tokenizer, error) &&
+        write_in(pare_folder_path(folder), "tokenizer_config.json", config, error))
+        return pare_folder_commit(folder, error);
+    pare_folder_abandon(folder);
+    return false;
+}
+
+static bool is_file_name(const char *out) {
+    size_t n = strlen(out);
+    return n > 5 && strcmp(out + n - 5, ".json") == 0 && !pare_path_is_folder(out);
+}
+
+static bool write_out(const training *t, const train_options *given, pare_error *error) {
+    pare_string tokenizer = {0}, config = {0};
+    json_t *json = config_json(t);
+    bool done = json ? pare_json_print(&config, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    done = done && pare_tokenizer_print_json(&tokenizer, t->tokenizer, error) &&
+           (is_file_name(given->out) ? pare_file_write(given->out, tokenizer.data, tokenizer.length, given->force, error)
+                                     : write_folder(given->out, &tokenizer, &config, error));
+    json_decref(json);
+    pare_string_free(&tokenizer);
+    pare_string_free(&config);
+    return done;
+}
+
+static json_t *summary_json(const training *t, const train_options *given, double bytes_per_token, const char *sha256) {
+    json_t *special = json_array();
+    for (size_t i = 0; i < t->n_special; i++)
+        json_array_append_new(special, json_stringn(t->special[i].bytes, t->special[i].length));
+    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s, s:O}", "version", PARE_VERSION,
+                     "output", given->out, "vocabulary", (json_int_t)t->summary.vocabulary, "merges", (json_int_t)t->summary.merges,
+                     "special", special, "pre", given->pre, "min_frequency", (json_int_t)given->min_frequency, "texts",
+                     (json_int_t)t->n_texts, "bytes", (json_int_t)t->summary.bytes, "words", (json_int_t)t->summary.words,
+                     "different_words", (json_int_t)t->summary.different_words, "tokens", (json_int_t)t->summary.tokens, "bytes_per_token",
+                     bytes_per_token, "seconds", pare_clock_s() - t->begin, "max_rss_mib", pare_memory_peak_mib(), "sha256", sha256, "data",
+                     t->files);
+}
+
+static bool print_result(const training *t, const train_options *given, const common *shared, pare_error *error) {
+    const pare_bpe_summary *s = &t->summary;
+    double bytes_per_token = s->tokens ? (double)s->bytes / (double)s->tokens : 0;
+    pare_sha256 hash = {.hex = ""};
+    if (json_array_size(t->files) == 1) /* one file: its own; several: of the list of theirs, one a line */
+        memcpy(hash.hex, t->hashes.data, 64);
+    else if (!pare_sha256_bytes(&hash, t->hashes.data, t->hashes.length, error))
+        return false;
+    if (s->vocabulary < given->vocabulary)
+        say(shared, "note: the text gives %s tokens, not %s: no further pair occurs %u times", human_count(s->vocabulary),
+            human_count(given->vocabulary), given->min_frequency > 1 ? given->min_frequency : 1);
+    if (shared->json)
+        return print_json(summary_json(t, given, bytes_per_token, hash.hex), error);
+    progress_end();
+    printf("%s tokens: %zu special, 256 bytes, %s merges; from %s bytes with %s different words\n", human_count(s->vocabulary),
+           t->n_special, human_count(s->merges), human_count(s->bytes), human_count(s->different_words));
+    printf("%.3f bytes a token on this text; %.2f s: %s\n", bytes_per_token, pare_clock_s() - t->begin, given->out);
+    return true;
+}
+
+/* ---- the command ---- */
+
+static bool check_options(const train_options *given, pare_error *error) {
+    if (given->data.n == 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--data FILE is missing");
+    if (given->vocabulary == 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--vocab N is missing: how many tokens there are to be");
+    if (!given->out)
+        return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: a folder to make, or a file name that ends in .json");
+    if (!given->force && pare_path_exists(given->out))
+        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it, choose another name, or --force", given->out);
+    return true;
+}
+
+static bool train(const train_options *given, const common *shared, pare_error *error) {
+    training t = {.begin = pare_clock_s()};
+    bool done = check_options(given, error) && open_trainer(&t, given, error) && feed_all(&t, &given->data, shared, error) &&
+                (t.tokenizer = pare_bpe_trainer_finish(&t.summary, t.trainer, &shared->context, error)) && write_out(&t, given, error) &&
+                print_result(&t, given, shared, error);
+    release(&t);
+    return done;
+}
+
+bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
+    train_options given = {.pre = "smollm", .min_frequency = 2};
+    const option options[] = {
+        {"data", 'd', OPTION_LIST, "FILE", "text or JSONL; again, or more files behind it", &given.data},
+        {"vocab", 'v', OPTION_COUNT, "N", "tokens, with the special ones and the 256 bytes", &given.vocabulary},
+        {"output", 'o', OPTION_STRING, "OUT", "a folder to make, or a file name that ends in .json", &given.out},
+        {"pre", 0, OPTION_STRING, "P", "words as smollm (default), gpt2, llama3 or qwen2 have them", &given.pre},
+        {"special", 0, OPTION_LIST, "TOKENS", "special tokens, with commas or again (<|endoftext|>)", &given.special},
+        {"min-frequency", 0, OPTION_COUNT, "N", "a merge is of a pair that occurs N times (2)", &given.min_frequency},
+        {"force", 'f', OPTION_FLAG, NULL, "replace what is at OUT", &given.force},
+        {0},
+    };
+    const command_face face = {
+        .name = "tokenizer",
+        .usage = "train --data FILE… --vocab N -o OUT",
+        .about =
+            "Learns a byte-level BPE tokenizer, merge for merge the one that the Hugging Face tokenizers package learns from the same\n"
+            "texts, and writes tokenizer.json (in a folder also tokenizer_config.json), which that package, transformers and pare load.\n"
+            "No word reaches over the end of a text: a file is one text; in JSONL (by its ending) each line's \"text\" is one, or its\n"
+            "\"prompt\" and \"response\" are two.\n"
+            "The first special token has id 0 and stands at the beginning and end of texts. smollm is GPT-2's way with each digit apart,\n"
+            "so that a small vocabulary is not spent on the numbers that happened to be in the text.",
+        .example = "  pare tokenizer train --data book.txt more.jsonl --vocab 4096 -o tokenizer/\n"
+                   "  pare tokenizer train --data book.txt --vocab 2048 --pre qwen2 --special '<|endoftext|>,<|pad|>' -o tokenizer.json",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = ARGUMENTS_MAX,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    if (n < 0)
+        return n == -2;
+    if (strcmp(arguments[0], "train") != 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "pare tokenizer %s: there is train", arguments[0]);
+    for (int i = 1; i < n; i++) { /* --data a b c */
+        if (given.data.n == 0 || given.data.n == ARGUMENTS_MAX)
+            return pare_fail(error, PARE_ERROR_USAGE, "%s: what is it? Files stand behind --data", arguments[i]);
+        given.data.items[given.data.n++] = arguments[i];
+    }
+    return train(&given, &shared, error);
+}

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Time and memory of `pare compress` on a large checkpoint, beside `cp` of the same files. Every run writes to disk until it is there
+# (pare by fsync, cp followed by sync) and begins with a page cache that was dropped where that is allowed (root), so that all read
+# from disk. Usage: bench/compress_large.sh FOLDER OUT_FOLDER [pare compress's words…]
+# FOLDER: for instance what bench/random_checkpoint.py makes. OUT_FOLDER is made, measured and removed; it must not exist.
+set -euo pipefail
+[ $# -ge 2 ] || { sed -n '2,5p' "$0" >&2; exit 2; }
+folder=$1 out=$2
+shift 2
+[ ! -e "$out" ] || { echo "$out exists" >&2; exit 1; }
+pare=${PARE:-$(cd "$(dirname "$0")" && pwd)/../build/pare}
+drop() {
+    sync
+    if echo 3 2>/dev/null >/proc/sys/vm/drop_caches; then echo "page cache dropped"; else echo "page cache left as it is"; fi
+}
+seconds() { # command…
+    local begin
+    begin=$(date +%s.%N)
+    "$@"
+    echo "$(date +%s.%N) $begin" | awk '{printf "%.1f", $1 - $2}'
+}
+copy() {
+    cp -r "$folder" "$out"
+    sync
+}
+cut() {
+    "$pare" compress "$folder" "$@" -o "$out" --json --quiet >/dev/null
+}
+measure() { # command…: seconds, peak resident memory of pare
+    python3 - "$@" <<'PY'
+import resource, subprocess, sys, time
+begin = time.monotonic()
+subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL)
+print(f"{time.monotonic() - begin:.1f} s, peak resident {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB")
+PY
+}
+drop
+echo "cp: $(seconds copy) s for $(du -sBM "$out" | cut -f1)"
+rm -rf "$out"
+drop
+echo "pare compress $*: $(measure "$pare" compress "$folder" "$@" -o "$out" --json --quiet)"
+echo "written: $(du -sBM "$out" | cut -f1)"
+rm -rf "$out"

@@ -13,18 +13,9 @@ drop() {
     sync
     if echo 3 2>/dev/null >/proc/sys/vm/drop_caches; then echo "page cache dropped"; else echo "page cache left as it is"; fi
 }
-seconds() { # command…
-    local begin
-    begin=$(date +%s.%N)
-    "$@"
-    echo "$(date +%s.%N) $begin" | awk '{printf "%.1f", $1 - $2}'
-}
 copy() {
-    cp -r "$folder" "$out"
-    sync
-}
-cut() {
-    "$pare" compress "$folder" "$@" -o "$out" --json --quiet >/dev/null
+    rm -rf "$out"
+    cp -r "$folder" "$out" && sync "$out"/*
 }
 measure() { # command…: seconds, peak resident memory of pare
     python3 - "$@" <<'PY'
@@ -35,7 +26,9 @@ print(f"{time.monotonic() - begin:.1f} s, peak resident {resource.getrusage(reso
 PY
 }
 drop
-echo "cp: $(seconds copy) s for $(du -sBM "$out" | cut -f1)"
+begin=$(date +%s.%N)
+copy
+echo "cp: $(echo "$(date +%s.%N) $begin" | awk '{printf "%.1f", $1 - $2}') s for $(du -sBM "$out" | cut -f1)"
 rm -rf "$out"
 drop
 echo "pare compress $*: $(measure "$pare" compress "$folder" "$@" -o "$out" --json --quiet)"

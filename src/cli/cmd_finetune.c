@@ -154,7 +154,7 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
                  "with the dense model as a teacher or without. OUT is a Hugging Face folder with loss.svg and pare.json.\n"
                  "A .jsonl file has \"text\", or \"prompt\" and \"response\" (the prompt is read but not learned) a line.\n"
                  "Ctrl-C leaves OUT.state; the same command with --resume goes on, bit for bit.",
-        .example = "  pare finetune SmolLM2-r0.2 --data c4.jsonl --tokens 0.5M --eval wiki.test.raw -o SmolLM2-r0.2-recovered",
+        .example = "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered",
         .options = options,
         .arguments_min = 1,
         .arguments_max = ARGUMENTS_MAX,

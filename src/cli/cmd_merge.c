@@ -52,7 +52,7 @@ bool cmd_merge(int argc, char **argv, pare_error *error) {
         .name = "merge",
         .usage = "MODEL ADAPTER -o OUT",
         .about = "Adds a LoRA adapter (a PEFT folder) to the weights it belongs to, and writes the model as a Hugging Face folder.",
-        .example = "  pare merge SmolLM2-r0.2 adapter -o SmolLM2-r0.2-merged",
+        .example = "  pare merge smaller adapter -o merged",
         .options = options,
         .arguments_min = 2,
         .arguments_max = 2,

@@ -230,8 +230,9 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
             "\"prompt\" and \"response\" are two.\n"
             "The first special token has id 0 and stands at the beginning and end of texts. smollm is GPT-2's way with each digit apart,\n"
             "so that a small vocabulary is not spent on the numbers that happened to be in the text.",
-        .example = "  pare tokenizer train --data book.txt more.jsonl --vocab 4096 -o tokenizer/\n"
-                   "  pare tokenizer train --data book.txt --vocab 2048 --pre qwen2 --special '<|endoftext|>,<|pad|>' -o tokenizer.json",
+        .example = "  pare tokenizer train --data demo/calibration.txt --vocab 4096 -o tokenizer/\n"
+                   "  pare tokenizer train --data demo/calibration.txt --vocab 2048 --pre qwen2 --special '<|endoftext|>,<|pad|>' -o "
+                   "tokenizer.json",
         .options = options,
         .arguments_min = 1,
         .arguments_max = ARGUMENTS_MAX,

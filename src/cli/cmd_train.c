@@ -57,7 +57,7 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
         .usage = "--config FILE --tokenizer DIR --data FILE… [--tokens N] -o OUT",
         .about = "Trains a small model from nothing. The same options as finetune --full; other defaults: rate 0.003, cosine,\n"
                  "weight decay 0.1, output bf16.",
-        .example = "  pare train --config tiny.json --tokenizer tok --data novels.txt --tokens 10M --held-out 0.02 -o tiny",
+        .example = "  pare train --config examples/tiny.json --tokenizer tokenizer --data demo/calibration.txt --tokens 100k -o tiny",
         .options = options,
         .arguments_min = 0,
         .arguments_max = ARGUMENTS_MAX,

@@ -279,6 +279,13 @@ static void long_words_take_no_longer(void **state) {
     pare_free(text);
 }
 
+static bool is_ascii(const char *text, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (text[i] & 0x80)
+            return false;
+    return true;
+}
+
 /* Bytes of all kinds, few of them or many, in one text or in thousands: a tokenizer comes out that gives the text back. */
 static void hostile_texts(void **state) {
     (void)state;
@@ -315,7 +322,7 @@ static void hostile_texts(void **state) {
             pare_piece piece = pare_tokenizer_piece(tokenizer, ids.ids[i]);
             pare_string_push(&back, piece.bytes, piece.length);
         }
-        if (round % 4 != 3 && alphabet && (unsigned char)alphabet[0] < 0x80) { /* valid UTF-8, no NFC */
+        if (is_ascii(text, n)) { /* nothing was replaced or normalised */
             assert_int_equal(back.length, n);
             assert_memory_equal(back.data, text, n);
         }

@@ -125,8 +125,7 @@ bool cmd_tokenize(int argc, char **argv, pare_error *error) {
     const command_face face = {
         .name = "tokenize",
         .usage = "MODEL --text FILE [--pieces]",
-        .about = "Token ids of a text, one a line: the same as the Hugging Face tokenizers package gives.
-"
+        .about = "Token ids of a text, one a line: the same as the Hugging Face tokenizers package gives.\n"
                  "MODEL may also be a tokenizer.json, or a folder with one.",
         .example = "  pare tokenize demo/model.gguf --text examples/demo.yaml --pieces",
         .options = options,

@@ -27,7 +27,7 @@ check:
 	tools/check.sh
 
 # LLVM's OpenMP is not instrumented: TSan sees pare's own accesses, and takes the runtime's barriers from its Archer
-tsan: export TSAN_OPTIONS = ignore_noninstrumented_modules=1 $(TSAN_MORE)
+tsan: export TSAN_OPTIONS = ignore_noninstrumented_modules=1
 asan tsan:
 	cmake --preset $@ >/dev/null
 	cmake --build build/$@ --parallel $(JOBS)

@@ -67,6 +67,9 @@ void pare_checkpoint_close(pare_checkpoint *checkpoint); /* NULL is fine */
 /* The tokenizer, or NULL with the reason that there is none. */
 const pare_tokenizer *pare_checkpoint_tokenizer(const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 const pare_tensor *pare_checkpoint_find(const pare_checkpoint *checkpoint, const char *name); /* NULL when absent */
+/* Lets go of the mapped pages of the tensors whose names begin with `prefix`: they stay in the system's cache and are read again when
+ * needed, but no longer count as this process's memory. For passes over models of any size. */
+void pare_checkpoint_drop(const pare_checkpoint *checkpoint, const char *prefix);
 /* SHA-256 over names, types, shapes and bytes of all tensors and the config: the identity of a model in the ledger. Slow for large files.
  */
 bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, const pare_context *context,

@@ -1,13 +1,25 @@
 /* calibrate: one streaming pass of the dense model; per FFN neuron the sum of squared activations, in double. */
 #include <math.h>
+#include <stdio.h>
 
 #include "pare/compress.h"
 
 enum { BATCH_TOKENS = 2048 };
 
+typedef struct {
+    pare_calibration *calibration;
+    const pare_checkpoint *checkpoint;
+} collector;
+
 static void collect(void *user, uint32_t layer, float *activations, size_t rows, size_t ffn_width) {
-    pare_calibration *calibration = user;
-    pare_kernels_best()->add_squares(calibration->mean_square + (size_t)layer * ffn_width, activations, rows, ffn_width);
+    const collector *c = user;
+    pare_kernels_best()->add_squares(c->calibration->mean_square + (size_t)layer * ffn_width, activations, rows, ffn_width);
+    char name[64]; /* what has been used of this layer, and the rest of the one before: two layers are in memory at most */
+    snprintf(name, sizeof name, "model.layers.%u.", layer);
+    pare_checkpoint_drop(c->checkpoint, name);
+    snprintf(name, sizeof name, "model.layers.%u.mlp.down_proj.", layer - 1);
+    if (layer > 0)
+        pare_checkpoint_drop(c->checkpoint, name);
 }
 
 static bool stream(pare_calibration *calibration, const pare_model *model, const pare_windows *windows, const pare_context *context,
@@ -17,7 +29,8 @@ static bool stream(pare_calibration *calibration, const pare_model *model, const
     pare_forward *forward = pare_forward_open(model, batch, windows->length, context, error);
     if (!forward)
         return false;
-    pare_tap tap = {collect, calibration};
+    collector user = {calibration, model->checkpoint};
+    pare_tap tap = {collect, &user};
     bool done = true;
     for (size_t first = 0; done && first < windows->n; first += batch) {
         pare_context_progress(context, "calibrate", (double)first, (double)windows->n);

@@ -21,6 +21,7 @@ static bool each_row(double *sums, const pare_checkpoint *checkpoint, uint32_t l
         add(sums, row, i, view.n_columns, power);
     }
     pare_free(row);
+    pare_checkpoint_drop(checkpoint, name);
     return true;
 }
 

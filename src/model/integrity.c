@@ -18,6 +18,13 @@ void pare_bytes_drop(const uint8_t *bytes, size_t n) {
         madvise((void *)from, to - from, MADV_DONTNEED); /* advice: a refusal changes nothing */
 }
 
+void pare_checkpoint_drop(const pare_checkpoint *checkpoint, const char *prefix) {
+    size_t length = strlen(prefix);
+    for (size_t i = 0; i < checkpoint->n_tensors; i++)
+        if (strncmp(checkpoint->tensors[i].name, prefix, length) == 0)
+            pare_bytes_drop(checkpoint->tensors[i].data, checkpoint->tensors[i].n_bytes);
+}
+
 /* ---- finite ---- */
 
 /* NaN and infinity are the values whose exponent bits are all ones. */

@@ -54,9 +54,12 @@ fetch() {
     fetch_model
     fetch_text
 }
-fit() {
-    build/pare fit demo/demo.ledger --form v2 -o demo/law.json
-    build/pare fit demo/demo.ledger --form v1 | sed -n '1,/^$/p'
+fit() { # the law that holds both methods best, then for each method how every form does: is it the quadratic one?
+    build/pare fit demo/demo.ledger --form v2 -o demo/law.json | sed '/^forms on/,$d'
+    for method in random wanda-sp; do
+        build/pare fit demo/demo.ledger --form quadratic --method $method
+        echo
+    done
 }
 
 part "fetching the model and the texts" fetch

@@ -45,6 +45,9 @@ typedef struct {
 /* Fills the targets and arguments[]; returns how many, or -1 with *error, or -2 when help was asked for and printed. */
 int options_parse(const char **arguments, common *shared, const command_face *face, int argc, char **argv, pare_error *error);
 
+/* `--data a b c`: what stands behind an option's first value arrives as arguments; they join its list. */
+bool options_join(option_list *list, const char *name, const char *const *rest, int n, pare_error *error) PARE_MUST_CHECK;
+
 /* ---- commands ------------------------------------------------------------------------------- */
 
 /* argv[0] is the command's name. Returns false with *error set (code PARE_ERROR_USAGE: exit 2). */

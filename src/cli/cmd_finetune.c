@@ -164,8 +164,5 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
-    for (int i = 1; i < n; i++) /* `--data a b c`: b and c arrive as arguments */
-        if (given.training.data.n < LIST_MAX)
-            given.training.data.items[given.training.data.n++] = arguments[i];
-    return finetune(arguments[0], &given, &shared, error);
+    return options_join(&given.training.data, "data", arguments + 1, n - 1, error) && finetune(arguments[0], &given, &shared, error);
 }

@@ -244,10 +244,5 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
         return n == -2;
     if (strcmp(arguments[0], "train") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "pare tokenizer %s: there is train", arguments[0]);
-    for (int i = 1; i < n; i++) { /* --data a b c */
-        if (given.data.n == 0 || given.data.n == ARGUMENTS_MAX)
-            return pare_fail(error, PARE_ERROR_USAGE, "%s: what is it? Files stand behind --data", arguments[i]);
-        given.data.items[given.data.n++] = arguments[i];
-    }
-    return train(&given, &shared, error);
+    return options_join(&given.data, "data", arguments + 1, n - 1, error) && train(&given, &shared, error);
 }

@@ -67,8 +67,5 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
-    for (int i = 0; i < n; i++)
-        if (given.training.data.n < LIST_MAX)
-            given.training.data.items[given.training.data.n++] = arguments[i];
-    return train(&given, &shared, error);
+    return options_join(&given.training.data, "data", arguments, n, error) && train(&given, &shared, error);
 }

@@ -165,3 +165,13 @@ int options_parse(const char **arguments, common *shared, const command_face *fa
         arguments[i] = argv[optind + i];
     return finish(shared, error) ? given : -1;
 }
+
+bool options_join(option_list *list, const char *name, const char *const *rest, int n, pare_error *error) {
+    for (int i = 0; i < n; i++) {
+        if (list->n == 0 || list->n == LIST_MAX)
+            return pare_fail(error, PARE_ERROR_USAGE, "%s: what is it? Files stand behind --%s, at most %d of them", rest[i], name,
+                             LIST_MAX);
+        list->items[list->n++] = rest[i];
+    }
+    return true;
+}

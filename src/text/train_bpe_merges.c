@@ -167,7 +167,7 @@ static uint32_t *take_list(merger *m, size_t n, pare_error *error) {
     return list;
 }
 
-/* Bytes as they are, for now. */
+/* Every word as its bytes, before any merge. */
 static bool lay_out(merger *m, pare_error *error) {
     const pare_train_words *words = m->words;
     m->n = words->pool_length + words->n + 1;

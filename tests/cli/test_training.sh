@@ -75,6 +75,7 @@ expect 1 'vocab_size is 100, but the tokenizer' "$PARE" train --config "$work/sm
 
 # what is refused
 expect 2 '--data FILE is missing' "$PARE" finetune "$model" -o "$work/no"
+expect 2 "Files stand behind --data" "$PARE" finetune "$model" "$work/text.txt" -o "$work/no"
 expect 2 '-o OUT is missing' "$PARE" finetune "$model" --data "$work/text.txt"
 expect 1 'exists already' "${tune[@]}" -o "$work/lora"
 expect 1 'epochs allows repeats' "$PARE" finetune "$model" --data "$work/text.txt" --seq 32 --tokens 1M -o "$work/no"

@@ -152,16 +152,15 @@ void layer_run(const layer_state *s, workspace *w, uint32_t index, const pare_ta
     const pare_layer *layer = &w->model->layers[index];
     size_t n = w->windows * w->length, width = w->model->config.width;
     normalise(w->h, s->x, layer->attention_norm, w, n);
-    linear_run(s->q, &layer->linears[PARE_Q], w->h, n, false, &w->scratch);
-    linear_run(w->k, &layer->linears[PARE_K], w->h, n, false, &w->scratch);
-    linear_run(w->v, &layer->linears[PARE_V], w->h, n, false, &w->scratch);
+    const linear_job qkv[] = {{&layer->linears[PARE_Q], s->q}, {&layer->linears[PARE_K], w->k}, {&layer->linears[PARE_V], w->v}};
+    linear_run_jobs(qkv, 3, w->h, n, false, &w->scratch);
     arrange(s, w);
     attend(s, w);
     carry_over(s->middle, s->x, n * width);
     linear_run(s->middle, &layer->linears[PARE_O], s->attended, n, true, &w->scratch);
     normalise(w->h, s->middle, layer->ffn_norm, w, n);
-    linear_run(s->gate, &layer->linears[PARE_GATE], w->h, n, false, &w->scratch);
-    linear_run(s->up, &layer->linears[PARE_UP], w->h, n, false, &w->scratch);
+    const linear_job gate_up[] = {{&layer->linears[PARE_GATE], s->gate}, {&layer->linears[PARE_UP], s->up}};
+    linear_run_jobs(gate_up, 2, w->h, n, false, &w->scratch);
     if (!s->out)
         return;
     activate(s, w, n);

@@ -1,5 +1,6 @@
-/* linear: y = x W^T + b with W in its stored type, and a low-rank adapter on top. Weights become f32 a panel at a time, shared by all
- * threads; each GEMM call is one block of tokens by one block of rows, cut the same for every thread count. */
+/* linear: y = x W^T + b with W in its stored type, and a low-rank adapter on top; several that read the same x at once. Weights become
+ * f32 a panel at a time, shared by all threads; each GEMM call is one block of tokens by one block of rows, cut the same for every
+ * thread count. */
 #include <omp.h>
 
 #include "model_impl.h"
@@ -44,29 +45,24 @@ uint32_t panel_rows(const pare_view *view, const linear_scratch *scratch) {
     return rows < view->n_rows ? (uint32_t)rows : view->n_rows;
 }
 
-const float *panel_fill(const pare_view *view, uint32_t first, uint32_t n, linear_scratch *scratch) {
+/* De-quantises rows [first, first + n) to `panel`; shared out among the threads of a parallel region, ends with a barrier. */
+static void read_rows(float *panel, const pare_view *view, uint32_t first, uint32_t n, linear_scratch *scratch) {
     enum { CHUNK = 32 };
-    const float *direct = pare_view_direct(view);
-    if (direct)
-        return direct + (size_t)first * view->n_columns;
     float *row = scratch->rows + (size_t)omp_get_thread_num() * scratch->row_floats;
 #pragma omp for schedule(static)
     for (uint32_t i = 0; i < n; i += CHUNK)
-        pare_view_read(scratch->panel + (size_t)i * view->n_columns, view, first + i, n - i < CHUNK ? n - i : CHUNK, row);
+        pare_view_read(panel + (size_t)i * view->n_columns, view, first + i, n - i < CHUNK ? n - i : CHUNK, row);
+}
+
+const float *panel_fill(const pare_view *view, uint32_t first, uint32_t n, linear_scratch *scratch) {
+    const float *direct = pare_view_direct(view);
+    if (direct)
+        return direct + (size_t)first * view->n_columns;
+    read_rows(scratch->panel, view, first, n, scratch);
     return scratch->panel;
 }
 
-/* ---- y = x W^T ---- */
-
-/* One block of y: tokens [t, t + m) by rows [r, r + n) of the panel that starts at weight row `first`. */
-static void block(float *y, const pare_linear *linear, const float *x, const float *panel, size_t t, size_t m, uint32_t first, uint32_t r,
-                  uint32_t n, bool accumulate) {
-    size_t in = linear->weight.n_columns, out = linear->weight.n_rows, at = t * out + first + r;
-    pare_gemm_nt(y + at, x + t * in, panel + (size_t)r * in, m, n, in, in, in, out, accumulate);
-    if (linear->bias)
-        for (size_t i = 0; i < m; i++)
-            pare_kernels_best()->add(y + at + i * out, linear->bias + first + r, n);
-}
+/* ---- adapters ---- */
 
 static void add_adapter(float *y, const pare_linear *linear, const float *x, size_t n, linear_scratch *scratch) {
     const pare_adapter *adapter = linear->adapter;
@@ -89,20 +85,80 @@ void linear_low(float *low, const pare_linear *linear, const float *x, size_t n,
     }
 }
 
-void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, bool accumulate, linear_scratch *scratch) {
-    const pare_view *weight = &linear->weight;
-    uint32_t step = panel_rows(weight, scratch);
-    size_t tokens = token_block(n);
-#pragma omp parallel num_threads(scratch->n_threads)
-    for (uint32_t first = 0; first < weight->n_rows; first += step) {
-        uint32_t rows = weight->n_rows - first < step ? weight->n_rows - first : step;
-        const float *panel = panel_fill(weight, first, rows, scratch);
-#pragma omp for collapse(2) schedule(dynamic)
-        for (size_t t = 0; t < n; t += tokens)
-            for (uint32_t r = 0; r < rows; r += ROW_BLOCK)
-                block(y, linear, x, panel, t, n - t < tokens ? n - t : tokens, first, r, rows - r < ROW_BLOCK ? rows - r : ROW_BLOCK,
-                      accumulate);
+/* ---- y = x W^T ---- */
+
+/* Rows [first, first + n) of one job's weight, as f32. */
+typedef struct {
+    const linear_job *job;
+    const float *weights;
+    uint32_t first, n;
+} part;
+
+/* The next rows of the jobs, from *job and *row on: as many as fit the panel, or all that lie in memory as f32 already. */
+static size_t next_parts(part parts[LINEAR_JOBS_MAX], const linear_job *jobs, size_t n_jobs, size_t *job, uint32_t *row,
+                         const linear_scratch *scratch) {
+    size_t n = 0, used = 0;
+    for (; *job < n_jobs; ++*job, *row = 0) {
+        const pare_view *view = &jobs[*job].linear->weight;
+        const float *direct = pare_view_direct(view);
+        size_t rest = view->n_rows - *row, fit = (scratch->panel_floats - used) / view->n_columns, rows = direct || fit > rest ? rest : fit;
+        if (rows == 0)
+            break;
+        parts[n++] = (part){.job = &jobs[*job], .weights = direct ? direct : scratch->panel + used, .first = *row, .n = (uint32_t)rows};
+        used += direct ? 0 : rows * view->n_columns;
+        *row += (uint32_t)rows;
+        if (*row < view->n_rows)
+            break;
     }
-    if (linear->adapter)
-        add_adapter(y, linear, x, n, scratch);
+    return n;
+}
+
+/* One block of a job's y: tokens [t, t + m) by rows [r, r + n) of the part. */
+static void block(const part *p, const float *x, size_t t, size_t m, uint32_t r, uint32_t n, bool accumulate) {
+    const pare_linear *linear = p->job->linear;
+    size_t in = linear->weight.n_columns, out = linear->weight.n_rows;
+    float *y = p->job->y + t * out + p->first + r;
+    pare_gemm_nt(y, x + t * in, p->weights + (size_t)r * in, m, n, in, in, in, out, accumulate);
+    if (linear->bias)
+        for (size_t i = 0; i < m; i++)
+            pare_kernels_best()->add(y + i * out, linear->bias + p->first + r, n);
+}
+
+/* Blocks of all parts are one queue, so that threads wait for each other once and not after each matrix. */
+static void run_parts(const part *parts, size_t n_parts, const float *x, size_t n, bool accumulate) {
+    size_t tokens = token_block(n), across = (n + tokens - 1) / tokens, n_tasks = 0, ends[LINEAR_JOBS_MAX];
+    for (size_t i = 0; i < n_parts; i++)
+        ends[i] = n_tasks += across * row_blocks(parts[i].n, n);
+#pragma omp for schedule(dynamic)
+    for (size_t task = 0; task < n_tasks; task++) {
+        size_t i = 0;
+        while (task >= ends[i])
+            i++;
+        size_t at = task - (i ? ends[i - 1] : 0), t = at % across * tokens;
+        uint32_t step = row_block(parts[i].n, n), r = (uint32_t)(at / across) * step;
+        block(&parts[i], x, t, n - t < tokens ? n - t : tokens, r, parts[i].n - r < step ? parts[i].n - r : step, accumulate);
+    }
+}
+
+void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size_t n, bool accumulate, linear_scratch *scratch) {
+#pragma omp parallel num_threads(scratch->n_threads)
+    {
+        part parts[LINEAR_JOBS_MAX];
+        size_t job = 0, n_parts;
+        uint32_t row = 0;
+        while ((n_parts = next_parts(parts, jobs, n_jobs, &job, &row, scratch)) > 0) {
+            for (size_t i = 0; i < n_parts; i++)
+                if (!pare_view_direct(&parts[i].job->linear->weight))
+                    read_rows(scratch->panel + (parts[i].weights - scratch->panel), &parts[i].job->linear->weight, parts[i].first,
+                              parts[i].n, scratch);
+            run_parts(parts, n_parts, x, n, accumulate);
+        }
+    }
+    for (size_t i = 0; i < n_jobs; i++)
+        if (jobs[i].linear->adapter)
+            add_adapter(jobs[i].y, jobs[i].linear, x, n, scratch);
+}
+
+void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, bool accumulate, linear_scratch *scratch) {
+    linear_run_jobs(&(linear_job){linear, y}, 1, x, n, accumulate, scratch);
 }

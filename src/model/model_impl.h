@@ -7,13 +7,22 @@
 /* Work is cut into pieces of these sizes whatever the number of threads, so that the thread count does not change the bits. */
 enum {
     PANEL_BYTES = 8 << 20, /* de-quantised weights at a time: they stay in the last-level cache while every token block uses them */
-    TOKEN_BLOCK = 512,     /* tokens per GEMM call: OpenBLAS packs the weights anew in each call, 1/512 of its work */
-    ROW_BLOCK = 1024,      /* weight rows per GEMM call */
+    TOKEN_BLOCK = 1024,    /* tokens per GEMM call: OpenBLAS packs the weights anew in each call, 1/1024 of its work */
+    ROW_BLOCK = 1024,      /* weight rows per GEMM call: it packs the tokens anew in each */
 };
 
 /* Tokens per GEMM call of a pass over n tokens: smaller where there would be too few calls for several threads. */
 static inline size_t token_block(size_t n) {
-    return n >= 4 * TOKEN_BLOCK ? TOKEN_BLOCK : TOKEN_BLOCK / 4;
+    return n >= 2 * TOKEN_BLOCK ? TOKEN_BLOCK : TOKEN_BLOCK / 4;
+}
+
+/* Calls, and rows (or columns) of a weight per call, for `rows` of them in a pass over n tokens: as even as can be. */
+static inline uint32_t row_blocks(uint32_t rows, size_t n) {
+    uint32_t most = n >= 2 * TOKEN_BLOCK ? ROW_BLOCK : ROW_BLOCK / 2;
+    return (rows + most - 1) / most;
+}
+static inline uint32_t row_block(uint32_t rows, size_t n) {
+    return (rows + row_blocks(rows, n) - 1) / row_blocks(rows, n);
 }
 
 /* Scratch of one model's linears: a panel of weights, per thread one row for column gathers, and x A^T of an adapter. */
@@ -30,6 +39,13 @@ void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_
 size_t linear_scratch_bytes(const linear_scratch *scratch);
 bool linear_scratch_allocate(linear_scratch *scratch, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
+/* Linears that read the same x, each into a y of its own. */
+enum { LINEAR_JOBS_MAX = 3 };
+typedef struct {
+    const pare_linear *linear;
+    float *y;
+} linear_job;
+void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
 /* y (n, out) [+]= x (n, in) W^T + bias + scale (x A^T) B^T, on the scratch's threads. */
 void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
 /* low (n, rank) = scale x A^T */

@@ -8,23 +8,19 @@
 
 #include "gradient_impl.h"
 
-/* dx += dy[:, first .. first + rows) panel */
-static void block(float *dx, const float *dy, const float *panel, size_t t, size_t m, uint32_t first, uint32_t rows,
-                  const pare_view *weight, bool accumulate) {
-    size_t in = weight->n_columns, out = weight->n_rows;
-    pare_gemm_nn(dx + t * in, dy + t * out + first, panel, m, in, rows, out, in, in, accumulate);
-}
-
 static void input_backward(float *dx, const pare_view *weight, const float *dy, size_t n, bool accumulate, linear_scratch *scratch) {
-    uint32_t step = panel_rows(weight, scratch);
+    uint32_t step = panel_rows(weight, scratch), in = weight->n_columns, out = weight->n_rows;
     size_t tokens = token_block(n);
+    uint32_t columns = row_block(in, n);
 #pragma omp parallel num_threads(scratch->n_threads)
-    for (uint32_t first = 0; first < weight->n_rows; first += step) {
-        uint32_t rows = weight->n_rows - first < step ? weight->n_rows - first : step;
+    for (uint32_t first = 0; first < out; first += step) {
+        uint32_t rows = out - first < step ? out - first : step;
         const float *panel = panel_fill(weight, first, rows, scratch);
-#pragma omp for schedule(dynamic)
+#pragma omp for collapse(2) schedule(dynamic)
         for (size_t t = 0; t < n; t += tokens)
-            block(dx, dy, panel, t, n - t < tokens ? n - t : tokens, first, rows, weight, accumulate || first > 0);
+            for (uint32_t c = 0; c < in; c += columns) /* dx[t.., c..] += dy[t.., first..] panel[.., c..] */
+                pare_gemm_nn(dx + t * in + c, dy + t * out + first, panel + c, n - t < tokens ? n - t : tokens,
+                             in - c < columns ? in - c : columns, rows, out, in, in, accumulate || first > 0);
     }
 }
 

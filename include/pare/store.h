@@ -46,6 +46,10 @@ typedef struct {
         uint64_t n_windows, length;
     } calibration;
     double recovery_tokens; /* D, in tokens; 0 = no recovery training */
+    struct {
+        const char *method, *text, *sha256; /* "lora", …; the data's files; of the data as windows; NULL: no recovery */
+        double loss;                        /* mean of the last tenth of the steps */
+    } recovery;
 
     struct {
         const char *protocol, *data, *data_sha256, *bos, *weight_type;
@@ -61,7 +65,7 @@ typedef struct {
     uint64_t dense_width, kept_width; /* FFN neurons per layer */
 
     struct {
-        double open, calibrate, score, cut, evaluate;
+        double open, calibrate, score, cut, recover, evaluate;
     } seconds;
     double tokens_per_s, peak_mib;
 
@@ -81,7 +85,7 @@ json_t *pare_run_record_json(const pare_run_record *record);
 typedef struct pare_store pare_store;
 
 typedef enum {
-    PARE_STORE_READ,   /* an existing ledger; works in a read-only folder too */
+    PARE_STORE_READ,   /* an existing ledger; works in a read-only folder too, unless the ledger is of an older version */
     PARE_STORE_WRITE,  /* an existing ledger; an older version is brought up to date */
     PARE_STORE_CREATE, /* like WRITE, and a missing file is created, whole or not at all */
 } pare_store_mode;
@@ -98,7 +102,7 @@ bool pare_store_insert(pare_store *store, const pare_run_record *record, pare_er
 bool pare_store_find(pare_run_record *record, bool *found, pare_store *store, const char *key, pare_arena *arena,
                      pare_error *error) PARE_MUST_CHECK;
 
-/* Calls `visit` for the latest attempt of every run, by model, method, ratio, seed, key; the strings live until it returns.
+/* Calls `visit` for the latest attempt of every run, by model, method, ratio, seed, recovery, key; the strings live until it returns.
  * visit returns false with *error filled to stop. What it sees is one moment's state; it must not insert. */
 typedef bool (*pare_store_visit)(void *user, const pare_run_record *record, pare_error *error);
 bool pare_store_each(pare_store *store, pare_store_visit visit, void *user, pare_error *error) PARE_MUST_CHECK;

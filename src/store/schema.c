@@ -34,6 +34,12 @@ static const char *const migrations[] = {
     " BEGIN SELECT RAISE(ABORT, 'the run is done'); END;"
     "CREATE TRIGGER run_not_edited BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'results are never edited'); END;"
     "CREATE TRIGGER run_not_deleted BEFORE DELETE ON run BEGIN SELECT RAISE(ABORT, 'results are never deleted'); END;",
+    /* 2: recovery training. */
+    "ALTER TABLE run ADD COLUMN recovery_method TEXT;"
+    "ALTER TABLE run ADD COLUMN recovery_text TEXT;"
+    "ALTER TABLE run ADD COLUMN recovery_sha256 TEXT;"
+    "ALTER TABLE run ADD COLUMN recovery_loss REAL;"
+    "ALTER TABLE run ADD COLUMN seconds_recover REAL;",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 
@@ -64,13 +70,19 @@ bool store_schema_check(sqlite3 *db, const char *path, bool write, pare_error *e
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: is a ledger of version %lld, which no pare has written", path, (long long)version);
     if (version < VERSION && !write)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED,
-                         "%s: is a ledger of the older version %lld; `pare study status` on a writable copy brings it to version %d", path,
+                         "%s: is a ledger of the older version %lld; any use of a writable copy brings it to version %d", path,
                          (long long)version, VERSION);
-    if (version < VERSION && !store_schema_migrate(db, path, error))
-        return false;
     if (!query_number(&n_tables, db, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'run'", path, error))
         return false;
-    return n_tables == 1 || pare_fail(error, PARE_ERROR_FORMAT, "%s: the table of runs is missing: no ledger of pare", path);
+    if (n_tables != 1)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: the table of runs is missing: no ledger of pare", path);
+    return version == VERSION || store_schema_migrate(db, path, error);
+}
+
+bool store_schema_is_older(sqlite3 *db) {
+    int64_t id = 0, version = 0;
+    return query_number(&id, db, "PRAGMA application_id", "", NULL) && id == APPLICATION_ID &&
+           query_number(&version, db, "PRAGMA user_version", "", NULL) && version >= 1 && version < VERSION;
 }
 
 /* The version is read again inside the transaction: another process may have migrated meanwhile. */

@@ -174,11 +174,16 @@ pare_store *pare_store_open(const char *path, pare_store_mode mode, pare_error *
     }
     if (store && store->path && (mode != PARE_STORE_CREATE || pare_path_exists(path) || create(store->path, error)) &&
         refuse_odd_file(path, mode, error)) {
-        store->db =
-            mode == PARE_STORE_READ ? open_read_only(store->path, error) : open_database(store->path, path, SQLITE_OPEN_READWRITE, error);
+        bool write = mode != PARE_STORE_READ;
+        store->db = write ? open_database(store->path, path, SQLITE_OPEN_READWRITE, error) : open_read_only(store->path, error);
+        if (store->db && !write && store_schema_is_older(store->db) && access(path, W_OK) == 0) {
+            sqlite3_close(store->db);
+            store->db = open_database(store->path, path, SQLITE_OPEN_READWRITE, error);
+            write = true;
+        }
         if (store->db && mode != PARE_STORE_READ && sqlite3_db_readonly(store->db, "main") == 1)
             pare_fail(error, PARE_ERROR_IO, "%s: the ledger is not writable", path);
-        else if (store->db && store_schema_check(store->db, path, mode != PARE_STORE_READ, error))
+        else if (store->db && store_schema_check(store->db, path, write, error))
             return store;
     }
     if (store)
@@ -293,7 +298,7 @@ bool pare_store_each(pare_store *store, pare_store_visit visit, void *user, pare
     sqlite3_stmt *statement = NULL;
     if (!prepare(&statement, store, "SELECT ",
                  " FROM run WHERE attempt = (SELECT max(attempt) FROM run AS any WHERE any.key = run.key)"
-                 " ORDER BY model, method, ratio, seed, key",
+                 " ORDER BY model, method, ratio, seed, recovery_method, recovery_tokens, key",
                  error))
         return false;
     bool done = true;

@@ -38,6 +38,8 @@ bool store_read(pare_run_record *record, sqlite3_stmt *statement, const char *pa
 
 /* A ledger of this version at db, or an error; `write` allows an older one to be brought up to date. */
 bool store_schema_check(sqlite3 *db, const char *path, bool write, pare_error *error) PARE_MUST_CHECK;
+/* Whether an older pare wrote it. */
+bool store_schema_is_older(sqlite3 *db);
 /* Runs every migration that is missing, each in one transaction. */
 bool store_schema_migrate(sqlite3 *db, const char *path, pare_error *error) PARE_MUST_CHECK;
 

@@ -340,6 +340,30 @@ static void test_refuses_other_files(void **state) {
     run_sql("SELECT text FROM notes", SQLITE_OK);
 }
 
+/* Version 1 knew no recovery. */
+static void test_older_ledgers_are_brought_up(void **state) {
+    (void)state;
+    static const char down[] = "ALTER TABLE run DROP COLUMN recovery_method; ALTER TABLE run DROP COLUMN recovery_text;"
+                               "ALTER TABLE run DROP COLUMN recovery_sha256; ALTER TABLE run DROP COLUMN recovery_loss;"
+                               "ALTER TABLE run DROP COLUMN seconds_recover; PRAGMA user_version = 1";
+    pare_error error = {0};
+    pare_run_record record = sample(key_of(1)), found;
+    bool there = false;
+    pare_store *store = open_store(PARE_STORE_CREATE);
+    assert_done(pare_store_insert(store, &record, &error), error);
+    pare_store_close(store);
+    for (int mode = PARE_STORE_READ; mode <= PARE_STORE_CREATE; mode++) {
+        pare_arena *arena = pare_arena_open(NULL);
+        run_sql(down, SQLITE_OK);
+        store = open_store((pare_store_mode)mode);
+        assert_done(pare_store_find(&found, &there, store, record.key, arena, &error) && there, error);
+        assert_true(found.cross_entropy == record.cross_entropy && found.recovery_tokens == record.recovery_tokens);
+        assert_true(!found.recovery.method && isnan(found.recovery.loss) && isnan(found.seconds.recover));
+        pare_store_close(store);
+        pare_arena_close(arena);
+    }
+}
+
 static void test_refuses_newer_and_broken_ledgers(void **state) {
     (void)state;
     pare_error error = {0};
@@ -351,7 +375,7 @@ static void test_refuses_newer_and_broken_ledgers(void **state) {
     assert_fails(pare_store_open(path, PARE_STORE_WRITE, &error), error, PARE_ERROR_FORMAT, "version -3");
     run_sql("PRAGMA user_version = 1; DROP TABLE run", SQLITE_OK);
     assert_fails(pare_store_open(path, PARE_STORE_WRITE, &error), error, PARE_ERROR_FORMAT, "table of runs is missing");
-    run_sql("CREATE TABLE run (key)", SQLITE_OK);
+    run_sql("CREATE TABLE run (key); PRAGMA user_version = 2", SQLITE_OK);
     pare_store *store = open_store(PARE_STORE_READ);
     walk seen = {0};
     assert_fails(pare_store_each(store, note, &seen, &error), error, PARE_ERROR_FORMAT, "no such column");
@@ -640,6 +664,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_order_is_stable, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_export, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_other_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_older_ledgers_are_brought_up, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_newer_and_broken_ledgers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_wrong_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_survives_damage, set_up, tear_down),

@@ -100,6 +100,8 @@ void pare_string_push(pare_string *string, const char *bytes, size_t length);
 void pare_string_print(pare_string *string, const char *format, ...) PARE_PRINTF(2, 3);
 /* The shortest decimal text that reads back equal: 0.1, 1e-05, 3. */
 void pare_string_number(pare_string *string, double value);
+/* A count above 0 as people write it, "500000", "0.5M", "25k", "1G", to the nearest whole number; false: it is none, or 1e15 or more. */
+bool pare_count_parse(uint64_t *count, const char *text) PARE_MUST_CHECK;
 bool pare_string_check(const pare_string *string, pare_error *error) PARE_MUST_CHECK;
 void pare_string_free(pare_string *string);
 

@@ -2,7 +2,7 @@
  *
  *   pare_spec   what a YAML file asks for: models, a text to evaluate on, methods, ratios, seeds. Pure parsing and checking.
  *   pare_study  the spec against the files it names: models hashed, texts tokenised, the grid as a list of runs with their keys.
- *   running     each run that the ledger lacks: cut -> model -> test cross-entropy -> one row. No checkpoint is written.
+ *   running     each run that the ledger lacks: cut -> model -> recovery -> test cross-entropy -> one row. No checkpoint is written.
  *
  * A run's key is the SHA-256 of its canonical spec (pare_run.spec), which holds everything that the number depends on and nothing
  * else: content hashes and never paths. So a study may be moved, renamed, regrouped or extended, and what is measured stays so.
@@ -13,6 +13,7 @@
 #include "pare/compress.h"
 #include "pare/eval.h"
 #include "pare/store.h"
+#include "pare/tune.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,8 +27,14 @@ extern "C" {
  *   methods: [random, wanda-sp]
  *   ratios: [0.1, 0.2]   or   {from: 0.1, to: 0.9, step: 0.1}
  *   multiple: 32                                              the kept width is rounded to a multiple of it
+ *   recovery: {method: lora, tokens: [0, 100k, 1M], data: train.txt}              see below; default: none
  *   seeds: [0]                                                a stochastic method runs once per seed, every other once with the first
  *   ledger: study.ledger                                      default: the spec's name, .yaml replaced by .ledger
+ *
+ * Recovery. Every cut is trained on `data` (one file or a list, text or JSONL) for each of `tokens`, a budget and a training of its own;
+ * 0 is the cut as it is, and there only when it is listed. method: lora, full, distillation (LoRA taught by the dense model), or a list.
+ * Further keys, with pare finetune's names and defaults: seq, batch, lr, schedule, epochs, rank. The order of the data and new adapters
+ * follow the first of the seeds. A budget is rounded up to whole steps, and the row tells the tokens that were trained on.
  *
  * Relative paths start at the spec's folder. Any other key, a key given twice, anchors and aliases, tags and a second document
  * are refused. Errors begin with "file:line:". */
@@ -35,6 +42,24 @@ typedef struct {
     const char *name, *path;
     size_t line; /* in the spec, for messages */
 } pare_spec_model;
+
+typedef enum { PARE_RECOVERY_LORA, PARE_RECOVERY_FULL, PARE_RECOVERY_DISTILLATION, PARE_RECOVERIES } pare_recovery;
+const char *pare_recovery_name(pare_recovery recovery); /* "lora", "full", "distillation" */
+
+enum { PARE_RECOVERY_FILES_MAX = 64, PARE_RECOVERY_BUDGETS_MAX = 64 };
+typedef struct {
+    const char *text; /* the files as written, joined by ", "; NULL: no recovery */
+    const char *paths[PARE_RECOVERY_FILES_MAX];
+    size_t lines[PARE_RECOVERY_FILES_MAX]; /* in the spec */
+    size_t n_paths, line;
+    pare_recovery methods[PARE_RECOVERIES];
+    size_t n_methods;
+    bool without;                               /* the cut as it is, too: 0 was listed, or there is no recovery */
+    uint64_t tokens[PARE_RECOVERY_BUDGETS_MAX]; /* ascending, above 0 */
+    size_t n_tokens;
+    uint32_t epochs;
+    pare_tune_options tune; /* all but steps, warm-up, seed and what the method says */
+} pare_spec_recovery;
 
 typedef struct {
     const char *path; /* of the spec */
@@ -51,6 +76,7 @@ typedef struct {
         size_t line;
         size_t n_windows, length;
     } calibrate;
+    pare_spec_recovery recovery;
     const pare_method **methods;
     size_t n_methods;
     double *ratios; /* ascending, each in (0, 1): ratio 0 is the dense model, which every study measures */
@@ -78,15 +104,18 @@ typedef struct {
     uint32_t multiple;         /* 1 for the dense model */
     uint32_t n_kept;           /* FFN neurons per layer that stay */
     uint64_t seed;             /* of the method's draw, or of the calibration windows */
+    pare_recovery recovery;    /* counts when recovery_tokens is not 0 */
+    uint64_t recovery_tokens;  /* as asked for */
     const char *spec;          /* canonical JSON, one line, keys sorted */
     pare_sha256 key;           /* of spec */
-    double work;               /* multiply-accumulates of its evaluation: the unit of progress */
+    double work;               /* multiply-accumulates of its training and evaluation: the unit of progress */
+    double recovery_work;      /* those of the training */
 } pare_run;
 const char *pare_run_method(const pare_run *run); /* its method's name, or "dense" */
 
 typedef struct pare_study {
     const pare_spec *spec;
-    pare_run *runs; /* by model; the dense one first, then by ratio, method, seed: a part of a study compares methods already */
+    pare_run *runs; /* by model; the dense one first, then by ratio, method, seed, recovery: a part of a study compares methods already */
     size_t n_runs;
     const char **notes; /* what the user should know: methods' warnings, ratios that rounding made one */
     size_t n_notes;

@@ -40,6 +40,8 @@ typedef struct {
 /* The authors' recovery recipe (facts on PruneNet's code): LoRA of rank 8, alpha 32, on all seven; AdamW 2e-4, betas 0.9 0.95, decay 0.01,
  * linear, clip 1. */
 pare_tune_options pare_tune_defaults(void);
+/* The recipe's warm-up in a run of `steps`: a tenth of them, 400 at most. */
+uint64_t pare_tune_warmup(uint64_t steps);
 /* Rate of step `step` (from 0): warm-up, then constant, or down to 0 after the last step by a line or half a cosine wave. */
 double pare_tune_rate(const pare_tune_options *options, uint64_t step);
 

@@ -49,6 +49,20 @@ void pare_string_number(pare_string *string, double value) {
     pare_string_push(string, text, strlen(text));
 }
 
+bool pare_count_parse(uint64_t *count, const char *text) {
+    char *end = NULL;
+    bool number = *text && strspn(text, "0123456789.") > 0; /* so that strtod cannot meet inf, nan, blanks or a sign */
+    double value = number ? strtod(text, &end) : 0, factor = 1;
+    if (number && *end && end[1] == '\0') {
+        factor = *end == 'k' || *end == 'K' ? 1e3 : *end == 'M' ? 1e6 : *end == 'G' || *end == 'B' ? 1e9 : 0;
+        end++;
+    }
+    if (!number || *end || !(value * factor >= 1 && value * factor < 1e15))
+        return false;
+    *count = (uint64_t)(value * factor + 0.5);
+    return true;
+}
+
 bool pare_string_check(const pare_string *string, pare_error *error) {
     return !string->failed || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while text was put together");
 }

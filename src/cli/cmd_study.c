@@ -12,14 +12,23 @@ typedef struct {
 
 /* ---- run ---- */
 
+/* "  lora 100,352 tokens" */
+static const char *recovery_of(char *text, size_t size, const char *method, double tokens) {
+    snprintf(text, size, "  %s %s tokens", method, human_count((uint64_t)tokens));
+    return text;
+}
+
 static void print_recorded(void *user, const pare_run_record *record) {
     const common *shared = user;
     if (shared->json)
         return;
     progress_end();
+    char recovery[80] = "";
+    if (record->recovery.method)
+        recovery_of(recovery, sizeof recovery, record->recovery.method, record->recovery_tokens);
     if (record->status == PARE_RUN_DONE)
-        printf("%-12s r = %-6g cross-entropy %.4f +/- %.4f  %5.1f s\n", record->method, record->ratio, record->cross_entropy,
-               record->cross_entropy_error, record->seconds.evaluate);
+        printf("%-12s r = %-6g cross-entropy %.4f +/- %.4f  %5.1f s%s\n", record->method, record->ratio, record->cross_entropy,
+               record->cross_entropy_error, record->seconds.evaluate + (record->recovery.method ? record->seconds.recover : 0), recovery);
     else
         printf("%-12s r = %-6g failed: %s\n", record->method, record->ratio, record->reason);
     fflush(stdout);
@@ -58,10 +67,12 @@ static json_t *state_json(const pare_study *study, const pare_study_state *state
     for (size_t i = 0; i < study->n_runs; i++) {
         const pare_run *run = &study->runs[i];
         const pare_run_record *record = state->records[i];
-        json_array_append_new(runs,
-                              json_pack("{s:s, s:s, s:s, s:f, s:I, s:s}", "key", run->key.hex, "model",
-                                        study->spec->models[run->model].name, "method", pare_run_method(run), "ratio", run->ratio, "seed",
-                                        (json_int_t)run->seed, "status", record ? pare_run_status_name(record->status) : "missing"));
+        const char *recovery = run->recovery_tokens ? pare_recovery_name(run->recovery) : NULL;
+        json_array_append_new(runs, json_pack("{s:s, s:s, s:s, s:f, s:I, s:s?, s:I, s:s}", "key", run->key.hex, "model",
+                                              study->spec->models[run->model].name, "method", pare_run_method(run), "ratio", run->ratio,
+                                              "seed", (json_int_t)run->seed, "recovery_method", recovery, "recovery_tokens",
+                                              (json_int_t)run->recovery_tokens, "status",
+                                              record ? pare_run_status_name(record->status) : "missing"));
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)study->n_runs, "done", (json_int_t)state->n_done, "failed",
                      (json_int_t)state->n_failed, "missing", (json_int_t)state->n_missing, "runs", runs);
@@ -73,6 +84,10 @@ static void print_state(const pare_study *study, const pare_study_state *state) 
         const pare_run_record *record = state->records[i];
         printf("%-8s %-20s %-12s r = %g", record ? pare_run_status_name(record->status) : "missing", study->spec->models[run->model].name,
                pare_run_method(run), run->ratio);
+        if (run->recovery_tokens) {
+            char recovery[80];
+            printf("%s", recovery_of(recovery, sizeof recovery, pare_recovery_name(run->recovery), (double)run->recovery_tokens));
+        }
         if (record && record->status == PARE_RUN_DONE)
             printf("  cross-entropy %.4f", record->cross_entropy);
         else if (record)

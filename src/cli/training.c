@@ -60,20 +60,6 @@ void training_rows(option *rows, training_options *g) {
 
 /* ---- how many steps ---- */
 
-/* "500000", "0.5M", "25k", "1G" */
-static bool parse_tokens(uint64_t *tokens, const char *text, pare_error *error) {
-    char *end;
-    double value = strtod(text, &end), factor = 1;
-    if (end != text && *end && end[1] == '\0') {
-        factor = *end == 'k' || *end == 'K' ? 1e3 : *end == 'M' ? 1e6 : *end == 'G' || *end == 'B' ? 1e9 : 0;
-        end++;
-    }
-    if (end == text || *end || !(value * factor >= 1 && value * factor < 1e15))
-        return pare_fail(error, PARE_ERROR_USAGE, "--tokens \"%s\": a number of tokens like 500000, 0.5M or 1G", text);
-    *tokens = (uint64_t)(value * factor + 0.5);
-    return true;
-}
-
 static bool count_steps(training *t, pare_error *error) {
     const training_options *g = t->given;
     pare_tune_options *o = &t->tune;
@@ -81,8 +67,8 @@ static bool count_steps(training *t, pare_error *error) {
     uint64_t tokens = 0, most = part->windows * g->epochs / o->batch, per_step = o->batch * o->length;
     if (g->tokens && g->steps)
         return pare_fail(error, PARE_ERROR_USAGE, "--tokens and --steps say the same; give one of them");
-    if (g->tokens && !parse_tokens(&tokens, g->tokens, error))
-        return false;
+    if (g->tokens && !pare_count_parse(&tokens, g->tokens))
+        return pare_fail(error, PARE_ERROR_USAGE, "--tokens \"%s\": a number of tokens like 500000, 0.5M or 1G", g->tokens);
     o->steps = g->steps ? g->steps : g->tokens ? (tokens + per_step - 1) / per_step : most;
     if (o->steps == 0 || o->steps > most)
         return pare_fail(
@@ -91,7 +77,7 @@ static bool count_steps(training *t, pare_error *error) {
             "for%s",
             human_count(part->tokens), human_count(part->windows), o->length, human_count(most), o->batch, g->epochs,
             g->epochs == 1 ? "" : "s", o->steps ? human_count(o->steps) : "no", o->steps ? " (--epochs allows repeats)" : "");
-    o->warmup = g->warmup != WARMUP_DEFAULT ? g->warmup : o->steps / 10 < 400 ? o->steps / 10 : 400;
+    o->warmup = g->warmup != WARMUP_DEFAULT ? g->warmup : pare_tune_warmup(o->steps);
     return true;
 }
 

@@ -1,5 +1,5 @@
-/* bench: calibrate -> score -> cut -> model -> cross-entropy of one model's runs, each step shared by all runs that can share it.
- * A step that fails by the model's nature is not tried again: its error is kept and becomes the outcome of every run that needs it. */
+/* bench: calibrate -> score -> cut -> model -> recovery -> cross-entropy of one model's runs, each step shared by all runs that can share
+ * it. A step that fails by the model's nature is not tried again: its error is kept and becomes the outcome of every run that needs it. */
 #include "bench.h"
 
 #include <math.h>
@@ -31,6 +31,7 @@ void bench_begin(study_bench *bench, const pare_study *study, size_t model, stud
 void bench_end(study_bench *bench) {
     for (size_t i = 0; i < BENCH_SCORES; i++)
         pare_scores_free(&bench->scores[i].scores);
+    pare_dataset_close(bench->data);
     pare_calibration_free(&bench->calibration);
     study_subject_close(&bench->subject);
 }
@@ -114,9 +115,7 @@ static void fill_result(pare_run_record *record, const pare_eval_result *result)
     record->tokens_per_s = result->tokens_per_s;
 }
 
-/* cut NULL: the dense model. */
-static bool evaluate(pare_run_record *record, study_bench *bench, const pare_run *run, const pare_cut *cut, double begin,
-                     pare_error *error) {
+static void fill_achieved(pare_run_record *record, const study_bench *bench, const pare_cut *cut) {
     pare_achieved achieved = {0};
     if (cut)
         achieved = pare_cut_achieved(cut, bench->subject.checkpoint);
@@ -124,11 +123,10 @@ static bool evaluate(pare_run_record *record, study_bench *bench, const pare_run
     record->removed.non_embedding = achieved.non_embedding;
     record->removed.bytes = achieved.bytes;
     record->removed.macs = achieved.macs;
-    pare_model *model = pare_model_open(bench->subject.checkpoint, cut, error);
-    if (!model)
-        return false;
-    record->seconds.cut = pare_clock_s() - begin;
-    bench->progress->work = run->work;
+}
+
+static bool evaluate(pare_run_record *record, study_bench *bench, const pare_run *run, const pare_model *model, pare_error *error) {
+    bench->progress->work = run->work - run->recovery_work;
     pare_context context = study_progress_context(bench->progress);
     pare_eval_result result;
     bool done = pare_eval_run(&result, model, &bench->subject.text, bench->subject.n_windows, NULL, &context, error);
@@ -136,16 +134,80 @@ static bool evaluate(pare_run_record *record, study_bench *bench, const pare_run
         fill_result(record, &result);
     else
         pare_checkpoint_blame(bench->subject.checkpoint, &context, error);
+    return done;
+}
+
+/* ---- recovery ---- */
+
+static pare_tune_options recovery_options(const pare_spec *spec, const pare_run *run) {
+    pare_tune_options o = spec->recovery.tune;
+    o.full = run->recovery == PARE_RECOVERY_FULL;
+    o.steps = study_recovery_steps(&spec->recovery, run->recovery_tokens);
+    o.warmup = pare_tune_warmup(o.steps);
+    o.seed = spec->seeds[0];
+    return o;
+}
+
+static void fill_recovery(pare_run_record *record, const pare_tune_result *result) {
+    uint64_t last = result->steps / 10 ? result->steps / 10 : 1;
+    double sum = 0;
+    for (uint64_t i = result->steps - last; i < result->steps; i++)
+        sum += (double)result->losses[i];
+    record->recovery.loss = sum / (double)last;
+    record->recovery_tokens = (double)result->tokens;
+    record->seconds.recover = result->seconds;
+}
+
+static bool train(pare_run_record *record, study_bench *bench, const pare_run *run, pare_tuner *tuner, pare_error *error) {
+    study_progress *progress = bench->progress;
+    progress->work = run->recovery_work;
+    pare_context context = study_progress_context(progress);
+    static const pare_tune_run_options plain = {0};
+    pare_tune_result result;
+    bool done = pare_tune_run(&result, tuner, bench->data, &plain, &context, error);
+    if (done)
+        fill_recovery(record, &result);
+    pare_tune_result_free(&result);
+    progress->done += progress->work;
+    return done;
+}
+
+/* The cut, trained, then measured as it is in memory: adapters are not merged. */
+static bool recover(pare_run_record *record, study_bench *bench, const pare_run *run, const pare_cut *cut, pare_error *error) {
+    pare_context context = study_progress_context(bench->progress);
+    const pare_checkpoint *dense = bench->subject.checkpoint;
+    pare_tune_options options = recovery_options(bench->study->spec, run);
+    if (!bench->data && !(bench->data = study_subject_data(&bench->subject, bench->study->spec, &context, error)))
+        return false;
+    pare_tuner *tuner = pare_tuner_open(&options, dense, cut, run->recovery == PARE_RECOVERY_DISTILLATION ? dense : NULL, &context, error);
+    bool done = tuner && train(record, bench, run, tuner, error) && evaluate(record, bench, run, pare_tuner_model(tuner), error);
+    if (done) /* the bar has the training's part already */
+        bench->progress->done -= run->recovery_work;
+    pare_tuner_close(tuner);
+    return done;
+}
+
+/* cut NULL: the dense model. */
+static bool measure(pare_run_record *record, study_bench *bench, const pare_run *run, const pare_cut *cut, double begin,
+                    pare_error *error) {
+    fill_achieved(record, bench, cut);
+    if (run->recovery_tokens) {
+        record->seconds.cut = pare_clock_s() - begin;
+        return recover(record, bench, run, cut, error);
+    }
+    pare_model *model = pare_model_open(bench->subject.checkpoint, cut, error);
+    record->seconds.cut = pare_clock_s() - begin;
+    bool done = model && evaluate(record, bench, run, model, error);
     pare_model_close(model);
     return done;
 }
 
 bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *run, pare_error *error) {
     record->seconds.open = bench->seconds_open;
-    record->seconds.calibrate = record->seconds.score = record->seconds.cut = record->seconds.evaluate = 0;
+    record->seconds.calibrate = record->seconds.score = record->seconds.cut = record->seconds.recover = record->seconds.evaluate = 0;
     bench->seconds_open = 0;
     if (!run->method)
-        return evaluate(record, bench, run, NULL, pare_clock_s(), error);
+        return measure(record, bench, run, NULL, pare_clock_s(), error);
     if (bench->dense_failed.code != PARE_OK)
         return pare_fail(error, bench->dense_failed.code, "not measured: the dense model failed: %.900s", bench->dense_failed.message);
     const pare_scores *scores = ensure_scores(record, bench, run, error);
@@ -155,7 +217,7 @@ bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *
     pare_cut cut;
     if (!pare_cut_make(&cut, scores, run->n_kept, error))
         return false;
-    bool done = evaluate(record, bench, run, &cut, begin, error);
+    bool done = measure(record, bench, run, &cut, begin, error);
     pare_cut_free(&cut);
     return done;
 }

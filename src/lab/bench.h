@@ -32,6 +32,7 @@ typedef struct {
     bool calibrated;         /* tried; calibration_failed says whether in vain */
     pare_calibration calibration;
     pare_error calibration_failed;
+    pare_dataset *data;                /* of recovery; NULL: not opened yet */
     bench_scores scores[BENCH_SCORES]; /* the latest ones; a later seed takes the place of the oldest */
     size_t n_scores;
 } study_bench;

@@ -14,6 +14,18 @@ const char *pare_run_method(const pare_run *run) {
     return run->method ? run->method->name : "dense";
 }
 
+static void print_recovery(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
+    const pare_tune_options *o = &spec->recovery.tune;
+    pare_string_print(out, ",\"recovery\":{\"batch\":%zu,\"data\":\"%s\",\"length\":%zu,\"method\":\"%s\"", o->batch, model->recovery.hex,
+                      o->length, pare_recovery_name(run->recovery));
+    if (run->recovery != PARE_RECOVERY_FULL)
+        pare_string_print(out, ",\"rank\":%u", o->rank);
+    pare_string_print(out, ",\"rate\":");
+    pare_string_number(out, o->rate);
+    pare_string_print(out, ",\"schedule\":\"%s\",\"seed\":%llu,\"steps\":%llu}", pare_schedule_name(o->schedule),
+                      (unsigned long long)spec->seeds[0], (unsigned long long)study_recovery_steps(&spec->recovery, run->recovery_tokens));
+}
+
 /* Keys sorted, no blanks; every text in it is a hash or a known name, so nothing needs escaping. */
 static void print_spec(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
     const pare_method *method = run->method;
@@ -30,6 +42,8 @@ static void print_spec(pare_string *out, const pare_run *run, const pare_spec *s
         pare_string_print(out, ",\"multiple\":%u", run->multiple);
     pare_string_print(out, ",\"ratio\":");
     pare_string_number(out, run->ratio);
+    if (run->recovery_tokens)
+        print_recovery(out, run, spec, model);
     pare_string_print(out, ",\"schema\":%d", SPEC_SCHEMA);
     if (method && method->stochastic)
         pare_string_print(out, ",\"seed\":%llu", (unsigned long long)run->seed);
@@ -57,6 +71,18 @@ static bool any_calibrated(const pare_spec *spec) {
     return any;
 }
 
+static bool identify_recovery(study_model *model, const study_subject *subject, const pare_spec *spec, const pare_context *context,
+                              pare_error *error) {
+    if (!spec->recovery.n_tokens)
+        return true;
+    pare_context quiet = {.n_threads = pare_context_threads(context), .cancel = context ? context->cancel : NULL};
+    pare_dataset *data = study_subject_data(subject, spec, &quiet, error);
+    if (data)
+        model->recovery = pare_dataset_facts_of(data)->sha256;
+    pare_dataset_close(data);
+    return data != NULL;
+}
+
 static bool identify_contents(study_model *model, const study_subject *subject, const pare_spec *spec, const pare_context *context,
                               pare_error *error) {
     model->config = subject->checkpoint->config;
@@ -64,7 +90,8 @@ static bool identify_contents(study_model *model, const study_subject *subject, 
     model->evaluation.text = subject->text.data_sha256;
     model->evaluation.n_windows = subject->n_windows;
     if (!pare_checkpoint_hash(&model->model, subject->checkpoint, context, error) ||
-        !hash_ids(&model->evaluation.tokens, &subject->text.windows, subject->n_windows, error))
+        !hash_ids(&model->evaluation.tokens, &subject->text.windows, subject->n_windows, error) ||
+        !identify_recovery(model, subject, spec, context, error))
         return false;
     if (!any_calibrated(spec))
         return true;
@@ -110,13 +137,41 @@ static double work_of(const pare_config *config, uint32_t n_kept, double tokens)
     return (double)pare_config_size(&smaller).macs * tokens;
 }
 
+/* Of training, in forward passes over the cut model: adapters need the way back through every weight, full training their gradients as
+ * well, distillation the dense model's forward pass. */
+static double recovery_work(const pare_config *config, const pare_run *run) {
+    double tokens = (double)run->recovery_tokens, pass = work_of(config, run->n_kept, tokens);
+    switch (run->recovery) {
+    case PARE_RECOVERY_FULL: return 3 * pass;
+    case PARE_RECOVERY_DISTILLATION: return 2 * pass + work_of(config, config->ffn_width, tokens);
+    default: return 2 * pass;
+    }
+}
+
 static bool add_run(pare_study *study, pare_run run, pare_error *error) {
     const pare_spec *spec = study->spec;
     const study_model *model = &study->inner->models[run.model];
-    run.work = work_of(&model->config, run.n_kept, (double)model->evaluation.n_windows * spec->evaluate.protocol.length);
+    run.recovery_work = recovery_work(&model->config, &run);
+    run.work =
+        run.recovery_work + work_of(&model->config, run.n_kept, (double)model->evaluation.n_windows * spec->evaluate.protocol.length);
     if (!study_identify(&run, spec, model, study->inner->arena, error))
         return false;
     study->runs[study->n_runs++] = run;
+    return true;
+}
+
+/* One cut, as it is and recovered. */
+static bool add_cut(pare_study *study, pare_run run, pare_error *error) {
+    const pare_spec_recovery *r = &study->spec->recovery;
+    if (r->without && !add_run(study, run, error))
+        return false;
+    for (size_t m = 0; m < r->n_methods; m++)
+        for (size_t t = 0; t < r->n_tokens; t++) {
+            run.recovery = r->methods[m];
+            run.recovery_tokens = r->tokens[t];
+            if (!add_run(study, run, error))
+                return false;
+        }
     return true;
 }
 
@@ -127,12 +182,12 @@ static bool add_ratio(pare_study *study, size_t model, double ratio, uint32_t n_
         pare_run run = {.model = model, .method = method, .ratio = ratio, .multiple = spec->multiple, .n_kept = n_kept};
         if (!method->stochastic) {
             run.seed = method->calibrated ? spec->seeds[0] : 0;
-            if (!add_run(study, run, error))
+            if (!add_cut(study, run, error))
                 return false;
         }
         for (size_t s = 0; method->stochastic && s < spec->n_seeds; s++) {
             run.seed = spec->seeds[s];
-            if (!add_run(study, run, error))
+            if (!add_cut(study, run, error))
                 return false;
         }
     }
@@ -212,6 +267,7 @@ static bool begin_runs(pare_study *study, pare_error *error) {
     size_t per_ratio = 0;
     for (size_t m = 0; m < spec->n_methods; m++)
         per_ratio += spec->methods[m]->stochastic ? spec->n_seeds : 1;
+    per_ratio *= (spec->recovery.without ? 1 : 0) + spec->recovery.n_methods * spec->recovery.n_tokens;
     size_t n = spec->n_models * (1 + spec->n_ratios * per_ratio); /* each factor is bounded by the spec's limits */
     if (n > PARE_STORE_LOAD_MAX)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: the grid has %zu runs; at most %d", spec->path, n, PARE_STORE_LOAD_MAX);

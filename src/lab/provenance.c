@@ -83,6 +83,12 @@ void study_record_begin(pare_run_record *record, const pare_study *study, const 
         record->calibration.n_windows = spec->calibrate.n_windows;
         record->calibration.length = spec->calibrate.length;
     }
+    if (run->recovery_tokens) {
+        record->recovery_tokens = (double)run->recovery_tokens; /* until it is known how many there were */
+        record->recovery.method = pare_recovery_name(run->recovery);
+        record->recovery.text = spec->recovery.text;
+        record->recovery.sha256 = model->recovery.hex;
+    }
     fill_model(record, &spec->models[run->model], model, subject->checkpoint);
     fill_evaluation(record, spec, model, subject);
     fill_program(record, processor, context);

@@ -55,17 +55,20 @@ static bool plan(runner *r, pare_error *error) {
     return true;
 }
 
-/* "3/21 SmolLM random r=0.2 seed 7": model and seed only where there are several. */
+/* "3/21 SmolLM random r=0.2 seed 7 lora 100352": model and seed only where there are several. */
 static void label_run(runner *r, const pare_run *run) {
     const pare_spec *spec = r->study->spec;
-    char model[80] = "", place[80] = "";
+    char model[80] = "", place[80] = "", recovery[48] = "";
     if (spec->n_models > 1)
         snprintf(model, sizeof model, " %.70s", spec->models[run->model].name);
     if (run->method && run->method->stochastic && spec->n_seeds > 1)
         snprintf(place, sizeof place, " r=%g seed %llu", run->ratio, (unsigned long long)run->seed);
     else if (run->method)
         snprintf(place, sizeof place, " r=%g", run->ratio);
-    snprintf(r->progress.label, sizeof r->progress.label, "%zu/%zu%s %s%s", r->n_visited, r->n_planned, model, pare_run_method(run), place);
+    if (run->recovery_tokens)
+        snprintf(recovery, sizeof recovery, " %s %llu", pare_recovery_name(run->recovery), (unsigned long long)run->recovery_tokens);
+    snprintf(r->progress.label, sizeof r->progress.label, "%zu/%zu%s %s%s%s", r->n_visited, r->n_planned, model, pare_run_method(run),
+             place, recovery);
 }
 
 /* ---- one run ------------------------------------------------------------------------------- */

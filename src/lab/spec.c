@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "pare/lab.h"
+#include "study_impl.h"
 #include "yaml_tree.h"
 
 enum { MODELS_MAX = 256, RATIOS_MAX = 1000, SEEDS_MAX = 1000, MULTIPLE_MAX = 1 << 16, TOKENS_MAX = 1 << 26 };
@@ -220,6 +220,131 @@ static bool read_calibrate(const parser *p, const yaml_tree *node) {
     return true;
 }
 
+/* ---- recovery ---- */
+
+const char *pare_recovery_name(pare_recovery recovery) {
+    static const char *const names[PARE_RECOVERIES] = {"lora", "full", "distillation"};
+    return names[recovery];
+}
+
+/* One item, or a list of them. */
+typedef bool (*read_item)(const parser *p, const yaml_tree *item);
+static bool read_one_or_more(const parser *p, const yaml_tree *node, size_t most, read_item read) {
+    if (node->kind != YAML_TREE_LIST)
+        return read(p, node);
+    if (!want_items(p, node, most))
+        return false;
+    for (const yaml_tree *item = node->first; item; item = item->next)
+        if (!read(p, item))
+            return false;
+    return true;
+}
+
+static bool read_recovery_method(const parser *p, const yaml_tree *node) {
+    pare_spec_recovery *r = &p->spec->recovery;
+    char shown[YAML_SHOW_BYTES];
+    const char *name;
+    if (!read_text(p, node, &name))
+        return false;
+    for (int m = 0; m < PARE_RECOVERIES; m++) {
+        if (strcmp(name, pare_recovery_name((pare_recovery)m)) != 0)
+            continue;
+        for (size_t i = 0; i < r->n_methods; i++)
+            if (r->methods[i] == (pare_recovery)m)
+                return fail_at(p, node->line, "recovery method %s is listed twice", name);
+        r->methods[r->n_methods++] = (pare_recovery)m;
+        return true;
+    }
+    return fail_at(p, node->line, "unknown recovery method \"%s\"; there are lora, full and distillation", yaml_show(shown, name));
+}
+
+static bool read_budget(const parser *p, const yaml_tree *node) {
+    pare_spec_recovery *r = &p->spec->recovery;
+    char shown[YAML_SHOW_BYTES];
+    uint64_t tokens = 0;
+    const char *text;
+    if (!read_text(p, node, &text))
+        return false;
+    bool none = strcmp(text, "0") == 0;
+    if (!none && !pare_count_parse(&tokens, text))
+        return fail_at(p, node->line, "recovery tokens \"%s\": a number of tokens like 0, 500000, 0.5M or 100k", yaml_show(shown, text));
+    size_t at = r->n_tokens;
+    while (at > 0 && r->tokens[at - 1] >= tokens)
+        at--;
+    if (none ? r->without : at < r->n_tokens && r->tokens[at] == tokens)
+        return fail_at(p, node->line, "recovery tokens %s is listed twice", text);
+    r->without = r->without || none;
+    if (none)
+        return true;
+    memmove(r->tokens + at + 1, r->tokens + at, (r->n_tokens - at) * sizeof *r->tokens);
+    r->tokens[at] = tokens;
+    r->n_tokens++;
+    return true;
+}
+
+static bool read_recovery_file(const parser *p, const yaml_tree *node) {
+    pare_spec_recovery *r = &p->spec->recovery;
+    const char *written;
+    r->lines[r->n_paths] = node->line;
+    if (!read_path(p, node, &written, &r->paths[r->n_paths]))
+        return false;
+    r->text = r->n_paths++ == 0 ? written : pare_arena_format(p->spec->arena, p->error, "%s, %s", r->text, written);
+    return r->text != NULL;
+}
+
+static bool read_recovery_settings(const parser *p, const yaml_tree *node) {
+    pare_spec_recovery *r = &p->spec->recovery;
+    const yaml_tree *length = yaml_tree_find(node, "seq"), *batch = yaml_tree_find(node, "batch"), *rate = yaml_tree_find(node, "lr"),
+                    *schedule = yaml_tree_find(node, "schedule"), *epochs = yaml_tree_find(node, "epochs"),
+                    *rank = yaml_tree_find(node, "rank");
+    uint64_t n_length = r->tune.length, n_batch = r->tune.batch, n_epochs = 1, n_rank = r->tune.rank;
+    const char *name = NULL;
+    pare_error problem = {0};
+    if ((length && !read_whole(p, length, 2, 1 << 20, &n_length)) || (batch && !read_whole(p, batch, 1, 1 << 16, &n_batch)) ||
+        (epochs && !read_whole(p, epochs, 1, 1 << 20, &n_epochs)) || (rank && !read_whole(p, rank, 1, 1 << 12, &n_rank)) ||
+        (rate && !read_number(p, rate, &r->tune.rate)) || (schedule && !read_text(p, schedule, &name)))
+        return false;
+    if (!(r->tune.rate > 0))
+        return fail_at(p, rate->line, "lr is %g; it must be above 0", r->tune.rate);
+    if (name && !pare_schedule_find(&r->tune.schedule, name, &problem))
+        return fail_at(p, schedule->line, "%.400s", problem.message);
+    r->tune.length = (size_t)n_length;
+    r->tune.batch = (size_t)n_batch;
+    r->tune.rank = (uint32_t)n_rank;
+    r->epochs = (uint32_t)n_epochs;
+    return true;
+}
+
+/* Two budgets of as many steps would be one run. */
+static bool check_budgets(const parser *p, const yaml_tree *tokens) {
+    const pare_spec_recovery *r = &p->spec->recovery;
+    for (size_t i = 1; i < r->n_tokens; i++)
+        if (study_recovery_steps(r, r->tokens[i]) == study_recovery_steps(r, r->tokens[i - 1]))
+            return fail_at(p, tokens->line, "recovery tokens %llu and %llu are the same number of steps: one takes %zu tokens (seq, batch)",
+                           (unsigned long long)r->tokens[i - 1], (unsigned long long)r->tokens[i], r->tune.batch * r->tune.length);
+    return true;
+}
+
+static bool read_recovery(const parser *p, const yaml_tree *node) {
+    static const char *const keys[] = {"method", "tokens", "data", "seq", "batch", "lr", "schedule", "epochs", "rank"};
+    static const char where[] = "recovery";
+    pare_spec_recovery *r = &p->spec->recovery;
+    const yaml_tree *method, *tokens, *data;
+    r->without = !node;
+    if (!node)
+        return true;
+    r->tune = pare_tune_defaults();
+    r->line = node->line;
+    return want(p, node, YAML_TREE_MAP) && check_keys(p, node, where, keys, sizeof keys / sizeof keys[0]) &&
+           (method = require(p, node, where, "method")) && (tokens = require(p, node, where, "tokens")) &&
+           (data = require(p, node, where, "data")) && read_one_or_more(p, method, PARE_RECOVERIES, read_recovery_method) &&
+           read_one_or_more(p, tokens, PARE_RECOVERY_BUDGETS_MAX, read_budget) &&
+           read_one_or_more(p, data, PARE_RECOVERY_FILES_MAX, read_recovery_file) && read_recovery_settings(p, node) &&
+           check_budgets(p, tokens);
+}
+
+/* ---- methods, ratios, seeds ---- */
+
 static const pare_method *find_method(const parser *p, const yaml_tree *node, const char *name) {
     const char *names[64], *near;
     char shown[YAML_SHOW_BYTES];
@@ -353,7 +478,7 @@ static bool read_ledger(const parser *p, const yaml_tree *node) {
 
 /* Calibration before methods: they are checked against it. */
 static bool read_spec(const parser *p, const yaml_tree *root) {
-    static const char *const keys[] = {"models", "evaluate", "calibrate", "methods", "ratios", "multiple", "seeds", "ledger"};
+    static const char *const keys[] = {"models", "evaluate", "calibrate", "recovery", "methods", "ratios", "multiple", "seeds", "ledger"};
     static const char where[] = "this spec";
     const yaml_tree *models, *evaluate, *methods, *ratios, *multiple = NULL;
     uint64_t width = 32;
@@ -362,7 +487,8 @@ static bool read_spec(const parser *p, const yaml_tree *root) {
     if (!check_keys(p, root, where, keys, sizeof keys / sizeof keys[0]) || !(models = require(p, root, where, "models")) ||
         !(evaluate = require(p, root, where, "evaluate")) || !(methods = require(p, root, where, "methods")) ||
         !(ratios = require(p, root, where, "ratios")) || !read_models(p, models) || !read_evaluate(p, evaluate) ||
-        !read_calibrate(p, yaml_tree_find(root, "calibrate")) || !read_methods(p, methods) || !read_ratios(p, ratios))
+        !read_calibrate(p, yaml_tree_find(root, "calibrate")) || !read_recovery(p, yaml_tree_find(root, "recovery")) ||
+        !read_methods(p, methods) || !read_ratios(p, ratios))
         return false;
     multiple = yaml_tree_find(root, "multiple");
     if (multiple && !read_whole(p, multiple, 1, MULTIPLE_MAX, &width))
@@ -401,6 +527,9 @@ static bool check_files(const parser *p) {
     const pare_spec *spec = p->spec;
     for (size_t i = 0; i < spec->n_models; i++)
         if (!check_there(p, spec->models[i].line, spec->models[i].path))
+            return false;
+    for (size_t i = 0; i < spec->recovery.n_paths; i++)
+        if (!check_there(p, spec->recovery.lines[i], spec->recovery.paths[i]))
             return false;
     return check_there(p, spec->evaluate.line, spec->evaluate.path) &&
            (!spec->calibrate.path || check_there(p, spec->calibrate.line, spec->calibrate.path));

@@ -15,7 +15,8 @@ typedef struct {
     struct {
         pare_sha256 text, tokens;
         uint64_t seed;
-    } calibration; /* set when a method of the study is calibrated */
+    } calibration;        /* set when a method of the study is calibrated */
+    pare_sha256 recovery; /* of the training data as windows (see pare_dataset_facts), when the study has recovery */
 } study_model;
 
 struct pare_study_inner {
@@ -38,6 +39,11 @@ bool study_subject_open(study_subject *subject, const pare_spec *spec, size_t mo
 void study_subject_close(study_subject *subject);
 /* The calibration windows; *text: hash of the file, may be NULL. Free with pare_windows_free. */
 bool study_subject_sample(pare_windows *windows, pare_sha256 *text, const study_subject *subject, const pare_spec *spec, pare_error *error);
+
+/* The windows that recovery trains on. */
+pare_dataset *study_subject_data(const study_subject *subject, const pare_spec *spec, const pare_context *context, pare_error *error);
+/* Steps of a budget, rounded up. */
+uint64_t study_recovery_steps(const pare_spec_recovery *recovery, uint64_t tokens);
 
 /* ---- provenance ---------------------------------------------------------------------------- */
 

@@ -10,6 +10,9 @@ static bool check_positions(const study_subject *subject, const pare_spec *spec,
     if (spec->calibrate.text && spec->calibrate.length > most)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: calibration windows of %zu tokens, but the model has %zu positions",
                          checkpoint->path, spec->calibrate.length, most);
+    if (spec->recovery.text && spec->recovery.tune.length > most)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: recovery windows of %zu tokens, but the model has %zu positions (seq: in the spec)",
+                         checkpoint->path, spec->recovery.tune.length, most);
     if (!checkpoint->tokenizer)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: no tokenizer, so no text can be evaluated: %.700s", checkpoint->path,
                          checkpoint->tokenizer_missing ? checkpoint->tokenizer_missing : "none found");
@@ -49,4 +52,32 @@ bool study_subject_sample(pare_windows *windows, pare_sha256 *text, const study_
         *text = corpus.sha256;
     pare_corpus_close(&corpus);
     return done;
+}
+
+uint64_t study_recovery_steps(const pare_spec_recovery *recovery, uint64_t tokens) {
+    uint64_t per_step = recovery->tune.batch * recovery->tune.length;
+    return (tokens + per_step - 1) / per_step;
+}
+
+pare_dataset *study_subject_data(const study_subject *subject, const pare_spec *spec, const pare_context *context, pare_error *error) {
+    const pare_spec_recovery *r = &spec->recovery;
+    pare_dataset_options options = {.paths = r->paths,
+                                    .n_paths = r->n_paths,
+                                    .length = r->tune.length,
+                                    .seed = spec->seeds[0],
+                                    .separator = subject->checkpoint->config.eos,
+                                    .order = PARE_ORDER_SHUFFLED};
+    pare_dataset *data = pare_dataset_open(&options, subject->checkpoint->tokenizer, context, error);
+    if (!data)
+        return NULL;
+    uint64_t windows = pare_dataset_facts_of(data)->training.windows, most = windows * r->epochs / r->tune.batch;
+    uint64_t asked = r->n_tokens ? study_recovery_steps(r, r->tokens[r->n_tokens - 1]) : 0;
+    if (asked <= most)
+        return data;
+    pare_fail(error, PARE_ERROR_RANGE,
+              "%s:%zu: recovery on %llu tokens was asked for, but the data give %llu in %u epoch%s for %s; epochs: allows repeats",
+              spec->path, r->line, (unsigned long long)r->tokens[r->n_tokens - 1],
+              (unsigned long long)(windows * r->tune.length * r->epochs), r->epochs, r->epochs == 1 ? "" : "s", subject->checkpoint->path);
+    pare_dataset_close(data);
+    return NULL;
 }

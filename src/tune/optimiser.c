@@ -24,6 +24,10 @@ bool pare_schedule_find(pare_schedule *schedule, const char *name, pare_error *e
     return pare_fail(error, PARE_ERROR_USAGE, "schedule \"%s\": it is constant, linear or cosine", name);
 }
 
+uint64_t pare_tune_warmup(uint64_t steps) {
+    return steps / 10 < 400 ? steps / 10 : 400;
+}
+
 double pare_tune_rate(const pare_tune_options *o, uint64_t step) {
     const double pi = 3.14159265358979323846;
     if (step < o->warmup)

@@ -86,8 +86,8 @@ static void tells_mistakes(void **state) {
         {"- a\n- b\n", "s.yaml:1: a spec is made of keys with values"},
         {"just text", "s.yaml:1: a spec is made of keys"},
         {HEAD GRID "seed: [1]\n",
-         "some/where/s.yaml:5: unknown key \"seed\" in this spec; the keys are models, evaluate, calibrate, methods, ratios, multiple, "
-         "seeds, ledger; did you mean seeds?"},
+         "some/where/s.yaml:5: unknown key \"seed\" in this spec; the keys are models, evaluate, calibrate, recovery, methods, ratios, "
+         "multiple, seeds, ledger; did you mean seeds?"},
         {HEAD GRID "\n\nzzzzzzzz: 1\n", "s.yaml:7: unknown key \"zzzzzzzz\" in this spec; the keys are"},
         {"models: [{path: m, nmae: x}]\n" GRID "evaluate: {text: t, protocol: gguf512}", "s.yaml:1: unknown key \"nmae\" in a model"},
         {"models: [m]\nevaluate:\n  text: t\n  protocl: gguf512\n" GRID,

@@ -44,14 +44,19 @@ def paragraphs(lines):
     return "\n".join(" ".join(block.split()) for block in blocks if block.strip()) + "\n"
 
 
-def main():
-    source, out = Path(sys.argv[1]), Path(sys.argv[2])
+def novels(source):
+    """Title -> text of every novel in Rdata.rdb."""
     found = {}
     for record in records(source.read_bytes()):
         lines = strings(record)
-        title = lines[0].strip().upper() if lines else ""
-        if title in NOVELS and len(lines) > 1000:
-            found[title] = paragraphs(lines)
+        if len(lines) > 1000:
+            found[lines[0].strip().upper()] = paragraphs(lines)
+    return found
+
+
+def main():
+    source, out = Path(sys.argv[1]), Path(sys.argv[2])
+    found = novels(source)
     missing = sorted(set(NOVELS) - set(found))
     if missing:
         sys.exit(f"{source}: not found: {', '.join(missing)}")
@@ -62,4 +67,5 @@ def main():
         print(f"{out / name}: {len(text):,} characters")
 
 
-main()
+if __name__ == "__main__":
+    main()

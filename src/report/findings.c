@@ -94,7 +94,7 @@ static void print_overview(pare_string *html, const report_view *view, const rep
 /* ---- what a method costs ------------------------------------------------------------------ */
 
 typedef struct {
-    double r, factor; /* mean of l / l0 over models and seeds */
+    double r, factor; /* mean of l / l0 over models and seeds, without recovery */
     size_t n, n_broken;
 } cost;
 
@@ -109,7 +109,7 @@ static size_t costs_of(cost *costs, const report_view *view, const char *method)
     for (size_t i = 0; i < view->points.n; i++) {
         const pare_law_point *point = &view->points.items[i];
         double r = point->ratio[PARE_LAW_RATIO_NOMINAL];
-        if (strcmp(point->method, method) == 0 && r > 0 && point->l0 > 0)
+        if (strcmp(point->method, method) == 0 && r > 0 && point->l0 > 0 && !(point->d > 0))
             costs[n++] = (cost){r, point->l / point->l0, 1, point->l > point->ceiling};
     }
     qsort(costs, n, sizeof *costs, compare_costs);
@@ -313,6 +313,8 @@ bool report_findings_print(pare_string *html, const report_view *view, const rep
         print_pooling(html, view, arena);
         pare_string_print(html, "</p>\n");
     }
+    if (!report_recovery_print(html, view, data, arena, error))
+        return false;
     pare_string_print(html, "</article>\n");
     return pare_string_check(html, error);
 }

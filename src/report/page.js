@@ -107,6 +107,8 @@ const baseLayout = () => {
     };
 };
 
+const recoveryOf = (run) => run.recovery_tokens ? `${run.recovery_method ?? "training"}, ${count(run.recovery_tokens)} tokens` : "none";
+
 const hoverText = (run) => {
     const line = (name, text) => text === null || text === undefined || String(text).startsWith("–") ? null : `${name}: ${escape(text)}`;
     const perplexityError = isNumber(run.perplexity_error) ? " ± " + significant(run.perplexity_error, 3) : "";
@@ -122,7 +124,7 @@ const hoverText = (run) => {
         line("removed of multiply-adds", percent(run.macs)),
         run.kept_width ? `width: ${count(run.kept_width)} of ${count(run.dense_width)}` : null,
         `seed: ${escape(run.seed)}`,
-        run.recovery_tokens ? line("recovery tokens", count(run.recovery_tokens)) : null,
+        run.recovery_tokens ? line("recovery", recoveryOf(run)) : null,
         line("tokens per second", significant(run.tokens_per_s)),
         run.attempt > 1 ? `attempt: ${escape(run.attempt)}` : null,
     ].filter(Boolean).join("<br>");
@@ -200,6 +202,42 @@ const drawLoss = () => {
     Object.assign(layout.yaxis, {type: state.y, title: {text: lossNames[state.loss], standoff: 6},
         range: axisRange([...points.flatMap((trace) => trace.y), ...levels.flatMap((trace) => trace.y)], logY, 0.05)});
     Plotly.react("chart-loss", [...curves, ...levels, ...points], layout, plotConfig);
+};
+
+/* A line for each cut and kind of training, from the cut as it was left on. */
+const recoveryLines = (runs) => {
+    const keyOf = (run) => JSON.stringify([run.model, run.method, run.ratio, run.seed, run.kept_width]);
+    const start = new Map(runs.filter((run) => !run.recovery_tokens).map((run) => [keyOf(run), run]));
+    const lines = new Map();
+    for (const run of runs.filter((run) => run.recovery_tokens > 0)) {
+        const key = keyOf(run) + run.recovery_method;
+        if (!lines.has(key))
+            lines.set(key, start.has(keyOf(run)) ? [start.get(keyOf(run))] : []);
+        lines.get(key).push(run);
+    }
+    return [...lines.values()].map((line) => line.sort((a, b) => a.recovery_tokens - b.recovery_tokens));
+};
+
+const drawRecovery = () => {
+    const lines = recoveryLines(view().runs.map((i) => data.runs[i]).filter((run) => run.ratio > 0 && run.cross_entropy > 0));
+    byId("section-recovery").hidden = lines.length === 0;
+    if (!lines.length)
+        return;
+    const kinds = [...new Set(lines.map((line) => line.at(-1).recovery_method))].sort(), dashes = ["solid", "dash", "dot"], named = new Set();
+    const traces = lines.map((line) => {
+        const last = line.at(-1), kind = last.recovery_method, group = `${last.method}, ${kind}`, first = !named.has(group);
+        named.add(group);
+        return {
+            type: "scatter", mode: "lines+markers", name: escape(group), legendgroup: group, showlegend: first,
+            x: line.map((run) => run.recovery_tokens / 1e6), y: line.map((run) => scale(run.cross_entropy, run.l0)), text: line.map(hoverText),
+            hovertemplate: "%{text}<extra></extra>", line: {color: colourOf(last.method), width: 1.4, dash: dashes[kinds.indexOf(kind) % 3]},
+            marker: {color: colourOf(last.method), size: 7, symbol: symbolOf(last.method)},
+        };
+    });
+    const layout = baseLayout();
+    Object.assign(layout.xaxis, {title: {text: "recovery tokens, million", standoff: 8}});
+    Object.assign(layout.yaxis, {type: state.y, title: {text: lossNames[state.loss], standoff: 6}});
+    Plotly.react("chart-recovery", traces, layout, plotConfig);
 };
 
 const drawResiduals = () => {
@@ -323,6 +361,7 @@ const drawRuns = () => {
         {name: "method", left: true, text: (run) => run.method, sort: (run) => run.method},
         {name: "r", text: (run) => significant(run.ratio), sort: (run) => run.ratio},
         {name: "seed", text: (run) => run.seed, sort: (run) => run.seed},
+        ...(data.runs.some((run) => run.recovery_tokens) ? [{name: "recovery", left: true, text: recoveryOf, sort: (run) => run.recovery_tokens}] : []),
         {name: "cross-entropy", text: (run) => fixed(run.cross_entropy, 4) + plusMinus(run.cross_entropy_error, 4),
             sort: (run) => run.cross_entropy, bad: (run) => run.broken},
         {name: "perplexity", text: (run) => significant(run.perplexity, 5), sort: (run) => run.perplexity},
@@ -391,7 +430,7 @@ const drawMeasured = () => {
             ["calibrated on", (run) => run.calibration_text], ["its SHA-256", (run) => run.calibration_sha256],
             ["calibration", (run) => run.calibration_windows ? `${count(run.calibration_windows)} windows of ${count(run.calibration_length)} tokens` : "none"],
             ["widths are multiples of", (run) => count(run.multiple)],
-            ["recovery", (run) => run.recovery_tokens ? `${count(run.recovery_tokens)} tokens` : "none"],
+            ["recovery", recoveryOf], ["recovered on", (run) => run.recovery_text], ["its windows, SHA-256", (run) => run.recovery_sha256],
         ]));
     boxes.push(facts("Program and machine", data.runs, [
         ["pare", (run) => run.version], ["commit", (run) => run.commit_id], ["kernels", (run) => run.kernels], ["BLAS", (run) => run.blas],
@@ -407,6 +446,7 @@ const draw = () => {
         article.hidden = article.dataset.view !== state.view;
     if (view()) {
         drawLoss();
+        drawRecovery();
         drawResiduals();
         drawForms();
         drawCoefficients();

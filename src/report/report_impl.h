@@ -39,6 +39,9 @@ json_t *report_fits_json(const report_view *view, pare_arena *arena, pare_error 
 
 bool report_findings_print(pare_string *html, const report_view *view, const report_data *data, pare_arena *arena,
                            pare_error *error) PARE_MUST_CHECK;
+/* recovery.c: what training won back; nothing when there was none. */
+bool report_recovery_print(pare_string *html, const report_view *view, const report_data *data, pare_arena *arena,
+                           pare_error *error) PARE_MUST_CHECK;
 /* Text for a place between tags or in a quoted attribute. */
 void report_escape(pare_string *html, const char *text);
 

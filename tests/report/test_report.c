@@ -394,6 +394,29 @@ static void test_models_and_recovery(void **state) {
     pare_string_free(&html);
 }
 
+/* Cuts at 4 and 5 of a dense 3, recovered to 3.5 and 4.5: half and a quarter of the loss are won back. */
+static void test_tells_what_recovery_won(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_store *store = pare_store_open(ledger, PARE_STORE_CREATE, &error);
+    assert_done(store, error);
+    for (unsigned i = 0; i < 4; i++) {
+        pare_run_record record = sample("wanda-sp", 0.1 + 0.1 * (i / 2), 1, 4 + i / 2 - 0.5 * (i % 2));
+        record.dense_cross_entropy = 3;
+        if (i % 2) {
+            record.recovery_tokens = 51200;
+            record.recovery.method = "lora";
+            record.recovery.text = "train.txt";
+        }
+        insert(store, record);
+    }
+    pare_string html = print_page(store, NULL);
+    pare_store_close(store);
+    assert_non_null(strstr(html.data, "<b>wanda-sp</b>, lora: <b>38\u00a0%</b> by 0.0512 million tokens (25 to 50, 2 cuts)."));
+    assert_non_null(strstr(html.data, "raises the loss by 33\u00a0% at r")); /* without the recovered ones */
+    pare_string_free(&html);
+}
+
 static void test_little_or_nothing(void **state) {
     (void)state;
     pare_error error = {0};
@@ -445,6 +468,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_hostile_names, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_two_ways_of_measuring, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_models_and_recovery, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_tells_what_recovery_won, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_little_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_written_whole, set_up, tear_down),
     };

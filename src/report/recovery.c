@@ -1,0 +1,96 @@
+/* recovery: what training after the cut won back: (loss of the cut - loss recovered) / (loss of the cut - dense loss), per method,
+ * kind of recovery and tokens, over all models, ratios and seeds that were measured with and without it. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "report_impl.h"
+
+typedef struct {
+    const char *method, *recovery;
+    double tokens, share;
+    double low, high; /* of several: share is their mean */
+    size_t n;
+} gain;
+
+static bool same_cut(const pare_run_record *a, const pare_run_record *b) {
+    return a->ratio == b->ratio && a->seed == b->seed && a->kept_width == b->kept_width && strcmp(a->method, b->method) == 0 &&
+           strcmp(a->model.name, b->model.name) == 0;
+}
+
+/* The same cut without recovery, or NULL. */
+static const pare_run_record *find_cut(const report_view *view, const report_data *data, const pare_run_record *recovered) {
+    for (size_t i = 0; i < view->points.n; i++) {
+        const pare_run_record *record = &data->runs[view->runs[i]];
+        if (record->recovery_tokens == 0 && record->ratio > 0 && same_cut(record, recovered))
+            return record;
+    }
+    return NULL;
+}
+
+static int compare_gains(const void *a, const void *b) {
+    const gain *x = a, *y = b;
+    int order = strcmp(x->method, y->method);
+    order = order ? order : strcmp(x->recovery, y->recovery);
+    return order ? order : (x->tokens > y->tokens) - (x->tokens < y->tokens);
+}
+
+static size_t list_gains(gain *gains, const report_view *view, const report_data *data) {
+    size_t n = 0, kept = 0;
+    for (size_t i = 0; i < view->points.n; i++) {
+        const pare_run_record *record = &data->runs[view->runs[i]], *cut;
+        if (!(record->recovery_tokens > 0) || !(cut = find_cut(view, data, record)))
+            continue;
+        double lost = cut->cross_entropy - record->dense_cross_entropy, share = (cut->cross_entropy - record->cross_entropy) / lost;
+        if (lost > 0 && isfinite(share))
+            gains[n++] = (gain){record->method,
+                                record->recovery.method ? record->recovery.method : "training",
+                                record->recovery_tokens,
+                                share,
+                                share,
+                                share,
+                                1};
+    }
+    qsort(gains, n, sizeof *gains, compare_gains);
+    for (size_t i = 0; i < n; i++) {
+        if (kept == 0 || compare_gains(&gains[kept - 1], &gains[i]) != 0) {
+            gains[kept++] = gains[i];
+            continue;
+        }
+        gain *last = &gains[kept - 1];
+        last->share += gains[i].share;
+        last->low = fmin(last->low, gains[i].low);
+        last->high = fmax(last->high, gains[i].high);
+        last->n++;
+    }
+    for (size_t i = 0; i < kept; i++)
+        gains[i].share /= (double)gains[i].n;
+    return kept;
+}
+
+bool report_recovery_print(pare_string *html, const report_view *view, const report_data *data, pare_arena *arena, pare_error *error) {
+    gain *gains = PARE_PUSH(arena, gain, view->points.n, error);
+    if (!gains)
+        return false;
+    size_t n = list_gains(gains, view, data);
+    if (n == 0)
+        return true;
+    pare_string_print(html, "<p>Training after the cut won back this share of the loss that the cut had cost:</p>\n<ul>\n");
+    for (size_t i = 0; i < n; i++) {
+        const gain *g = &gains[i];
+        if (i == 0 || strcmp(g->method, gains[i - 1].method) != 0 || strcmp(g->recovery, gains[i - 1].recovery) != 0) {
+            pare_string_print(html, "%s<li><b>", i ? ".</li>\n" : "");
+            report_escape(html, g->method);
+            pare_string_print(html, "</b>, ");
+            report_escape(html, g->recovery);
+            pare_string_print(html, ":");
+        } else {
+            pare_string_print(html, ",");
+        }
+        pare_string_print(html, " <b>%.0f\u00a0%%</b> by %.3g million tokens", 100 * g->share, g->tokens / 1e6);
+        if (g->n > 1)
+            pare_string_print(html, " (%.0f to %.0f, %zu cuts)", 100 * g->low, 100 * g->high, g->n);
+    }
+    pare_string_print(html, ".</li>\n</ul>\n");
+    return true;
+}

@@ -22,8 +22,13 @@ SHAPES = [(48, 2, 3, 1, 96, 6e-3), (64, 3, 4, 2, 176, 5e-3), (96, 4, 6, 2, 288, 
 LINES = {"llama": ("LlamaForCausalLM", "llama"), "qwen2": ("Qwen2ForCausalLM", "qwen2")}
 
 
-def run(*command, **more):
-    return subprocess.run([str(part) for part in command], check=True, **more)
+def short(part):
+    """Paths below the repository as they are from there: what pare records must not depend on where that is."""
+    return str(part.relative_to(ROOT)) if isinstance(part, Path) and part.is_relative_to(ROOT) else str(part)
+
+
+def run(*command, cwd=ROOT, **more):
+    return subprocess.run([short(part) for part in command], check=True, cwd=cwd, **more)
 
 
 def config(line, width, layers, heads, kv_heads, ffn):
@@ -98,7 +103,7 @@ def card(name, model, out, text):
     """The model card, every number of it from the training's own record and one evaluation of the whole test text."""
     line, (width, layers, heads, kv_heads, ffn), rate, n, _ = model
     record = json.loads((out / "pare.json").read_text(encoding="utf-8"))
-    test = json.loads(run(PARE, "eval", out, "--text", text / "test.txt", "--protocol", f"joined{LENGTH}", "--json", capture_output=True,
+    test = json.loads(run(PARE, "eval", out, "--text", text / "test.txt", "--protocol", f"gguf{LENGTH}", "--json", capture_output=True,
                           text=True).stdout)
     curve = "\n".join(f"| {e['tokens']:,} | {e['cross_entropy']:.4f} |" for e in record["evaluations"])
     return f"""---
@@ -116,12 +121,12 @@ and one text, so that their losses can be compared. It writes English of a kind 
 | parameters | {n:,} without the embedding, {n + VOCABULARY * width:,} with it (tied) |
 | shape | {layers} layers, width {width}, {heads} heads of {HEAD_DIM} with {kv_heads} key-value head{'s' if kv_heads > 1 else ''}, FFN {ffn}{', QKV bias' if line == 'qwen2' else ''}; bf16 |
 | tokens | {record['tokens']:,} ({record['tokens'] / (n + VOCABULARY * width):.1f} a parameter; {record['epochs']} epochs begun) |
-| test cross-entropy | {test['cross_entropy']:.4f} nats a token, perplexity {test['perplexity']:.2f} (`--protocol joined{LENGTH}`, the whole held-out text) |
+| test cross-entropy | {test['cross_entropy']:.4f} nats a token, perplexity {test['perplexity']:.2f} (`--protocol gguf{LENGTH}`, the whole held-out text) |
 
 ## Training
 
 `tools/family.py {name}` trains it again: AdamW (betas 0.9, 0.95), rate {rate:g} with {record['settings']['warmup']} steps of warm-up and a cosine to 0, weight decay 0.1,
-clip 1, {record['settings']['steps']:,} steps of 16 windows of {LENGTH} tokens, seed {SEED}. Held-out loss on the way (its first 64 windows):
+clip 1, {record['settings']['steps']:,} steps of 16 windows of {LENGTH} tokens, seed {SEED}. Held-out loss on the way (joined{LENGTH}, its first 64 windows):
 
 | tokens | cross-entropy |
 | --- | --- |
@@ -144,6 +149,7 @@ def main():
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("names", nargs="*", choices=[[], *models], metavar="MODEL", help=", ".join(models))
     given = parser.parse_args()
+    given.work = given.work.resolve()
     text = fetch(given.work)
     tokenizer = make_tokenizer(given.work, text)
     for name in given.names or models:

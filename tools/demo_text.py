@@ -62,7 +62,7 @@ def main():
         sys.exit(f"{source}: not found: {', '.join(missing)}")
     out.mkdir(parents=True, exist_ok=True)
     for name in sorted(set(NOVELS.values())):
-        text = "".join(found[title] for title in sorted(found) if NOVELS[title] == name)
+        text = "".join(found[title] for title in sorted(found) if NOVELS.get(title) == name)
         (out / name).write_text(text, encoding="utf-8")
         print(f"{out / name}: {len(text):,} characters")
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The demo: fetches a real pretrained model and free English text, runs the study of examples/demo.yaml, fits the laws, writes
-# report.html. Everything lands in demo/; a second run does only what is missing. Says how long each part took.
+# report.html; then recovers cut models of models/ by training (examples/recovery.yaml), fits the law with recovery tokens, writes
+# recovery.html. Everything else lands in demo/; a second run does only what is missing. Says how long each part took.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 mkdir -p demo
@@ -62,8 +63,15 @@ fit() { # the law that holds both methods best, then for each method how every f
     done
 }
 
+recovery() { # v1 with its third term, and what training won back
+    build/pare fit demo/recovery.ledger --form v1 | sed '/^forms on/,$d'
+    build/pare report demo/recovery.ledger -o recovery.html
+}
+
 part "fetching the model and the texts" fetch
 part "running the study (19 runs)" build/pare study run examples/demo.yaml --ledger demo/demo.ledger
 part "fitting the laws" fit
 part "writing the report" build/pare report demo/demo.ledger -o report.html
-echo "demo: done after $((SECONDS - begin)) s; open report.html in a browser"
+part "recovering smaller models (52 runs)" build/pare study run examples/recovery.yaml --ledger demo/recovery.ledger
+part "fitting the law with recovery" recovery
+echo "demo: done after $((SECONDS - begin)) s; open report.html and recovery.html in a browser"

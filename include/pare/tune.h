@@ -89,6 +89,7 @@ bool pare_tuner_step(pare_tune_step *result, pare_tuner *tuner, const uint32_t *
 typedef struct {
     uint64_t step; /* after so many steps */
     uint64_t tokens;
+    size_t text; /* which of the held-out texts */
     double cross_entropy;
 } pare_tune_evaluation;
 
@@ -97,7 +98,8 @@ typedef struct {
     bool resume;             /* go on from it; without one it is an error */
     uint64_t save_every;     /* steps between states; 0: only when stopped */
     uint64_t evaluate_every; /* steps between evaluations; 0: at the start and at the end */
-    bool (*evaluate)(void *user, double *cross_entropy, const pare_model *model, pare_error *error); /* held-out loss, or NULL */
+    size_t n_texts;          /* held-out texts, each with a loss of its own; 0: none */
+    bool (*evaluate)(void *user, double *cross_entropy, size_t text, const pare_model *model, pare_error *error); /* that loss */
     void *user;
 } pare_tune_run_options;
 

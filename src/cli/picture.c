@@ -86,7 +86,7 @@ bool picture_write(const char *folder, const pare_tune_result *r, pare_error *er
     draw_axes(&s, &f);
     draw_curve(&s, &f, r, "step", 0);
     draw_curve(&s, &f, r, "mean", 0.9);
-    for (size_t i = 0; i < r->n_evaluations; i++)
+    for (size_t i = 0; i < r->n_evaluations; i++) /* of several texts the dots are not told apart: their levels do */
         pare_string_print(&s, "<circle class=\"held\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"/>\n", place_x(&f, (double)r->evaluations[i].tokens),
                           place_y(&f, r->evaluations[i].cross_entropy));
     pare_string_print(&s, "</svg>\n");

@@ -44,7 +44,8 @@ void training_rows(option *rows, training_options *g) {
         {"order", 0, OPTION_STRING, "O", "of the windows: shuffled, or given (as in the text)", &g->order},
         {"seed", 's', OPTION_SEED, "S", "of the order and of new weights (0)", &g->seed},
         {"held-out", 0, OPTION_NUMBER, "X", "share of the documents that is kept away and evaluated", &g->held_out},
-        {"eval", 0, OPTION_STRING, "FILE", "another text to follow the loss on", &g->eval},
+        {"eval", 0, OPTION_LIST, "FILE", "another text to follow the loss on; may be given again", &g->eval},
+        {"eval-protocol", 0, OPTION_STRING, "P", "how: joined2048, gguf512, … (joined, in windows of --seq tokens)", &g->eval_protocol},
         {"eval-windows", 0, OPTION_COUNT, "N", "its first N windows (16); 0: all", &g->eval_windows},
         {"eval-every", 0, OPTION_COUNT, "N", "steps between evaluations (default: at the start and the end)", &g->eval_every},
         {"cache", 0, OPTION_STRING, "DIR", "keep the tokenised data there, mapped: for texts larger than memory", &g->cache},
@@ -105,37 +106,42 @@ static bool open_data(training *t, const pare_tokenizer *tokenizer, int64_t sepa
 }
 
 /* The held-out windows of the dataset as a text to evaluate. */
-static bool open_held_out(training *t, pare_error *error) {
+static bool open_held_out(training *t, const pare_protocol *protocol, pare_error *error) {
     const pare_dataset_facts *facts = pare_dataset_facts_of(t->dataset);
     size_t n = (size_t)facts->held_out.windows, length = facts->length;
-    pare_windows *windows = &t->text.windows;
-    t->eval_windows = t->given->eval_windows && t->given->eval_windows < n ? t->given->eval_windows : n;
+    pare_eval_text *text = &t->texts[t->n_texts];
+    pare_windows *windows = &text->windows;
+    text->protocol = *protocol;
+    size_t wanted = t->given->eval_windows && t->given->eval_windows < n ? t->given->eval_windows : n;
     if (n == 0)
         return pare_fail(error, PARE_ERROR_RANGE, "%s tokens are held out, less than one window of %zu",
                          human_count(facts->held_out.tokens), length);
-    *windows =
-        (pare_windows){.ids = pare_allocate(t->eval_windows * length, sizeof *windows->ids, error), .n = t->eval_windows, .length = length};
+    *windows = (pare_windows){.ids = pare_allocate(wanted * length, sizeof *windows->ids, error), .n = wanted, .length = length};
     uint8_t *learn = windows->ids ? pare_allocate(length, 1, error) : NULL;
     bool done = learn != NULL;
     for (size_t i = 0; done && i < windows->n; i++)
         done = pare_dataset_held_out_window(windows->ids + i * length, learn, t->dataset, i, error);
     pare_free(learn);
-    t->own_windows = true;
+    t->n_texts++;
     return done;
 }
 
 static bool open_evaluation(training *t, const pare_tokenizer *tokenizer, pare_error *error) {
     const training_options *g = t->given;
     char name[32];
-    pare_protocol protocol;
+    pare_protocol slices, protocol; /* of the data's own windows; of other texts */
     snprintf(name, sizeof name, "joined%zu", t->tune.length);
-    if (!pare_protocol_parse(&protocol, name, error))
+    if (!pare_protocol_parse(&slices, name, error) || !pare_protocol_parse(&protocol, g->eval_protocol ? g->eval_protocol : name, error))
         return false;
     t->eval_windows = g->eval_windows;
-    if (g->eval)
-        return pare_eval_text_open(&t->text, &protocol, g->eval, tokenizer, error);
-    t->text.protocol = protocol;
-    return g->held_out == 0 || open_held_out(t, error);
+    if (g->eval.n >= TRAINING_TEXTS_MAX)
+        return pare_fail(error, PARE_ERROR_USAGE, "--eval names %zu texts; at most %d", g->eval.n, TRAINING_TEXTS_MAX - 1);
+    for (; t->n_texts < g->eval.n; t->n_texts++) {
+        t->names[t->n_texts] = g->eval.items[t->n_texts];
+        if (!pare_eval_text_open(&t->texts[t->n_texts], &protocol, t->names[t->n_texts], tokenizer, error))
+            return false;
+    }
+    return g->held_out == 0 || open_held_out(t, &slices, error);
 }
 
 bool training_open(training *t, const training_options *given, const common *shared, const pare_tune_options *tune,
@@ -167,10 +173,11 @@ bool training_open(training *t, const training_options *given, const common *sha
 
 void training_close(training *t) {
     pare_tune_result_free(&t->result);
-    if (t->own_windows)
-        pare_windows_free(&t->text.windows);
-    else
-        pare_eval_text_close(&t->text);
+    for (size_t i = 0; i < t->n_texts; i++)
+        if (t->names[i])
+            pare_eval_text_close(&t->texts[i]);
+        else
+            pare_windows_free(&t->texts[i].windows);
     pare_dataset_close(t->dataset);
     pare_string_free(&t->state);
 }
@@ -187,11 +194,11 @@ bool training_type(pare_dtype *type, const training *t, pare_dtype otherwise, pa
 /* ---- running ---- */
 
 /* Held-out loss of the model as it is; quietly, so that the bar stays the training's. */
-static bool evaluate(void *user, double *cross_entropy, const pare_model *model, pare_error *error) {
+static bool evaluate(void *user, double *cross_entropy, size_t text, const pare_model *model, pare_error *error) {
     const training *t = user;
     pare_context context = {.n_threads = t->shared->context.n_threads, .cancel = t->shared->context.cancel};
     pare_eval_result result;
-    if (!pare_eval_run(&result, model, &t->text, t->eval_windows, NULL, &context, error))
+    if (!pare_eval_run(&result, model, &t->texts[text], t->eval_windows, NULL, &context, error))
         return false;
     *cross_entropy = result.cross_entropy;
     return true;
@@ -202,7 +209,8 @@ bool training_run(training *t, pare_tuner *tuner, pare_error *error) {
                                  .resume = t->given->resume,
                                  .save_every = t->given->save_every,
                                  .evaluate_every = t->given->eval_every,
-                                 .evaluate = t->text.windows.n ? evaluate : NULL,
+                                 .n_texts = t->n_texts,
+                                 .evaluate = evaluate,
                                  .user = t};
     if (!run.resume && pare_path_exists(run.state))
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s is there from a training that was stopped: --resume goes on with it, or remove it",
@@ -219,11 +227,13 @@ static json_t *losses_json(const pare_tune_result *r) {
     return list;
 }
 
-static json_t *evaluations_json(const pare_tune_result *r) {
+static json_t *evaluations_json(const training *t) {
     json_t *list = json_array();
-    for (size_t i = 0; i < r->n_evaluations; i++)
-        json_array_append_new(list, json_pack("{s:I, s:I, s:f}", "step", (json_int_t)r->evaluations[i].step, "tokens",
-                                              (json_int_t)r->evaluations[i].tokens, "cross_entropy", r->evaluations[i].cross_entropy));
+    for (size_t i = 0; i < t->result.n_evaluations; i++) {
+        const pare_tune_evaluation *e = &t->result.evaluations[i];
+        json_array_append_new(list, json_pack("{s:I, s:I, s:f, s:s?}", "step", (json_int_t)e->step, "tokens", (json_int_t)e->tokens,
+                                              "cross_entropy", e->cross_entropy, "text", t->names[e->text]));
+    }
     return list;
 }
 
@@ -251,7 +261,7 @@ json_t *training_json(const training *t, const pare_tuner *tuner, const json_t *
     json_object_set_new(json, "epochs", json_integer((json_int_t)r->epochs));
     json_object_set_new(json, "settings", settings_json(&t->tune));
     json_object_set_new(json, "data", data_json(t));
-    json_object_set_new(json, "evaluations", evaluations_json(r));
+    json_object_set_new(json, "evaluations", evaluations_json(t));
     json_object_set_new(json, "losses", losses_json(r));
     return json;
 }
@@ -263,8 +273,11 @@ static void print_text(const training *t, const pare_tuner *tuner) {
            human_count(r->steps), human_count(r->tokens), human_count(r->targets), (unsigned long long)r->epochs,
            r->epochs == 1 ? "" : "s");
     printf("loss %.4f at the first step, %.4f at the last\n", (double)r->losses[0], (double)r->losses[r->steps - 1]);
-    for (size_t i = 0; i < r->n_evaluations; i++)
-        printf("held-out cross-entropy %.5f after %s tokens\n", r->evaluations[i].cross_entropy, human_count(r->evaluations[i].tokens));
+    for (size_t i = 0; i < r->n_evaluations; i++) {
+        const pare_tune_evaluation *e = &r->evaluations[i];
+        printf("held-out cross-entropy %.5f after %s tokens", e->cross_entropy, human_count(e->tokens));
+        printf("%s%s\n", t->n_texts > 1 ? ": " : "", t->n_texts == 1 ? "" : t->names[e->text] ? t->names[e->text] : "of the data itself");
+    }
     printf("%.1f s, %.1f tokens/s, %.0f MiB at the peak\n%s\n", r->seconds, r->tokens_per_s, pare_memory_peak_mib(), t->given->out);
 }
 

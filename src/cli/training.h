@@ -8,15 +8,15 @@
 #include "pare/tune.h"
 
 typedef struct {
-    option_list data;
-    const char *tokens, *schedule, *order, *eval, *cache, *type, *out;
+    option_list data, eval;
+    const char *tokens, *schedule, *order, *eval_protocol, *cache, *type, *out;
     uint32_t steps, length, batch, micro, warmup, epochs, eval_windows, eval_every, save_every;
     double rate, decay, clip, beta1, beta2, held_out;
     uint64_t seed;
     bool resume, recompute;
 } training_options;
 
-enum { TRAINING_ROWS = 26, WARMUP_DEFAULT = INT32_MAX };
+enum { TRAINING_ROWS = 27, TRAINING_TEXTS_MAX = 9, WARMUP_DEFAULT = INT32_MAX };
 
 /* One training; opened by training_open, released by training_close. */
 typedef struct {
@@ -24,8 +24,9 @@ typedef struct {
     const common *shared;
     pare_tune_options tune;
     pare_dataset *dataset;
-    pare_eval_text text; /* what the held-out loss is taken on; n of windows 0: none */
-    bool own_windows;    /* text's windows are the dataset's held-out part */
+    pare_eval_text texts[TRAINING_TEXTS_MAX]; /* what held-out losses are taken on */
+    const char *names[TRAINING_TEXTS_MAX];    /* their files; NULL: the dataset's held-out part, the last of them */
+    size_t n_texts;
     size_t eval_windows;
     pare_string state; /* its file: OUT.state */
     pare_tune_result result;

@@ -24,9 +24,9 @@ static bool allocate(runner *r, pare_error *error) {
     const pare_tune_options *o = &r->tuner->options;
     const pare_tune_run_options *run = r->options;
     pare_arena *a = r->result->arena = pare_arena_open(error);
-    r->most_evaluations = 2 + (run->evaluate_every ? (size_t)(o->steps / run->evaluate_every) : 0);
+    r->most_evaluations = run->n_texts * (2 + (run->evaluate_every ? (size_t)(o->steps / run->evaluate_every) : 0));
     return a && (r->result->losses = PARE_PUSH(a, float, (size_t)o->steps, error)) &&
-           (r->result->evaluations = PARE_PUSH(a, pare_tune_evaluation, r->most_evaluations, error)) &&
+           (r->result->evaluations = PARE_PUSH(a, pare_tune_evaluation, r->most_evaluations + 1, error)) &&
            (r->ids = PARE_PUSH(a, uint32_t, o->batch * o->length, error)) &&
            (r->learn = PARE_PUSH(a, uint8_t, o->batch * o->length, error));
 }
@@ -54,15 +54,18 @@ static bool fetch(runner *r, pare_error *error) {
     return true;
 }
 
+/* Once after a step, all texts. */
 static bool evaluate(runner *r, pare_error *error) {
     pare_tune_result *result = r->result;
-    pare_tune_evaluation *last = result->n_evaluations ? &result->evaluations[result->n_evaluations - 1] : NULL;
-    if (!r->options->evaluate || (last && last->step == r->tuner->step))
+    if (result->n_evaluations && result->evaluations[result->n_evaluations - 1].step == r->tuner->step)
         return true;
-    double loss;
-    if (!r->options->evaluate(r->options->user, &loss, r->tuner->model, error))
-        return false;
-    result->evaluations[result->n_evaluations++] = (pare_tune_evaluation){r->tuner->step, result->tokens, loss};
+    for (size_t text = 0; text < r->options->n_texts; text++) {
+        double loss;
+        if (!r->options->evaluate(r->options->user, &loss, text, r->tuner->model, error))
+            return false;
+        result->evaluations[result->n_evaluations + text] = (pare_tune_evaluation){r->tuner->step, result->tokens, text, loss};
+    }
+    result->n_evaluations += r->options->n_texts;
     return true;
 }
 

@@ -71,8 +71,9 @@ static const char *difference(const char *path, const char *found, const char *w
 static json_t *evaluations_json(const pare_tune_result *result) {
     json_t *list = json_array();
     for (size_t i = 0; i < result->n_evaluations; i++)
-        json_array_append_new(list, json_pack("[I, I, f]", (json_int_t)result->evaluations[i].step,
-                                              (json_int_t)result->evaluations[i].tokens, result->evaluations[i].cross_entropy));
+        json_array_append_new(list,
+                              json_pack("[I, I, f, I]", (json_int_t)result->evaluations[i].step, (json_int_t)result->evaluations[i].tokens,
+                                        result->evaluations[i].cross_entropy, (json_int_t)result->evaluations[i].text));
     return list;
 }
 
@@ -116,11 +117,14 @@ static bool read_evaluations(pare_tune_result *result, const json_t *list, size_
     if (n > most)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu evaluations, but the run makes %zu at most", path, n, most);
     for (size_t i = 0; i < n; i++) {
-        json_int_t step, tokens;
+        json_int_t step, tokens, text = 0; /* states of before there were several texts have none */
         double loss;
-        if (json_unpack(json_array_get(list, i), "[I, I, F]", &step, &tokens, &loss) != 0 || step < 0 || tokens < 0)
-            return pare_fail(error, PARE_ERROR_FORMAT, "%s: evaluation %zu is not [step, tokens, loss]", path, i);
-        result->evaluations[i] = (pare_tune_evaluation){(uint64_t)step, (uint64_t)tokens, loss};
+        if (json_unpack(json_array_get(list, i), "[I, I, F, I]", &step, &tokens, &loss, &text) != 0 &&
+            json_unpack(json_array_get(list, i), "[I, I, F]", &step, &tokens, &loss) != 0)
+            step = -1;
+        if (step < 0 || tokens < 0 || text < 0)
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: evaluation %zu is not [step, tokens, loss, text]", path, i);
+        result->evaluations[i] = (pare_tune_evaluation){(uint64_t)step, (uint64_t)tokens, (size_t)text, loss};
     }
     result->n_evaluations = n;
     return true;

@@ -40,10 +40,10 @@ static void watch(void *user, const char *stage, double done, double total) {
         stop = 1;
 }
 
-static bool evaluate(void *user, double *cross_entropy, const pare_model *model, pare_error *error) {
+static bool evaluate(void *user, double *cross_entropy, size_t text, const pare_model *model, pare_error *error) {
     (void)error;
     size_t *calls = user;
-    *cross_entropy = (double)model->config.width + (double)++*calls;
+    *cross_entropy = (double)model->config.width + (double)++*calls + 1000 * (double)text;
     return true;
 }
 
@@ -84,6 +84,7 @@ static outcome run(const place *p, manner how) {
                                .resume = how.resume,
                                .save_every = how.save_every,
                                .evaluate_every = 3,
+                               .n_texts = 2,
                                .evaluate = evaluate,
                                .user = &out.calls};
     pare_context context = {.n_threads = how.threads, .progress = watch, .cancel = &stop};
@@ -119,8 +120,12 @@ static void test_same_bits(void **state) {
         assert_same(&first, &threads);
         assert_memory_not_equal(first.result.losses, seed.result.losses, RUN_STEPS * sizeof(float));
         assert_true(!full || first.result.losses[RUN_STEPS - 1] < first.result.losses[0]);
-        assert_int_equal(first.result.n_evaluations, 4); /* before, after 3, 6 and 8 steps */
-        assert_int_equal(first.result.evaluations[3].step, RUN_STEPS);
+        assert_int_equal(first.result.n_evaluations, 8); /* before, after 3, 6 and 8 steps; of two texts */
+        for (size_t i = 0; i < 8; i++) {
+            assert_int_equal(first.result.evaluations[i].text, i % 2);
+            assert_true((first.result.evaluations[i].cross_entropy > 1000) == (i % 2 == 1));
+        }
+        assert_int_equal(first.result.evaluations[7].step, RUN_STEPS);
         outcome_free(&first);
         outcome_free(&again);
         outcome_free(&threads);
@@ -142,7 +147,7 @@ static void test_resume(void **state) {
         assert_done(rest.done, rest.error);
         assert_same(&whole, &rest);
         assert_int_equal(rest.result.resumed, RUN_STEPS / 2);
-        assert_int_equal(rest.result.n_evaluations, 4);
+        assert_int_equal(rest.result.n_evaluations, 8);
         outcome over = run(&p, (manner){.full = full, .threads = 1, .stop_at = 2, .state = p.state, .resume = true});
         assert_done(over.done, over.error); /* the state of a whole run: nothing is left to do */
         assert_same(&whole, &over);

@@ -40,10 +40,10 @@ static void watch(void *user, const char *stage, double done, double total) {
         stop = 1;
 }
 
-static bool evaluate(void *user, double *cross_entropy, size_t text, const pare_model *model, pare_error *error) {
+static bool evaluate(void *user, double *cross_entropy, size_t index, const pare_model *model, pare_error *error) {
     (void)error;
     size_t *calls = user;
-    *cross_entropy = (double)model->config.width + (double)++*calls + 1000 * (double)text;
+    *cross_entropy = (double)model->config.width + (double)++*calls + 1000 * (double)index;
     return true;
 }
 

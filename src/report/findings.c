@@ -137,8 +137,13 @@ static const cost *cost_at(const cost *costs, size_t n, double r) {
     return best;
 }
 
+/* At 0.1, 0.3, 0.5 and 0.9, where they are; else at the smallest and the largest ratio. */
 static void print_costs(pare_string *html, const cost *costs, size_t n) {
-    static const double wanted[] = {0.1, 0.3, 0.5, 0.9};
+    static const double usual[] = {0.1, 0.3, 0.5, 0.9};
+    double wanted[4] = {n ? costs[0].r : 0, n ? costs[n - 1].r : 0, -1, -1};
+    for (size_t i = 0; i < 4; i++)
+        if (cost_at(costs, n, usual[i]))
+            memcpy(wanted, usual, sizeof wanted);
     const cost *told = NULL;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
         const cost *at = cost_at(costs, n, wanted[i]);
@@ -202,8 +207,11 @@ static void print_critical(pare_string *html, const pare_law_fit *fit) {
     pare_string_print(html, "%s.", critical->outside ? ", outside the ratios measured" : "");
 }
 
-/* Quadratic growth: r^2 matters, and no other form predicts clearly better. */
+/* Quadratic growth: r^2 matters, and no other form predicts clearly better. The form knows no recovery: nothing is said of results with it.
+ */
 static void print_quadratic(pare_string *html, const pare_law_candidate *candidates) {
+    if (candidates[0].fit.law.d_min < candidates[0].fit.law.d_max)
+        return;
     const pare_law_candidate *best = &candidates[0], *quadratic = NULL;
     for (size_t i = 0; i < PARE_LAW_N_FORMS; i++)
         if (candidates[i].form == PARE_LAW_QUADRATIC && candidates[i].done)
@@ -288,12 +296,15 @@ static void print_cheapest(pare_string *html, const report_view *view, cost *cos
 static void print_pooling(pare_string *html, const report_view *view, pare_arena *arena) {
     pare_law_options options = {.ratio = PARE_LAW_RATIO_NOMINAL};
     pare_law_groups groups;
-    if (view->n_methods < 2 || !pare_law_fit_groups(&groups, PARE_LAW_V2, &view->points, &options, arena, NULL) ||
-        !isfinite(groups.pooling_p))
+    bool recovered = false;
+    for (size_t i = 0; i < view->points.n; i++)
+        recovered = recovered || view->points.items[i].d > 0;
+    pare_law_form form = recovered ? PARE_LAW_V1 : PARE_LAW_V2; /* v2 has no term for it */
+    if (view->n_methods < 2 || !pare_law_fit_groups(&groups, form, &view->points, &options, arena, NULL) || !isfinite(groups.pooling_p))
         return;
     char p[32];
     snprintf(p, sizeof p, groups.pooling_p < 1e-4 ? "&lt; 0.0001" : "= %.4f", groups.pooling_p);
-    pare_string_print(html, " One law for all methods (v2) %s one per method (Chow’s test: F = %.3g, p %s).",
+    pare_string_print(html, " One law for all methods (%s) %s one per method (Chow’s test: F = %.3g, p %s).", pare_law_form_name(form),
                       groups.pooling_p < 0.05 ? "fits worse than" : "fits as well as", groups.pooling_f, p);
 }
 

@@ -484,6 +484,8 @@ const start = () => {
     addOptions(controls.ratio, Object.keys(fits).map((kind) => [kind, ratioLabels[kind] ?? kind]));
     addOptions(controls.form, Object.keys(fits.nominal ?? {}).map((form) => [form, form]));
     state.form = bestForm();
+    if (groups().some((group) => group.curves.length > 6)) /* so many bands would hide each other */
+        state.band = "none";
     readAddress();
     for (const key of Object.keys(state)) {
         controls[key].value = state[key];

@@ -4,7 +4,7 @@
 # Peers are run where the environment names them: PEER_PYTHON (a Python with torch and transformers; PEER_DTYPES names its number
 # types), LLAMA_BENCH (llama.cpp's llama-bench) with LLAMA_GGUF (a bf16 GGUF of the same model). WINDOWS (4) are scored each time.
 set -euo pipefail
-[ $# -ge 3 ] || { sed -n '2,6p' "$0" >&2; exit 2; }
+[ $# -ge 3 ] || { sed -n '2,5p' "$0" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)
 gguf=$1 folder=$2 text=$3 threads=${4:-2} rounds=${5:-3} windows=${WINDOWS:-4}
 pare=${PARE:-$here/../build/pare}

@@ -33,11 +33,11 @@ extern "C" {
  *
  * Recovery. Every cut is trained on `data` (one file or a list, text or JSONL) for each of `tokens`, a budget and a training of its own;
  * 0 is the cut as it is, and there only when it is listed. method: lora, full, distillation (LoRA taught by the dense model), or a list.
- * Further keys, with pare finetune's names and defaults: seq, batch, lr, schedule, epochs, rank. The order of the data and new adapters
+ * Further keys, with pare finetune's defaults: seq, batch, lr, schedule, epochs, rank (its --lora). The order of the data and new adapters
  * follow the first of the seeds. A budget is rounded up to whole steps, and the row tells the tokens that were trained on.
  *
  * Relative paths start at the spec's folder. Any other key, a key given twice, anchors and aliases, tags and a second document
- * are refused. Errors begin with "file:line:". */
+ * are refused. Errors of the spec itself begin with "file:line:". */
 typedef struct {
     const char *name, *path;
     size_t line; /* in the spec, for messages */

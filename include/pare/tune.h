@@ -99,6 +99,7 @@ typedef struct {
     uint64_t save_every;     /* steps between states; 0: only when stopped */
     uint64_t evaluate_every; /* steps between evaluations; 0: at the start and at the end */
     size_t n_texts;          /* held-out texts, each with a loss of its own; 0: none */
+    const char *texts;       /* what they are, for the state: a resume with others is refused. NULL: not told */
     bool (*evaluate)(void *user, double *cross_entropy, size_t text, const pare_model *model, pare_error *error); /* that loss */
     void *user;
 } pare_tune_run_options;

@@ -11,7 +11,7 @@ typedef enum { OPTION_FLAG, OPTION_STRING, OPTION_LIST, OPTION_COUNT, OPTION_SEE
 
 enum { LIST_MAX = 64, ARGUMENTS_MAX = LIST_MAX };
 
-/* An option that may be given several times. */
+/* An option that may be given several times, or with several values: --data a b. */
 typedef struct {
     const char *items[LIST_MAX];
     size_t n;
@@ -44,9 +44,6 @@ typedef struct {
 
 /* Fills the targets and arguments[]; returns how many, or -1 with *error, or -2 when help was asked for and printed. */
 int options_parse(const char **arguments, common *shared, const command_face *face, int argc, char **argv, pare_error *error);
-
-/* `--data a b c`: what stands behind an option's first value arrives as arguments; they join its list. */
-bool options_join(option_list *list, const char *name, const char *const *rest, int n, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- commands ------------------------------------------------------------------------------- */
 

@@ -46,13 +46,18 @@ static bool parse_targets(bool targets[PARE_PROJECTIONS], const char *text, pare
 static bool set_options(pare_tune_options *o, const finetune_options *given, pare_error *error) {
     *o = pare_tune_defaults();
     o->full = given->full;
-    o->rank = given->rank;
+    if (given->rank != NOT_GIVEN)
+        o->rank = given->rank;
     o->alpha = given->alpha;
     o->adapter = given->adapter;
+    if (given->full && (given->adapter || given->save_adapter || given->targets || given->rank != NOT_GIVEN))
+        return pare_fail(error, PARE_ERROR_USAGE, "--full trains every weight: --lora, --adapter, --save-adapter and --targets are LoRA's");
+    if (given->adapter && (given->targets || given->rank != NOT_GIVEN))
+        return pare_fail(error, PARE_ERROR_USAGE, "--adapter brings rank and projections with it: no --lora or --targets beside it");
+    if (!given->teacher && (given->weight != o->distil_weight || given->temperature != o->distil_temperature))
+        return pare_fail(error, PARE_ERROR_USAGE, "--distil-weight and --temperature need a --teacher");
     o->distil_weight = given->weight;
     o->distil_temperature = given->temperature;
-    if (given->full && (given->adapter || given->save_adapter || given->targets))
-        return pare_fail(error, PARE_ERROR_USAGE, "--full trains every weight: --adapter, --save-adapter and --targets are LoRA's");
     return parse_targets(o->targets, given->targets, error);
 }
 
@@ -75,9 +80,26 @@ static bool tell_memory(const finetuning *f, pare_error *error) {
     return true;
 }
 
+/* How the model itself was made, where its folder says so: the cut, with every neuron that was kept. */
+static void add_base(json_t *json, const char *path) {
+    pare_string name = {0};
+    pare_map map;
+    pare_string_print(&name, "%s/pare.json", path);
+    if (!name.failed && pare_path_exists(name.data) && pare_map_open(&map, name.data, NULL)) {
+        json_t *base = pare_json_parse((const char *)map.data, map.size, name.data, NULL);
+        if (base)
+            json_object_set_new(json, "base", base);
+        pare_map_close(&map);
+    }
+    pare_string_free(&name);
+}
+
 static json_t *about(const finetuning *f) {
     const pare_tune_options *o = &f->training.tune;
     json_t *json = json_pack("{s:s, s:s}", "model", f->checkpoint->path, "mode", o->full ? "full" : "lora");
+    if (o->adapter)
+        json_object_set_new(json, "adapter", json_string(o->adapter));
+    add_base(json, f->checkpoint->path);
     const pare_adapters *adapters = pare_tuner_adapters(f->tuner);
     json_t *targets = adapters ? json_array() : NULL;
     for (int p = 0; targets && p < PARE_PROJECTIONS; p++)
@@ -133,8 +155,11 @@ static bool finetune(const char *path, const finetune_options *given, const comm
 
 bool cmd_finetune(int argc, char **argv, pare_error *error) {
     pare_tune_options d = pare_tune_defaults();
-    finetune_options given = {
-        .training = training_defaults(), .rank = d.rank, .alpha = d.alpha, .weight = d.distil_weight, .temperature = d.distil_temperature};
+    finetune_options given = {.training = training_defaults(),
+                              .rank = NOT_GIVEN,
+                              .alpha = d.alpha,
+                              .weight = d.distil_weight,
+                              .temperature = d.distil_temperature};
     option options[TRAINING_ROWS + 10] = {
         {"lora", 0, OPTION_COUNT, "R", "train adapters of rank R on a frozen model (the default, 8)", &given.rank},
         {"alpha", 0, OPTION_NUMBER, "X", "their scale is alpha / rank (32)", &given.alpha},
@@ -157,12 +182,12 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
         .example = "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered",
         .options = options,
         .arguments_min = 1,
-        .arguments_max = ARGUMENTS_MAX,
+        .arguments_max = 1,
     };
     const char *arguments[ARGUMENTS_MAX];
     common shared;
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
-    return options_join(&given.training.data, "data", arguments + 1, n - 1, error) && finetune(arguments[0], &given, &shared, error);
+    return finetune(arguments[0], &given, &shared, error);
 }

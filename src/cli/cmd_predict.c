@@ -7,8 +7,8 @@
 #include "pare/law.h"
 
 typedef struct {
-    double l0, ratio, tokens, level;
-    const char *method;
+    double l0, ratio, level;
+    const char *method, *tokens;
 } predict_options;
 
 static const char *title(const pare_law *law) {
@@ -56,7 +56,7 @@ bool cmd_predict(int argc, char **argv, pare_error *error) {
     const option options[] = {
         {"l0", 0, OPTION_NUMBER, "X", "cross-entropy of the dense model", &given.l0},
         {"ratio", 'r', OPTION_NUMBER, "R", "the ratio, of the kind that the law was fitted on", &given.ratio},
-        {"tokens", 0, OPTION_NUMBER, "D", "million recovery tokens (0)", &given.tokens},
+        {"tokens", 0, OPTION_STRING, "D", "recovery tokens: 50000, 0.5M (0)", &given.tokens},
         {"method", 'm', OPTION_STRING, "M", "which law of the file, or pooled", &given.method},
         {"level", 0, OPTION_NUMBER, "P", "of the intervals (0.95)", &given.level},
         {0},
@@ -78,6 +78,9 @@ bool cmd_predict(int argc, char **argv, pare_error *error) {
         return n == -2;
     if (isnan(given.l0) || isnan(given.ratio))
         return pare_fail(error, PARE_ERROR_USAGE, "%s is missing", isnan(given.l0) ? "--l0 X" : "--ratio R");
+    uint64_t tokens = 0;
+    if (given.tokens && strcmp(given.tokens, "0") != 0 && !pare_count_parse(&tokens, given.tokens))
+        return pare_fail(error, PARE_ERROR_USAGE, "--tokens \"%s\": a number of tokens like 0, 50000, 0.5M or 1G", given.tokens);
     pare_arena *arena = pare_arena_open(error);
     if (!arena)
         return false;
@@ -87,7 +90,7 @@ bool cmd_predict(int argc, char **argv, pare_error *error) {
     pare_law_prediction prediction;
     bool done = pare_law_read(&laws, &n_laws, arguments[0], arena, error) &&
                 (law = choose(laws, n_laws, given.method, arguments[0], error)) &&
-                pare_law_predict(&prediction, law, given.l0, given.ratio, given.tokens, given.level, error) &&
+                pare_law_predict(&prediction, law, given.l0, given.ratio, (double)tokens / 1e6, given.level, error) &&
                 print_prediction(law, &given, &prediction, &shared, error);
     pare_arena_close(arena);
     return done;

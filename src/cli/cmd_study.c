@@ -18,11 +18,18 @@ static const char *recovery_of(char *text, size_t size, const char *method, doub
     return text;
 }
 
+typedef struct {
+    const common *shared;
+    bool models; /* several: lines name theirs */
+} telling;
+
 static void print_recorded(void *user, const pare_run_record *record) {
-    const common *shared = user;
-    if (shared->json)
+    const telling *t = user;
+    if (t->shared->json)
         return;
     progress_end();
+    if (t->models)
+        printf("%-20s ", record->model.name);
     char recovery[80] = "";
     if (record->recovery.method)
         recovery_of(recovery, sizeof recovery, record->recovery.method, record->recovery_tokens);
@@ -30,7 +37,7 @@ static void print_recorded(void *user, const pare_run_record *record) {
         printf("%-12s r = %-6g cross-entropy %.4f +/- %.4f  %5.1f s%s\n", record->method, record->ratio, record->cross_entropy,
                record->cross_entropy_error, record->seconds.evaluate + (record->recovery.method ? record->seconds.recover : 0), recovery);
     else
-        printf("%-12s r = %-6g failed: %s\n", record->method, record->ratio, record->reason);
+        printf("%-12s r = %-6g failed%s: %s\n", record->method, record->ratio, recovery, record->reason);
     fflush(stdout);
 }
 
@@ -46,15 +53,16 @@ static bool study_run(const char *spec, const study_options *given, common *shar
     for (size_t i = 0; i < study->n_notes; i++)
         say(shared, "note: %s", study->notes[i]);
     const char *ledger = given->ledger ? given->ledger : study->spec->ledger;
-    pare_study_options options = {.ledger = ledger, .retry_failed = given->retry_failed, .recorded = print_recorded, .user = shared};
+    telling t = {shared, study->spec->n_models > 1};
+    pare_study_options options = {.ledger = ledger, .retry_failed = given->retry_failed, .recorded = print_recorded, .user = &t};
     pare_study_summary summary = {0};
     bool done = pare_study_run(&summary, study, &options, &shared->context, error);
     if (done && shared->json) {
         done = print_json(summary_json(&summary, ledger), error);
     } else if (done || summary.n_done) {
         progress_end();
-        printf("%zu of %zu runs were in the ledger; %zu done now, %zu failed, in %.1f s: %s\n", summary.n_present, summary.n_total,
-               summary.n_done, summary.n_failed, summary.seconds, ledger);
+        printf("%zu of %zu runs were in the ledger; %zu done now, %zu failed%s, in %.1f s: %s\n", summary.n_present, summary.n_total,
+               summary.n_done, summary.n_failed, summary.n_failed ? " (--retry-failed tries again)" : "", summary.seconds, ledger);
     }
     pare_study_close(study);
     return done;

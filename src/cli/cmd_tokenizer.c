@@ -235,7 +235,7 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
                    "tokenizer.json",
         .options = options,
         .arguments_min = 1,
-        .arguments_max = ARGUMENTS_MAX,
+        .arguments_max = 1,
     };
     const char *arguments[ARGUMENTS_MAX];
     common shared;
@@ -244,5 +244,5 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
         return n == -2;
     if (strcmp(arguments[0], "train") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "pare tokenizer %s: there is train", arguments[0]);
-    return options_join(&given.data, "data", arguments + 1, n - 1, error) && train(&given, &shared, error);
+    return train(&given, &shared, error);
 }

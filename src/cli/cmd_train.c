@@ -60,12 +60,12 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
         .example = "  pare train --config examples/tiny.json --tokenizer tokenizer --data demo/calibration.txt --tokens 100k -o tiny",
         .options = options,
         .arguments_min = 0,
-        .arguments_max = ARGUMENTS_MAX,
+        .arguments_max = 0,
     };
     const char *arguments[ARGUMENTS_MAX];
     common shared;
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
-    return options_join(&given.training.data, "data", arguments, n, error) && train(&given, &shared, error);
+    return train(&given, &shared, error);
 }

@@ -80,6 +80,7 @@ static bool set(const option *row, const char *text, pare_error *error) {
 
 /* getopt's two tables out of ours. */
 static void translate(struct option *longs, char *shorts, const option *rows, int n) {
+    *shorts++ = '-'; /* arguments come in their place, not behind all options */
     *shorts++ = ':';
     for (int i = 0; i < n; i++) {
         longs[i] = (struct option){rows[i].name, rows[i].value ? required_argument : no_argument, NULL, FIRST_LONG + i};
@@ -125,6 +126,36 @@ static bool finish(common *shared, pare_error *error) {
     return true;
 }
 
+/* Arguments and what stands behind an option of several values: `--data a b`. */
+typedef struct {
+    const char **items;
+    int n;
+    const option *list; /* the option whose values go on, or NULL */
+} arguments_seen;
+
+static bool argument(arguments_seen *seen, const char *text, const command_face *face, pare_error *error) {
+    if (seen->list && seen->n >= face->arguments_min)
+        return push(seen->list, text, error);
+    seen->list = NULL;
+    if (seen->n == face->arguments_max)
+        return pare_fail(error, PARE_ERROR_USAGE, "too many arguments: %s is one more; usage is pare %s %s", text, face->name, face->usage);
+    seen->items[seen->n++] = text;
+    return true;
+}
+
+/* One answer of getopt. */
+static bool take(arguments_seen *seen, int answer, const option *rows, int n, const command_face *face, char **argv, pare_error *error) {
+    const option *row = row_of(answer, rows, n);
+    if (answer == 1)
+        return argument(seen, optarg, face, error);
+    if (answer == ':')
+        return pare_fail(error, PARE_ERROR_USAGE, "%s: a value is missing (pare %s --help)", argv[optind - 1], face->name);
+    if (answer == '?' || !row)
+        return unknown_option(face, rows, n, argv[optind - 1], error);
+    seen->list = row->type == OPTION_LIST ? row : NULL;
+    return set(row, optarg, error);
+}
+
 int options_parse(const char **arguments, common *shared, const command_face *face, int argc, char **argv, pare_error *error) {
     option rows[OPTIONS_MAX];
     int n = 0;
@@ -136,42 +167,23 @@ int options_parse(const char **arguments, common *shared, const command_face *fa
     struct option longs[OPTIONS_MAX + 2];
     char shorts[3 * OPTIONS_MAX];
     translate(longs, shorts, rows, n);
+    arguments_seen seen = {.items = arguments};
     opterr = 0;
     optind = 1;
     for (int answer; (answer = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
-        const option *row = row_of(answer, rows, n);
         if (answer == 'h' || answer == HELP) {
             print_help(face, rows, n);
             return -2;
         }
-        if (answer == ':') {
-            pare_fail(error, PARE_ERROR_USAGE, "%s: a value is missing (pare %s --help)", argv[optind - 1], face->name);
-            return -1;
-        }
-        if (answer == '?' || !row) {
-            unknown_option(face, rows, n, argv[optind - 1], error);
-            return -1;
-        }
-        if (!set(row, optarg, error))
+        if (!take(&seen, answer, rows, n, face, argv, error))
             return -1;
     }
-    int given = argc - optind;
-    if (given < face->arguments_min || given > face->arguments_max) {
-        pare_fail(error, PARE_ERROR_USAGE, "%s: usage is pare %s %s",
-                  given < face->arguments_min ? "something is missing" : "too many arguments", face->name, face->usage);
+    for (seen.list = NULL; optind < argc; optind++) /* behind -- */
+        if (!argument(&seen, argv[optind], face, error))
+            return -1;
+    if (seen.n < face->arguments_min) {
+        pare_fail(error, PARE_ERROR_USAGE, "something is missing: usage is pare %s %s", face->name, face->usage);
         return -1;
     }
-    for (int i = 0; i < given; i++)
-        arguments[i] = argv[optind + i];
-    return finish(shared, error) ? given : -1;
-}
-
-bool options_join(option_list *list, const char *name, const char *const *rest, int n, pare_error *error) {
-    for (int i = 0; i < n; i++) {
-        if (list->n == 0 || list->n == LIST_MAX)
-            return pare_fail(error, PARE_ERROR_USAGE, "%s: what is it? Files stand behind --%s, at most %d of them", rest[i], name,
-                             LIST_MAX);
-        list->items[list->n++] = rest[i];
-    }
-    return true;
+    return finish(shared, error) ? seen.n : -1;
 }

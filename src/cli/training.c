@@ -15,7 +15,8 @@ training_options training_defaults(void) {
                               .order = "shuffled",
                               .length = (uint32_t)d.length,
                               .batch = (uint32_t)d.batch,
-                              .warmup = WARMUP_DEFAULT,
+                              .warmup = NOT_GIVEN,
+                              .steps = NOT_GIVEN,
                               .epochs = 1,
                               .eval_windows = 16,
                               .rate = d.rate,
@@ -27,24 +28,24 @@ training_options training_defaults(void) {
 
 void training_rows(option *rows, training_options *g) {
     const option all[TRAINING_ROWS] = {
-        {"data", 0, OPTION_LIST, "FILE", "text or .jsonl to learn from; may be given again, and more files may follow", &g->data},
+        {"data", 0, OPTION_LIST, "FILE", "text or .jsonl to learn from, or several", &g->data},
         {"tokens", 'n', OPTION_STRING, "N", "tokens to train on: 500000, 0.5M, 1G (default: the data once)", &g->tokens},
         {"steps", 0, OPTION_COUNT, "N", "the same in steps", &g->steps},
         {"epochs", 0, OPTION_COUNT, "N", "how often the data may be gone through (1)", &g->epochs},
         {"seq", 0, OPTION_COUNT, "N", "tokens of a window (512)", &g->length},
         {"batch", 0, OPTION_COUNT, "N", "windows of a step (4)", &g->batch},
         {"micro", 0, OPTION_COUNT, "N", "windows that go through at once (default: about 2,048 tokens)", &g->micro},
-        {"lr", 0, OPTION_NUMBER, "X", "the highest rate", &g->rate},
-        {"schedule", 0, OPTION_STRING, "S", "constant, linear or cosine, after the warm-up", &g->schedule},
+        {"lr", 0, OPTION_NUMBER, "X", "the highest rate (2e-4; pare train: 3e-3)", &g->rate},
+        {"schedule", 0, OPTION_STRING, "S", "constant, linear or cosine, after the warm-up (linear; pare train: cosine)", &g->schedule},
         {"warmup", 0, OPTION_COUNT, "N", "steps in which the rate rises (a tenth of all, 400 at most)", &g->warmup},
-        {"weight-decay", 0, OPTION_NUMBER, "X", "of matrices", &g->decay},
+        {"weight-decay", 0, OPTION_NUMBER, "X", "of matrices (0.01; pare train: 0.1)", &g->decay},
         {"clip", 0, OPTION_NUMBER, "X", "largest norm of a step's gradient; 0: any (1)", &g->clip},
         {"beta1", 0, OPTION_NUMBER, "X", "AdamW: share of the past in the mean gradient (0.9)", &g->beta1},
         {"beta2", 0, OPTION_NUMBER, "X", "and in its square (0.95)", &g->beta2},
-        {"order", 0, OPTION_STRING, "O", "of the windows: shuffled, or given (as in the text)", &g->order},
+        {"order", 0, OPTION_STRING, "O", "of the windows: shuffled (default), or given (as in the text)", &g->order},
         {"seed", 's', OPTION_SEED, "S", "of the order and of new weights (0)", &g->seed},
         {"held-out", 0, OPTION_NUMBER, "X", "share of the documents that is kept away and evaluated", &g->held_out},
-        {"eval", 0, OPTION_LIST, "FILE", "another text to follow the loss on; may be given again", &g->eval},
+        {"eval", 0, OPTION_LIST, "FILE", "another text or several to follow the loss on", &g->eval},
         {"eval-protocol", 0, OPTION_STRING, "P", "how: joined2048, gguf512, … (joined, in windows of --seq tokens)", &g->eval_protocol},
         {"eval-windows", 0, OPTION_COUNT, "N", "its first N windows (16); 0: all", &g->eval_windows},
         {"eval-every", 0, OPTION_COUNT, "N", "steps between evaluations (default: at the start and the end)", &g->eval_every},
@@ -53,7 +54,8 @@ void training_rows(option *rows, training_options *g) {
          &g->recompute},
         {"save-every", 0, OPTION_COUNT, "N", "steps between states of the training in OUT.state", &g->save_every},
         {"resume", 0, OPTION_FLAG, NULL, "go on from OUT.state, bit for bit", &g->resume},
-        {"type", 0, OPTION_STRING, "T", "number type of the output: f32, bf16, f16", &g->type},
+        {"type", 0, OPTION_STRING, "T",
+         "number type of the output: f32, bf16, f16 (the model's; bf16 from a quantised one and for pare train)", &g->type},
         {"output", 'o', OPTION_STRING, "OUT", "the folder to write", &g->out},
     };
     memcpy(rows, all, sizeof all);
@@ -66,11 +68,12 @@ static bool count_steps(training *t, pare_error *error) {
     pare_tune_options *o = &t->tune;
     const pare_dataset_part *part = &pare_dataset_facts_of(t->dataset)->training;
     uint64_t tokens = 0, most = part->windows * g->epochs / o->batch, per_step = o->batch * o->length;
-    if (g->tokens && g->steps)
+    bool steps = g->steps != NOT_GIVEN;
+    if (g->tokens && steps)
         return pare_fail(error, PARE_ERROR_USAGE, "--tokens and --steps say the same; give one of them");
     if (g->tokens && !pare_count_parse(&tokens, g->tokens))
         return pare_fail(error, PARE_ERROR_USAGE, "--tokens \"%s\": a number of tokens like 500000, 0.5M or 1G", g->tokens);
-    o->steps = g->steps ? g->steps : g->tokens ? (tokens + per_step - 1) / per_step : most;
+    o->steps = steps ? g->steps : g->tokens ? (tokens + per_step - 1) / per_step : most;
     if (o->steps == 0 || o->steps > most)
         return pare_fail(
             error, PARE_ERROR_RANGE,
@@ -78,7 +81,7 @@ static bool count_steps(training *t, pare_error *error) {
             "for%s",
             human_count(part->tokens), human_count(part->windows), o->length, human_count(most), o->batch, g->epochs,
             g->epochs == 1 ? "" : "s", o->steps ? human_count(o->steps) : "no", o->steps ? " (--epochs allows repeats)" : "");
-    o->warmup = g->warmup != WARMUP_DEFAULT ? g->warmup : pare_tune_warmup(o->steps);
+    o->warmup = g->warmup != NOT_GIVEN ? g->warmup : pare_tune_warmup(o->steps);
     return true;
 }
 
@@ -180,6 +183,7 @@ void training_close(training *t) {
             pare_windows_free(&t->texts[i].windows);
     pare_dataset_close(t->dataset);
     pare_string_free(&t->state);
+    pare_string_free(&t->texts_told);
 }
 
 bool training_type(pare_dtype *type, const training *t, pare_dtype otherwise, pare_error *error) {
@@ -204,12 +208,24 @@ static bool evaluate(void *user, double *cross_entropy, size_t text, const pare_
     return true;
 }
 
+/* Which texts are followed, and how: what a resumed training must not change. */
+static bool name_texts(training *t, pare_error *error) {
+    for (size_t i = 0; i < t->n_texts; i++)
+        pare_string_print(&t->texts_told, "%s%s %s", i ? ", " : "", t->names[i] ? t->texts[i].data_sha256.hex : "held out",
+                          t->texts[i].protocol.name);
+    pare_string_print(&t->texts_told, "; %zu windows", t->eval_windows);
+    return pare_string_check(&t->texts_told, error);
+}
+
 bool training_run(training *t, pare_tuner *tuner, pare_error *error) {
+    if (!name_texts(t, error))
+        return false;
     pare_tune_run_options run = {.state = t->state.data,
                                  .resume = t->given->resume,
                                  .save_every = t->given->save_every,
                                  .evaluate_every = t->given->eval_every,
                                  .n_texts = t->n_texts,
+                                 .texts = t->n_texts ? t->texts_told.data : NULL,
                                  .evaluate = evaluate,
                                  .user = t};
     if (!run.resume && pare_path_exists(run.state))
@@ -231,15 +247,20 @@ static json_t *evaluations_json(const training *t) {
     json_t *list = json_array();
     for (size_t i = 0; i < t->result.n_evaluations; i++) {
         const pare_tune_evaluation *e = &t->result.evaluations[i];
-        json_array_append_new(list, json_pack("{s:I, s:I, s:f, s:s?}", "step", (json_int_t)e->step, "tokens", (json_int_t)e->tokens,
-                                              "cross_entropy", e->cross_entropy, "text", t->names[e->text]));
+        size_t there = t->texts[e->text].windows.n, windows = t->eval_windows && t->eval_windows < there ? t->eval_windows : there;
+        json_array_append_new(list, json_pack("{s:I, s:I, s:f, s:s?, s:s, s:I}", "step", (json_int_t)e->step, "tokens",
+                                              (json_int_t)e->tokens, "cross_entropy", e->cross_entropy, "text", t->names[e->text],
+                                              "protocol", t->texts[e->text].protocol.name, "windows", (json_int_t)windows));
     }
     return list;
 }
 
 static json_t *data_json(const training *t) {
     const pare_dataset_facts *f = pare_dataset_facts_of(t->dataset);
-    return json_pack("{s:I, s:I, s:I, s:I, s:s, s:f, s:s}", "documents", (json_int_t)f->training.documents, "tokens",
+    json_t *files = json_array();
+    for (size_t i = 0; i < t->given->data.n; i++)
+        json_array_append_new(files, json_string(t->given->data.items[i]));
+    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:f, s:s}", "files", files, "documents", (json_int_t)f->training.documents, "tokens",
                      (json_int_t)f->training.tokens, "windows", (json_int_t)f->training.windows, "bytes", (json_int_t)f->bytes, "sha256",
                      f->sha256.hex, "held_out", t->given->held_out, "order", t->given->order);
 }
@@ -275,7 +296,7 @@ static void print_text(const training *t, const pare_tuner *tuner) {
     printf("loss %.4f at the first step, %.4f at the last\n", (double)r->losses[0], (double)r->losses[r->steps - 1]);
     for (size_t i = 0; i < r->n_evaluations; i++) {
         const pare_tune_evaluation *e = &r->evaluations[i];
-        printf("held-out cross-entropy %.5f after %s tokens", e->cross_entropy, human_count(e->tokens));
+        printf("cross-entropy %.5f after %s tokens", e->cross_entropy, human_count(e->tokens));
         printf("%s%s\n", t->n_texts > 1 ? ": " : "", t->n_texts == 1 ? "" : t->names[e->text] ? t->names[e->text] : "of the data itself");
     }
     printf("%.1f s, %.1f tokens/s, %.0f MiB at the peak\n%s\n", r->seconds, r->tokens_per_s, pare_memory_peak_mib(), t->given->out);

@@ -16,7 +16,7 @@ typedef struct {
     bool resume, recompute;
 } training_options;
 
-enum { TRAINING_ROWS = 27, TRAINING_TEXTS_MAX = 9, WARMUP_DEFAULT = INT32_MAX };
+enum { TRAINING_ROWS = 27, TRAINING_TEXTS_MAX = 9, NOT_GIVEN = INT32_MAX };
 
 /* One training; opened by training_open, released by training_close. */
 typedef struct {
@@ -28,7 +28,8 @@ typedef struct {
     const char *names[TRAINING_TEXTS_MAX];    /* their files; NULL: the dataset's held-out part, the last of them */
     size_t n_texts;
     size_t eval_windows;
-    pare_string state; /* its file: OUT.state */
+    pare_string state;      /* its file: OUT.state */
+    pare_string texts_told; /* which texts are followed */
     pare_tune_result result;
     double begin;
 } training;

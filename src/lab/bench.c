@@ -4,6 +4,8 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
+#include <unistd.h>
 
 bool bench_is_outcome(pare_code code) {
     return code == PARE_ERROR_NUMERIC || code == PARE_ERROR_SHAPE || code == PARE_ERROR_RANGE || code == PARE_ERROR_UNSUPPORTED ||
@@ -12,8 +14,8 @@ bool bench_is_outcome(pare_code code) {
 
 static void pass_progress(void *user, const char *stage, double done, double total) {
     const study_progress *p = user;
-    char text[sizeof p->label + 40];
-    snprintf(text, sizeof text, "%s %.30s", p->label, stage);
+    char text[sizeof p->label + 80];
+    snprintf(text, sizeof text, "%s %.70s", p->label, stage);
     pare_context_progress(p->outer, text, p->done + (total > 0 ? done / total * p->work : 0), p->total);
 }
 
@@ -168,21 +170,46 @@ static bool train(pare_run_record *record, study_bench *bench, const pare_run *r
     if (done)
         fill_recovery(record, &result);
     pare_tune_result_free(&result);
-    progress->done += progress->work;
+    progress->done += progress->work; /* until the run is over: recover takes it back */
     return done;
+}
+
+/* The data are read when the study is opened and again here: they must not have changed between. */
+static bool open_data(study_bench *bench, pare_error *error) {
+    const pare_study *study = bench->study;
+    pare_context context = study_progress_context(bench->progress);
+    if (bench->data)
+        return true;
+    if (!(bench->data = study_subject_data(&bench->subject, study->spec, &context, error)))
+        return false;
+    return strcmp(pare_dataset_facts_of(bench->data)->sha256.hex, study->inner->models[bench->model].recovery.hex) == 0 ||
+           pare_fail(error, PARE_ERROR_CONFLICT, "%s: the recovery data were changed while the study ran; start it again",
+                     study->spec->path);
+}
+
+/* What the machine cannot hold is an outcome of the run, and told before it is tried. */
+static bool check_memory(const study_bench *bench, const pare_tune_options *options, const pare_cut *cut, const pare_checkpoint *teacher,
+                         const pare_context *context, pare_error *error) {
+    pare_tune_memory memory;
+    double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    if (!pare_tune_plan(&memory, options, bench->subject.checkpoint, cut, teacher, context, error))
+        return false;
+    return (double)memory.total <= machine ||
+           pare_fail(error, PARE_ERROR_RANGE, "recovery needs %.1f GiB, the machine has %.1f: a smaller seq, or lora instead of full",
+                     (double)memory.total / 0x1p30, machine / 0x1p30);
 }
 
 /* The cut, trained, then measured as it is in memory: adapters are not merged. */
 static bool recover(pare_run_record *record, study_bench *bench, const pare_run *run, const pare_cut *cut, pare_error *error) {
     pare_context context = study_progress_context(bench->progress);
-    const pare_checkpoint *dense = bench->subject.checkpoint;
+    const pare_checkpoint *dense = bench->subject.checkpoint, *teacher = run->recovery == PARE_RECOVERY_DISTILLATION ? dense : NULL;
     pare_tune_options options = recovery_options(bench->study->spec, run);
-    if (!bench->data && !(bench->data = study_subject_data(&bench->subject, bench->study->spec, &context, error)))
+    double before = bench->progress->done;
+    if (!open_data(bench, error) || !check_memory(bench, &options, cut, teacher, &context, error))
         return false;
-    pare_tuner *tuner = pare_tuner_open(&options, dense, cut, run->recovery == PARE_RECOVERY_DISTILLATION ? dense : NULL, &context, error);
+    pare_tuner *tuner = pare_tuner_open(&options, dense, cut, teacher, &context, error);
     bool done = tuner && train(record, bench, run, tuner, error) && evaluate(record, bench, run, pare_tuner_model(tuner), error);
-    if (done) /* the bar has the training's part already */
-        bench->progress->done -= run->recovery_work;
+    bench->progress->done = before;
     pare_tuner_close(tuner);
     return done;
 }

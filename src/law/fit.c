@@ -369,6 +369,13 @@ static bool write_notes(pare_law_fit *fit, const pare_rows *rows, pare_arena *ar
                         law->d_min, law->d_max, rows->form->name);
     if (done && law->d_min == law->d_max && law->d_min > 0)
         done = add_note(fit, arena, error, "D is %.6g million tokens in every point: the law holds at that D alone", law->d_min);
+    for (size_t i = 0; done && i < law->n_terms; i++)
+        if (strcmp(law->coefficients[i].name, "c") == 0 && law->coefficients[i].value < 0)
+            done =
+                add_note(fit, arena, error,
+                         "c is below 0, as if recovery raised the loss: D up to %.6g million tokens moves ln(1 + 1/(D+1)) by %.2g alone, "
+                         "little beside a constant",
+                         law->d_max, log(2) - log1p(1 / (law->d_max + 1)));
     if (done && fit->excluded[PARE_LAW_BROKEN])
         done = add_note(fit, arena, error, "%zu point%s excluded: %s", fit->excluded[PARE_LAW_BROKEN],
                         fit->excluded[PARE_LAW_BROKEN] > 1 ? "s" : "", uses[PARE_LAW_BROKEN].reason);

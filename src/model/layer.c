@@ -15,8 +15,8 @@
 static bool check_length(const pare_model *model, size_t length, pare_error *error) {
     const pare_config *c = &model->config;
     if (length > c->max_positions)
-        return pare_fail(error, PARE_ERROR_RANGE, "%s: windows of %zu tokens, but the model knows %u positions", model->checkpoint->path,
-                         length, c->max_positions);
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: windows of %zu tokens, but the model knows %u positions: ask for shorter ones",
+                         model->checkpoint->path, length, c->max_positions);
     if (c->sliding_window && length > c->sliding_window)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED,
                          "%s: windows of %zu tokens, but attention slides over %u; pare computes full attention only",

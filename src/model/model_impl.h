@@ -13,7 +13,7 @@ enum {
 
 /* Tokens per GEMM call of a pass over n tokens: smaller where there would be too few calls for several threads. */
 static inline size_t token_block(size_t n) {
-    return n >= 2 * TOKEN_BLOCK ? TOKEN_BLOCK : TOKEN_BLOCK / 4;
+    return n > 2 * TOKEN_BLOCK - 64 ? TOKEN_BLOCK : TOKEN_BLOCK / 4; /* 2,047 targets are 2,048 tokens */
 }
 
 /* Calls, and rows (or columns) of a weight per call, for `rows` of them in a pass over n tokens: as even as can be. */

@@ -206,11 +206,12 @@ const drawLoss = () => {
 
 /* A line for each cut and kind of training, from the cut as it was left on. */
 const recoveryLines = (runs) => {
-    const keyOf = (run) => JSON.stringify([run.model, run.method, run.ratio, run.seed, run.kept_width]);
+    const keyOf = (run) => JSON.stringify([run.model_sha256, run.model, run.method, run.ratio, run.seed,
+        run.kept_width, run.calibration_sha256, run.calibration_windows, run.calibration_length]);
     const start = new Map(runs.filter((run) => !run.recovery_tokens).map((run) => [keyOf(run), run]));
     const lines = new Map();
     for (const run of runs.filter((run) => run.recovery_tokens > 0)) {
-        const key = keyOf(run) + run.recovery_method;
+        const key = keyOf(run) + run.recovery_method + run.recovery_sha256;
         if (!lines.has(key))
             lines.set(key, start.has(keyOf(run)) ? [start.get(keyOf(run))] : []);
         lines.get(key).push(run);

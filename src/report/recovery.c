@@ -1,5 +1,5 @@
 /* recovery: what training after the cut won back: (loss of the cut - loss recovered) / (loss of the cut - dense loss), per method,
- * kind of recovery and tokens, over all models, ratios and seeds that were measured with and without it. */
+ * kind of recovery and tokens, summed over all models, ratios and seeds that were measured with and without it. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,13 +8,19 @@
 
 typedef struct {
     const char *method, *recovery;
-    double tokens, share;
-    double low, high; /* of several: share is their mean */
+    double tokens, lost, won; /* nats, over all cuts */
+    double low, high;         /* of won / lost */
     size_t n;
 } gain;
 
+static bool same_text(const char *a, const char *b) {
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
 static bool same_cut(const pare_run_record *a, const pare_run_record *b) {
-    return a->ratio == b->ratio && a->seed == b->seed && a->kept_width == b->kept_width && strcmp(a->method, b->method) == 0 &&
+    return same_text(a->model.sha256, b->model.sha256) && same_text(a->calibration.sha256, b->calibration.sha256) &&
+           a->calibration.n_windows == b->calibration.n_windows && a->calibration.length == b->calibration.length && a->ratio == b->ratio &&
+           a->seed == b->seed && a->kept_width == b->kept_width && strcmp(a->method, b->method) == 0 &&
            strcmp(a->model.name, b->model.name) == 0;
 }
 
@@ -42,11 +48,12 @@ static size_t list_gains(gain *gains, const report_view *view, const report_data
         if (!(record->recovery_tokens > 0) || !(cut = find_cut(view, data, record)))
             continue;
         double lost = cut->cross_entropy - record->dense_cross_entropy, share = (cut->cross_entropy - record->cross_entropy) / lost;
-        if (lost > 0 && isfinite(share))
+        if (lost > record->cross_entropy_error && isfinite(share)) /* else there was nothing to win back */
             gains[n++] = (gain){record->method,
                                 record->recovery.method ? record->recovery.method : "training",
                                 record->recovery_tokens,
-                                share,
+                                lost,
+                                share * lost,
                                 share,
                                 share,
                                 1};
@@ -58,13 +65,12 @@ static size_t list_gains(gain *gains, const report_view *view, const report_data
             continue;
         }
         gain *last = &gains[kept - 1];
-        last->share += gains[i].share;
+        last->lost += gains[i].lost;
+        last->won += gains[i].won;
         last->low = fmin(last->low, gains[i].low);
         last->high = fmax(last->high, gains[i].high);
         last->n++;
     }
-    for (size_t i = 0; i < kept; i++)
-        gains[i].share /= (double)gains[i].n;
     return kept;
 }
 
@@ -87,7 +93,7 @@ bool report_recovery_print(pare_string *html, const report_view *view, const rep
         } else {
             pare_string_print(html, ",");
         }
-        pare_string_print(html, " <b>%.0f\u00a0%%</b> by %.3g million tokens", 100 * g->share, g->tokens / 1e6);
+        pare_string_print(html, " <b>%.0f\u00a0%%</b> by %.3g million tokens", 100 * g->won / g->lost, g->tokens / 1e6);
         if (g->n > 1)
             pare_string_print(html, " (%.0f to %.0f, %zu cuts)", 100 * g->low, 100 * g->high, g->n);
     }

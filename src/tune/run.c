@@ -12,21 +12,19 @@ typedef struct {
     pare_string identity;
     uint32_t *ids; /* (batch, length) */
     uint8_t *learn;
-    size_t most_evaluations;
+    size_t capacity; /* of the evaluations */
 } runner;
 
 void pare_tune_result_free(pare_tune_result *result) {
+    pare_free(result->evaluations);
     pare_arena_close(result->arena);
     *result = (pare_tune_result){0};
 }
 
 static bool allocate(runner *r, pare_error *error) {
     const pare_tune_options *o = &r->tuner->options;
-    const pare_tune_run_options *run = r->options;
     pare_arena *a = r->result->arena = pare_arena_open(error);
-    r->most_evaluations = run->n_texts * (2 + (run->evaluate_every ? (size_t)(o->steps / run->evaluate_every) : 0));
     return a && (r->result->losses = PARE_PUSH(a, float, (size_t)o->steps, error)) &&
-           (r->result->evaluations = PARE_PUSH(a, pare_tune_evaluation, r->most_evaluations + 1, error)) &&
            (r->ids = PARE_PUSH(a, uint32_t, o->batch * o->length, error)) &&
            (r->learn = PARE_PUSH(a, uint8_t, o->batch * o->length, error));
 }
@@ -59,6 +57,9 @@ static bool evaluate(runner *r, pare_error *error) {
     pare_tune_result *result = r->result;
     if (result->n_evaluations && result->evaluations[result->n_evaluations - 1].step == r->tuner->step)
         return true;
+    if (!pare_grow((void **)&result->evaluations, &r->capacity, result->n_evaluations + r->options->n_texts, sizeof *result->evaluations,
+                   error))
+        return false;
     for (size_t text = 0; text < r->options->n_texts; text++) {
         double loss;
         if (!r->options->evaluate(r->options->user, &loss, text, r->tuner->model, error))
@@ -70,7 +71,7 @@ static bool evaluate(runner *r, pare_error *error) {
 }
 
 static bool save(runner *r, pare_error *error) {
-    return !r->options->state || state_write(r->options->state, r->tuner, r->identity.data, r->result, error);
+    return !r->options->state || state_write(r->options->state, r->tuner, r->identity.data, r->options, r->result, error);
 }
 
 static void tell(const runner *r, const pare_tune_step *step, double begin, uint64_t first) {
@@ -134,8 +135,9 @@ bool pare_tune_run(pare_tune_result *result, pare_tuner *tuner, const pare_datas
     runner r = {.result = result, .tuner = tuner, .dataset = dataset, .options = options, .context = context};
     pare_error problem = {0};
     *result = (pare_tune_result){0};
-    bool done = check_dataset(&r, error) && allocate(&r, error) && state_identity(&r.identity, tuner, dataset, error) &&
-                (!options->resume || state_read(options->state, tuner, r.identity.data, result, r.most_evaluations, error));
+    bool done = check_dataset(&r, error) && allocate(&r, error) &&
+                (!options->state || state_identity(&r.identity, tuner, dataset, error)) &&
+                (!options->resume || state_read(options->state, tuner, r.identity.data, options, result, &r.capacity, error));
     if (done) {
         result->resumed = tuner->step;
         done = train(&r, &problem) || leave(&r, &problem, error);

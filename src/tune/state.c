@@ -1,7 +1,7 @@
 /* state: a stopped training as a file: everything that the next step depends on, so that going on gives the bits of not having stopped.
  *
  *   "PARE-STATE-1\n\0\0\0"   16 bytes
- *   length, JSON             u64 little-endian, then {identity, step, n_values, losses, evaluations}
+ *   length, JSON             u64 little-endian, then {identity, step, n_values, tokens, targets, texts, evaluations}
  *   losses, values, first moments, second moments   f32, as they lie in memory
  *
  * The file appears whole or not at all. The identity holds what must not change; a state of anything else is refused. */
@@ -77,12 +77,13 @@ static json_t *evaluations_json(const pare_tune_result *result) {
     return list;
 }
 
-static bool write_header(pare_output *out, const pare_tuner *t, const char *identity, const pare_tune_result *result, pare_error *error) {
+static bool write_header(pare_output *out, const pare_tuner *t, const char *identity, const pare_tune_run_options *run,
+                         const pare_tune_result *result, pare_error *error) {
     pare_string text = {0};
     uint8_t length[8];
-    json_t *json =
-        json_pack("{s:s, s:I, s:I, s:I, s:I, s:o}", "identity", identity, "step", (json_int_t)t->step, "n_values", (json_int_t)t->n_values,
-                  "tokens", (json_int_t)result->tokens, "targets", (json_int_t)result->targets, "evaluations", evaluations_json(result));
+    json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "identity", identity, "step", (json_int_t)t->step, "n_values",
+                             (json_int_t)t->n_values, "tokens", (json_int_t)result->tokens, "targets", (json_int_t)result->targets, "texts",
+                             run->texts ? run->texts : "", "evaluations", evaluations_json(result));
     bool done = json ? pare_json_print(&text, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
     while (done && text.length % 8 != 0)
         pare_string_push(&text, " ", 1);
@@ -95,12 +96,13 @@ static bool write_header(pare_output *out, const pare_tuner *t, const char *iden
     return done;
 }
 
-bool state_write(const char *path, const pare_tuner *t, const char *identity, const pare_tune_result *result, pare_error *error) {
+bool state_write(const char *path, const pare_tuner *t, const char *identity, const pare_tune_run_options *run,
+                 const pare_tune_result *result, pare_error *error) {
     pare_output *out = pare_output_open(path, true, error);
     if (!out)
         return false;
     const float *const blocks[] = {t->values, t->first_moment, t->second_moment};
-    bool done = write_header(out, t, identity, result, error) &&
+    bool done = write_header(out, t, identity, run, result, error) &&
                 pare_output_write(out, result->losses, (size_t)t->step * sizeof *result->losses, error);
     for (size_t i = 0; done && i < 3; i++)
         done = pare_output_write(out, blocks[i], t->n_values * sizeof(float), error);
@@ -112,17 +114,20 @@ bool state_write(const char *path, const pare_tuner *t, const char *identity, co
 
 /* ---- reading ---- */
 
-static bool read_evaluations(pare_tune_result *result, const json_t *list, size_t most, const char *path, pare_error *error) {
+/* After a step all texts were evaluated, in their order. */
+static bool read_evaluations(pare_tune_result *result, size_t *capacity, const json_t *list, uint64_t last, size_t n_texts,
+                             const char *path, pare_error *error) {
     size_t n = json_array_size(list);
-    if (n > most)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu evaluations, but the run makes %zu at most", path, n, most);
+    if (n > 0 && (n_texts == 0 || n % n_texts != 0 || n / n_texts > last + 1))
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu evaluations of %zu texts in %llu steps", path, n, n_texts,
+                         (unsigned long long)last);
+    if (!pare_grow((void **)&result->evaluations, capacity, n + 1, sizeof *result->evaluations, error))
+        return false;
     for (size_t i = 0; i < n; i++) {
-        json_int_t step, tokens, text = 0; /* states of before there were several texts have none */
+        json_int_t step, tokens, text;
         double loss;
-        if (json_unpack(json_array_get(list, i), "[I, I, F, I]", &step, &tokens, &loss, &text) != 0 &&
-            json_unpack(json_array_get(list, i), "[I, I, F]", &step, &tokens, &loss) != 0)
-            step = -1;
-        if (step < 0 || tokens < 0 || text < 0)
+        if (json_unpack(json_array_get(list, i), "[I, I, F, I]", &step, &tokens, &loss, &text) != 0 || step < 0 || (uint64_t)step > last ||
+            tokens < 0 || text < 0 || (size_t)text != i % n_texts)
             return pare_fail(error, PARE_ERROR_FORMAT, "%s: evaluation %zu is not [step, tokens, loss, text]", path, i);
         result->evaluations[i] = (pare_tune_evaluation){(uint64_t)step, (uint64_t)tokens, (size_t)text, loss};
     }
@@ -130,25 +135,28 @@ static bool read_evaluations(pare_tune_result *result, const json_t *list, size_
     return true;
 }
 
-static bool read_header(uint64_t *step, const json_t *json, const pare_tuner *t, const char *identity, pare_tune_result *result,
-                        size_t most, const char *path, pare_error *error) {
-    const char *found = "";
+static bool read_header(uint64_t *step, const json_t *json, const pare_tuner *t, const char *identity, const pare_tune_run_options *run,
+                        pare_tune_result *result, size_t *capacity, const char *path, pare_error *error) {
+    const char *found = "", *texts = "";
     uint64_t n_values = 0;
     if (!pare_json_get_string(&found, json, "identity", path, error) || !pare_json_get_u64(step, json, "step", path, error) ||
         !pare_json_get_u64(&n_values, json, "n_values", path, error) || !pare_json_get_u64(&result->tokens, json, "tokens", path, error) ||
-        !pare_json_get_u64(&result->targets, json, "targets", path, error))
+        !pare_json_get_u64(&result->targets, json, "targets", path, error) || !pare_json_get_string(&texts, json, "texts", path, error))
         return false;
+    if (strcmp(texts, run->texts ? run->texts : "") != 0)
+        return pare_fail(error, PARE_ERROR_CONFLICT,
+                         "%s: this training follows the loss on other held-out texts; go on with the same --eval", path);
     if (strcmp(found, identity) != 0)
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s: this state belongs to %s; remove it to begin anew", path,
                          difference(path, found, identity));
     if (n_values != t->n_values || *step > t->options.steps)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: %llu values after step %llu, but %zu are trained in %llu steps", path,
                          (unsigned long long)n_values, (unsigned long long)*step, t->n_values, (unsigned long long)t->options.steps);
-    return read_evaluations(result, json_object_get(json, "evaluations"), most, path, error);
+    return read_evaluations(result, capacity, json_object_get(json, "evaluations"), *step, run->n_texts, path, error);
 }
 
-static bool read_map(const pare_map *map, const char *path, pare_tuner *t, const char *identity, pare_tune_result *result, size_t most,
-                     pare_error *error) {
+static bool read_map(const pare_map *map, const char *path, pare_tuner *t, const char *identity, const pare_tune_run_options *run,
+                     pare_tune_result *result, size_t *capacity, pare_error *error) {
     uint64_t length = 0, step = 0;
     size_t head = sizeof magic + sizeof length;
     if (map->size < head || memcmp(map->data, magic, sizeof magic) != 0)
@@ -159,7 +167,7 @@ static bool read_map(const pare_map *map, const char *path, pare_tuner *t, const
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: byte 16: a header of %llu bytes in a file of %zu", path, (unsigned long long)length,
                          map->size);
     json_t *json = pare_json_parse((const char *)map->data + head, (size_t)length, path, error);
-    bool done = json && read_header(&step, json, t, identity, result, most, path, error);
+    bool done = json && read_header(&step, json, t, identity, run, result, capacity, path, error);
     json_decref(json);
     if (!done)
         return false;
@@ -176,14 +184,14 @@ static bool read_map(const pare_map *map, const char *path, pare_tuner *t, const
     return true;
 }
 
-bool state_read(const char *path, pare_tuner *t, const char *identity, pare_tune_result *result, size_t most_evaluations,
-                pare_error *error) {
+bool state_read(const char *path, pare_tuner *t, const char *identity, const pare_tune_run_options *run, pare_tune_result *result,
+                size_t *capacity, pare_error *error) {
     pare_map map;
     if (!pare_path_exists(path))
         return pare_fail(error, PARE_ERROR_IO, "%s: there is no state to go on from", path);
     if (!pare_map_open(&map, path, error))
         return false;
-    bool done = read_map(&map, path, t, identity, result, most_evaluations, error);
+    bool done = read_map(&map, path, t, identity, run, result, capacity, error);
     pare_map_close(&map);
     return done;
 }

@@ -42,10 +42,10 @@ void update(pare_tuner *tuner, double rate, double norm);
 
 /* What must be the same for a state to be gone on with: one line of JSON. Free with pare_string_free. */
 bool state_identity(pare_string *identity, const pare_tuner *tuner, const pare_dataset *dataset, pare_error *error) PARE_MUST_CHECK;
-bool state_write(const char *path, const pare_tuner *tuner, const char *identity, const pare_tune_result *result,
-                 pare_error *error) PARE_MUST_CHECK;
-/* Weights, moments and step into the tuner, losses and evaluations into result (its arrays are allocated). */
-bool state_read(const char *path, pare_tuner *tuner, const char *identity, pare_tune_result *result, size_t most_evaluations,
-                pare_error *error) PARE_MUST_CHECK;
+bool state_write(const char *path, const pare_tuner *tuner, const char *identity, const pare_tune_run_options *run,
+                 const pare_tune_result *result, pare_error *error) PARE_MUST_CHECK;
+/* Weights, moments and step into the tuner, losses (allocated) and evaluations (grown; *capacity of them) into result. */
+bool state_read(const char *path, pare_tuner *tuner, const char *identity, const pare_tune_run_options *run, pare_tune_result *result,
+                size_t *capacity, pare_error *error) PARE_MUST_CHECK;
 
 #endif

@@ -36,7 +36,7 @@ expect 0 '259 tokens: 2 special, 256 bytes, 1 merges; from 4 bytes with 1 differ
 
 expect 2 'there is train' "$PARE" tokenizer run
 expect 2 '--data FILE is missing' train --vocab 300 -o "$work/out"
-expect 2 'Files stand behind --data' train "$text" --vocab 300 -o "$work/out"
+expect 2 'too many arguments' train "$text" --vocab 300 -o "$work/out"
 expect 2 '--vocab N is missing' train --data "$text" -o "$work/out"
 expect 2 '-o OUT is missing' train --data "$text" --vocab 300
 expect 2 '256 bytes and 2 special tokens take 258' train --data "$text" --vocab 257 --special '<a>,<b>' -o "$work/out"

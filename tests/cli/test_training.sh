@@ -39,7 +39,7 @@ expect 0 'needs .* beside the mapped model; with --checkpoint' "$PARE" finetune 
     --full --teacher "$model" --eval "$work/text.txt" --eval-windows 4 -o "$work/recovered"
 python3 - "$work/stdout" <<'PY' || fail "full fine-tuning did not lower the loss"
 import re, sys
-losses = [float(x) for x in re.findall(r"held-out cross-entropy ([0-9.]+)", open(sys.argv[1]).read())]
+losses = [float(x) for x in re.findall(r"cross-entropy ([0-9.]+) after", open(sys.argv[1]).read())]
 assert len(losses) == 2 and losses[1] < losses[0], losses
 PY
 
@@ -75,7 +75,8 @@ expect 1 'vocab_size is 100, but the tokenizer' "$PARE" train --config "$work/sm
 
 # what is refused
 expect 2 '--data FILE is missing' "$PARE" finetune "$model" -o "$work/no"
-expect 2 "Files stand behind --data" "$PARE" finetune "$model" "$work/text.txt" -o "$work/no"
+expect 2 'too many arguments' "$PARE" finetune "$model" "$work/text.txt" -o "$work/no"
+expect 2 'too many arguments' "${tune[@]}" --steps 5 "$work/text.txt" -o "$work/no"
 expect 2 '-o OUT is missing' "$PARE" finetune "$model" --data "$work/text.txt"
 expect 1 'exists already' "${tune[@]}" -o "$work/lora"
 expect 1 'epochs allows repeats' "$PARE" finetune "$model" --data "$work/text.txt" --seq 32 --tokens 1M -o "$work/no"

@@ -65,8 +65,8 @@ typedef struct {
     bool full, resume;
     int threads;
     double stop_at;
-    uint64_t seed, save_every;
-    const char *state;
+    uint64_t seed, save_every, every;
+    const char *state, *texts;
 } manner;
 
 static outcome run(const place *p, manner how) {
@@ -83,7 +83,8 @@ static outcome run(const place *p, manner how) {
     pare_tune_run_options r = {.state = how.state,
                                .resume = how.resume,
                                .save_every = how.save_every,
-                               .evaluate_every = 3,
+                               .evaluate_every = how.every ? how.every : 3,
+                               .texts = how.texts,
                                .n_texts = 2,
                                .evaluate = evaluate,
                                .user = &out.calls};
@@ -151,6 +152,20 @@ static void test_resume(void **state) {
         outcome over = run(&p, (manner){.full = full, .threads = 1, .stop_at = 2, .state = p.state, .resume = true});
         assert_done(over.done, over.error); /* the state of a whole run: nothing is left to do */
         assert_same(&whole, &over);
+        assert_int_equal(unlink(p.state), 0);
+        /* evaluations may become rarer: those that were made stay */
+        outcome often = run(&p, (manner){.full = full, .threads = 1, .stop_at = 0.5, .state = p.state, .every = 1, .texts = "a, b"});
+        assert_fails(often.done, often.error, PARE_ERROR_CANCELLED, "--resume goes on");
+        outcome other = run(&p, (manner){.full = full, .threads = 1, .stop_at = 2, .state = p.state, .resume = true, .texts = "b, a"});
+        assert_fails(other.done, other.error, PARE_ERROR_CONFLICT, "other held-out texts");
+        outcome rare =
+            run(&p, (manner){.full = full, .threads = 1, .stop_at = 2, .state = p.state, .resume = true, .every = 100, .texts = "a, b"});
+        assert_done(rare.done, rare.error);
+        assert_same(&whole, &rare);
+        assert_int_equal(rare.result.n_evaluations, 2 * (RUN_STEPS / 2 + 1) + 2);
+        outcome_free(&often);
+        outcome_free(&other);
+        outcome_free(&rare);
         assert_int_equal(unlink(p.state), 0);
         outcome_free(&whole);
         outcome_free(&stopped);

@@ -176,6 +176,7 @@ bool pare_context_check(const pare_context *context, pare_error *error) PARE_MUS
 
 double pare_clock_s(void);         /* monotonic seconds */
 double pare_memory_peak_mib(void); /* peak resident set of this process, MiB */
+double pare_memory_machine(void);  /* bytes that the machine has */
 
 #ifdef __cplusplus
 }

@@ -1,6 +1,7 @@
 /* context: threads, progress and cancellation, handed down; and the two clocks a result carries. */
 #include <sys/resource.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "pare/base.h"
 
@@ -23,6 +24,10 @@ double pare_clock_s(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + (double)now.tv_nsec * 1e-9;
+}
+
+double pare_memory_machine(void) {
+    return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
 }
 
 double pare_memory_peak_mib(void) {

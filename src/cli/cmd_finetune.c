@@ -1,7 +1,6 @@
 /* pare finetune: recovery of a cut model, or fine-tuning of any: LoRA, full, distillation. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "training.h"
 
@@ -66,7 +65,7 @@ static bool tell_memory(const finetuning *f, pare_error *error) {
     pare_tune_memory m;
     if (!pare_tune_plan(&m, &f->training.tune, f->checkpoint, NULL, f->teacher, &f->shared->context, error))
         return false;
-    double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    double machine = pare_memory_machine();
     if (f->training.tune.recompute)
         say(f->shared, "needs %s beside the mapped model", human_bytes((double)m.total));
     else

@@ -5,7 +5,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 bool bench_is_outcome(pare_code code) {
     return code == PARE_ERROR_NUMERIC || code == PARE_ERROR_SHAPE || code == PARE_ERROR_RANGE || code == PARE_ERROR_UNSUPPORTED ||
@@ -191,7 +190,7 @@ static bool open_data(study_bench *bench, pare_error *error) {
 static bool check_memory(const study_bench *bench, const pare_tune_options *options, const pare_cut *cut, const pare_checkpoint *teacher,
                          const pare_context *context, pare_error *error) {
     pare_tune_memory memory;
-    double machine = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+    double machine = pare_memory_machine();
     if (!pare_tune_plan(&memory, options, bench->subject.checkpoint, cut, teacher, context, error))
         return false;
     return (double)memory.total <= machine ||

@@ -125,6 +125,14 @@ typedef struct {
     void (*attention)(float *out, float *lse, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
                       size_t head_dim, size_t q_stride, size_t kv_stride, size_t lse_stride, float scale, float *scratch);
     size_t (*attention_scratch)(size_t group, size_t head_dim, size_t n_tokens);
+    /* C (m, n) [+]= A (m, k) B (k, n), for B that many rows of A share: B is packed once, in panels of gemm_panel columns, each (k,
+     * gemm_panel), zero-filled on the right. gemm_pack: one panel from n <= gemm_panel columns that lie as rows, b (n, k): a weight's
+     * rows. gemm_pack_step: row `step` of B, n floats, into all panels. c, a: rows c_row and a_row floats apart. An element's bits
+     * depend on k alone, not on m, n or the rows computed with it. Goto & van de Geijn 2008 */
+    uint32_t gemm_panel;
+    void (*gemm_pack)(float *packed, const float *b, size_t n, size_t k);
+    void (*gemm_pack_step)(float *packed, const float *row, size_t n, size_t k, size_t step);
+    void (*gemm)(float *c, size_t c_row, const float *a, size_t a_row, const float *packed, size_t m, size_t n, size_t k, bool accumulate);
     /* Streaming log-sum-exp: folds `n` logits of one row into (maximum, sum): sum is of exp(x - maximum). Start from (-INFINITY, 0). */
     void (*log_sum_exp)(float *maximum, double *sum, const float *logits, size_t n);
     /* sums[j] += x[t][j]^2 over rows, in double: calibration. */

@@ -3,10 +3,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "pare/base.h"
 
-enum { ALIGNMENT = 64, ARENA_BLOCK_BYTES = 1 << 16 };
+enum { ALIGNMENT = 64, HUGE_PAGE_BYTES = 2 << 20, ARENA_BLOCK_BYTES = 1 << 16 };
 
 static size_t fail_at; /* 0: never */
 
@@ -18,6 +19,16 @@ bool pare_size_multiply(size_t *product, size_t a, size_t b) {
     return !__builtin_mul_overflow(a, b, product);
 }
 
+/* Huge pages, where the system has them: a matrix product walks rows that are pages apart. */
+static void *allocate_large(size_t bytes) {
+    void *memory = aligned_alloc(HUGE_PAGE_BYTES, (bytes + HUGE_PAGE_BYTES - 1) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES);
+#ifdef MADV_HUGEPAGE
+    if (memory)
+        (void)madvise(memory, bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
+#endif
+    return memory;
+}
+
 void *pare_allocate(size_t count, size_t item_bytes, pare_error *error) {
     size_t bytes, rounded;
     if (!pare_size_multiply(&bytes, count, item_bytes) || __builtin_add_overflow(bytes, (size_t)ALIGNMENT, &rounded)) {
@@ -27,7 +38,7 @@ void *pare_allocate(size_t count, size_t item_bytes, pare_error *error) {
     rounded = rounded / ALIGNMENT * ALIGNMENT; /* at least one line, so that 0 bytes give a pointer too */
     void *memory = NULL;
     if (fail_at == 0 || --fail_at > 0)
-        memory = aligned_alloc(ALIGNMENT, rounded);
+        memory = rounded < HUGE_PAGE_BYTES ? aligned_alloc(ALIGNMENT, rounded) : allocate_large(rounded);
     if (!memory) {
         pare_fail(error, PARE_ERROR_MEMORY, "out of memory: %.1f MiB were asked for", (double)bytes / 1048576.0);
         return NULL;

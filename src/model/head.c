@@ -30,19 +30,20 @@ bool pare_forward_nll(double *nll, pare_forward *f, const uint32_t *rows, const 
         f->maximum[i] = -INFINITY;
         f->sum[i] = 0;
     }
-    uint32_t step = panel_rows(head, &f->work.scratch);
-    size_t tokens = token_block(n);
+    const pare_kernels *kernels = pare_kernels_best();
+    float *panel = f->work.scratch.panel;
+    uint32_t step = panel_rows(head, f->work.scratch.panel_floats);
 #pragma omp parallel num_threads(f->work.scratch.n_threads)
     for (uint32_t first = 0; first < head->n_rows; first += step) {
         uint32_t count = head->n_rows - first < step ? head->n_rows - first : step;
-        const float *panel = panel_fill(head, first, count, &f->work.scratch);
+        panel_pack_rows(panel, head, first, count, &f->work.scratch);
         float *logits = f->logits + (size_t)omp_get_thread_num() * TOKEN_BLOCK * ROW_BLOCK;
 #pragma omp for schedule(dynamic)
-        for (size_t t = 0; t < n; t += tokens) /* one task owns its tokens: blocks of the vocabulary fold in order */
+        for (size_t t = 0; t < n; t += TOKEN_BLOCK) /* one task owns its tokens: blocks of the vocabulary fold in order */
             for (uint32_t r = 0; r < count; r += ROW_BLOCK) {
-                size_t m = n - t < tokens ? n - t : tokens;
+                size_t m = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
                 uint32_t part = count - r < ROW_BLOCK ? count - r : ROW_BLOCK;
-                pare_gemm_nt(logits, f->state.x + t * width, panel + (size_t)r * width, m, part, width, width, width, part, false);
+                kernels->gemm(logits, part, f->state.x + t * width, width, panel + (size_t)r * width, m, part, width, false);
                 fold(f, logits, t, m, first + r, part, targets);
             }
     }

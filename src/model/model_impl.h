@@ -6,26 +6,12 @@
 
 /* Work is cut into pieces of these sizes whatever the number of threads, so that the thread count does not change the bits. */
 enum {
-    PANEL_BYTES = 8 << 20, /* de-quantised weights at a time: they stay in the last-level cache while every token block uses them */
-    TOKEN_BLOCK = 1024,    /* tokens per GEMM call: OpenBLAS packs the weights anew in each call, 1/1024 of its work */
-    ROW_BLOCK = 1024,      /* weight rows per GEMM call: it packs the tokens anew in each */
+    PANEL_BYTES = 8 << 20, /* packed weights at a time: they stay in the last-level cache while every block of tokens uses them */
+    TOKEN_BLOCK = 96,      /* tokens of one task: their rows stay in the second cache while all weights pass */
+    ROW_BLOCK = 512,       /* weight rows (or columns) of one task, a multiple of every gemm_panel */
 };
 
-/* Tokens per GEMM call of a pass over n tokens: smaller where there would be too few calls for several threads. */
-static inline size_t token_block(size_t n) {
-    return n > 2 * TOKEN_BLOCK - 64 ? TOKEN_BLOCK : TOKEN_BLOCK / 4; /* 2,047 targets are 2,048 tokens */
-}
-
-/* Calls, and rows (or columns) of a weight per call, for `rows` of them in a pass over n tokens: as even as can be. */
-static inline uint32_t row_blocks(uint32_t rows, size_t n) {
-    uint32_t most = n >= 2 * TOKEN_BLOCK ? ROW_BLOCK : ROW_BLOCK / 2;
-    return (rows + most - 1) / most;
-}
-static inline uint32_t row_block(uint32_t rows, size_t n) {
-    return (rows + row_blocks(rows, n) - 1) / row_blocks(rows, n);
-}
-
-/* Scratch of one model's linears: a panel of weights, per thread one row for column gathers, and x A^T of an adapter. */
+/* Scratch of one model's linears: packed weights, per thread the rows that are being packed, and x A^T of an adapter. */
 typedef struct {
     float *panel;
     float *rows; /* (n_threads, row_floats) */
@@ -51,12 +37,12 @@ void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, b
 /* low (n, rank) = scale x A^T */
 void linear_low(float *low, const pare_linear *linear, const float *x, size_t n, const linear_scratch *scratch);
 
-/* Rows of the view that fit one panel. */
-uint32_t panel_rows(const pare_view *view, const linear_scratch *scratch);
-
-/* De-quantises rows [first, first + n) into the panel, or points into memory where they lie as f32. To be called by every thread
- * of a parallel region; ends with a barrier. */
-const float *panel_fill(const pare_view *view, uint32_t first, uint32_t n, linear_scratch *scratch);
+/* Packs rows [first, first + n) of a weight for pare_kernels.gemm, as columns of B (y = x W^T) or as its steps (dx = dy W). To be
+ * called by every thread of a parallel region; end with a barrier. panel_rows, panel_steps: how many rows fit the panel so. */
+void panel_pack_rows(float *panel, const pare_view *view, uint32_t first, uint32_t n, linear_scratch *scratch);
+void panel_pack_steps(float *panel, const pare_view *view, uint32_t first, uint32_t n, linear_scratch *scratch);
+uint32_t panel_rows(const pare_view *view, size_t panel_floats);
+uint32_t panel_steps(const pare_view *view, const linear_scratch *scratch);
 
 /* ---- one layer ------------------------------------------------------------------------------ */
 

@@ -49,6 +49,49 @@ static void swiglu_and_add(void **state) {
     }
 }
 
+/* B (k, n) packed, by its columns or by its steps. */
+static float *packed(const pare_kernels *kernels, const float *b, size_t n, size_t k, bool by_steps) {
+    size_t panel = kernels->gemm_panel;
+    float *to = filled((n + panel - 1) / panel * panel * k, "p", 9), *rows = filled(n * k, "r", 1);
+    for (size_t s = 0; s < k; s++)
+        for (size_t j = 0; j < n; j++)
+            rows[j * k + s] = b[s * n + j];
+    for (size_t j = 0; !by_steps && j < n; j += panel)
+        kernels->gemm_pack(to + j * k, rows + j * k, n - j < panel ? n - j : panel, k);
+    for (size_t s = 0; by_steps && s < k; s++)
+        kernels->gemm_pack_step(to, b + s * n, n, k, s);
+    pare_free(rows);
+    return to;
+}
+
+static void packed_products(void **state) {
+    (void)state;
+    static const size_t shapes[][3] = {{1, 1, 1},    {2, 15, 3},   {5, 16, 8},    {6, 17, 9},     {7, 32, 64},
+                                       {13, 33, 70}, {97, 40, 24}, {130, 8, 769}, {11, 100, 1540}}; /* m, n, k */
+    FOR_EACH_VARIANT(kernels) {
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+            size_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2], a_row = k + 3, c_row = n + 5;
+            float *a = filled(m * a_row, "a", 1), *b = filled(k * n, "b", 1), *got = filled(m * c_row, "c", 1);
+            float *wanted = filled(m * c_row, "c", 1), *columns = packed(kernels, b, n, k, false), *steps = packed(kernels, b, n, k, true);
+            float *plain = packed(reference(), b, n, k, i % 2);
+            size_t panel = kernels->gemm_panel;
+            assert_memory_equal(columns, steps, (n + panel - 1) / panel * panel * k * sizeof *columns);
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                kernels->gemm(got, c_row, a, a_row, columns, m, n, k, accumulate);
+                reference()->gemm(wanted, c_row, a, a_row, plain, m, n, k, accumulate);
+                assert_close("gemm", got, wanted, m * c_row, 1e-6 * (2 + sqrt((double)k))); /* what lies between the rows too */
+            }
+            float *alone = filled(m * c_row, "c", 1); /* the last row alone, its last panel alone: the same bits */
+            size_t j = (n - 1) / panel * panel, last = (m - 1) * c_row + j;
+            for (int accumulate = 0; accumulate < 2; accumulate++)
+                kernels->gemm(alone + last, c_row, a + (m - 1) * a_row, a_row, columns + j * k, 1, n - j, k, accumulate);
+            assert_memory_equal(alone + last, got + last, (n - j) * sizeof *got);
+            pare_free(a), pare_free(b), pare_free(got), pare_free(wanted), pare_free(columns), pare_free(steps), pare_free(plain);
+            pare_free(alone);
+        }
+    }
+}
+
 static void attend(const pare_kernels *kernels, float *out, float *lse, const float *q, const float *k, const float *v, size_t T,
                    size_t group, size_t D, size_t q_stride, size_t kv_stride) {
     float *scratch = pare_allocate(kernels->attention_scratch(group, D, T), sizeof *scratch, NULL);
@@ -187,7 +230,7 @@ static void views(void **state) {
 }
 
 /* The three forms of one product, over C and added to it, with leading dimensions larger than the rows. */
-static void gemm(void **state) {
+static void blas_products(void **state) {
     (void)state;
     enum { M = 7, N = 5, K = 13, LDA = 17, LDB = 16, LDC = 6 };
     pare_error error;
@@ -217,13 +260,14 @@ int main(void) {
         cmocka_unit_test(rms_norms),
         cmocka_unit_test(rotations),
         cmocka_unit_test(swiglu_and_add),
+        cmocka_unit_test(packed_products),
         cmocka_unit_test(attentions),
         cmocka_unit_test(log_sums),
         cmocka_unit_test(sums_of_squares),
         cmocka_unit_test(blocks_of_every_type),
         cmocka_unit_test(half_precision_round_trip),
         cmocka_unit_test(views),
-        cmocka_unit_test(gemm),
+        cmocka_unit_test(blas_products),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

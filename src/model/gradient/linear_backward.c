@@ -2,25 +2,25 @@
  *
  *   dx = dy W + (s dy B) A      dW += dy^T x     db += sum dy     dB += dy^T (s x A^T)     dA += (s dy B)^T x
  *
- * W is read in panels as in the forward pass. Every GEMM call writes a block of its own, over all tokens, so that sums have one
+ * W is packed in panels as in the forward pass. Sums over tokens are one GEMM call for each block of the result, so that they have one
  * order whatever the number of threads. */
 #include <string.h>
 
 #include "gradient_impl.h"
 
 static void input_backward(float *dx, const pare_view *weight, const float *dy, size_t n, bool accumulate, linear_scratch *scratch) {
-    uint32_t step = panel_rows(weight, scratch), in = weight->n_columns, out = weight->n_rows;
-    size_t tokens = token_block(n);
-    uint32_t columns = row_block(in, n);
+    uint32_t step = panel_steps(weight, scratch), in = weight->n_columns, out = weight->n_rows;
+    float *panel = scratch->panel;
 #pragma omp parallel num_threads(scratch->n_threads)
     for (uint32_t first = 0; first < out; first += step) {
         uint32_t rows = out - first < step ? out - first : step;
-        const float *panel = panel_fill(weight, first, rows, scratch);
+        panel_pack_steps(panel, weight, first, rows, scratch);
 #pragma omp for collapse(2) schedule(dynamic)
-        for (size_t t = 0; t < n; t += tokens)
-            for (uint32_t c = 0; c < in; c += columns) /* dx[t.., c..] += dy[t.., first..] panel[.., c..] */
-                pare_gemm_nn(dx + t * in + c, dy + t * out + first, panel + c, n - t < tokens ? n - t : tokens,
-                             in - c < columns ? in - c : columns, rows, out, in, in, accumulate || first > 0);
+        for (size_t t = 0; t < n; t += TOKEN_BLOCK)
+            for (uint32_t c = 0; c < in; c += ROW_BLOCK) /* dx[t.., c..] += dy[t.., first..] panel[.., c..] */
+                pare_kernels_best()->gemm(dx + t * in + c, in, dy + t * out + first, out, panel + (size_t)c * rows,
+                                          n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK, in - c < ROW_BLOCK ? in - c : ROW_BLOCK, rows,
+                                          accumulate || first > 0);
     }
 }
 
@@ -47,10 +47,10 @@ static void bias_backward(float *d_bias, const float *dy, size_t out, size_t n, 
 static void adapter_backward(float *dx, const pare_linear_gradient *gradient, const pare_linear *linear, const float *dy, const float *x,
                              size_t n, linear_scratch *scratch, float *d_low) {
     const pare_adapter *adapter = linear->adapter;
-    size_t in = linear->weight.n_columns, out = linear->weight.n_rows, rank = adapter->rank, step = token_block(n);
+    size_t in = linear->weight.n_columns, out = linear->weight.n_rows, rank = adapter->rank;
 #pragma omp parallel for num_threads(scratch->n_threads) schedule(dynamic)
-    for (size_t t = 0; t < n; t += step) {
-        size_t m = n - t < step ? n - t : step;
+    for (size_t t = 0; t < n; t += TOKEN_BLOCK) {
+        size_t m = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
         pare_gemm_nn(d_low + t * rank, dy + t * out, adapter->b, m, rank, out, out, rank, rank, false);
         for (size_t i = t * rank; i < (t + m) * rank; i++)
             d_low[i] *= adapter->scale;

@@ -26,6 +26,7 @@ static inline float half_at(const uint8_t *bytes) {
 #include "dequantize_body.h"
 #include "simd_body.h"
 #include "attention_body.h"
+#include "gemm_body.h"
 #include "training_body.h"
 
 const pare_kernels pare_kernels_avx2 = KERNEL_TABLE("avx2");

@@ -90,6 +90,29 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
         }
 }
 
+enum { PANEL = 8 };
+
+static void gemm_pack(float *packed, const float *b, size_t n, size_t k) {
+    for (size_t s = 0; s < k; s++)
+        for (size_t lane = 0; lane < PANEL; lane++)
+            packed[s * PANEL + lane] = lane < n ? b[lane * k + s] : 0;
+}
+
+static void gemm_pack_step(float *packed, const float *row, size_t n, size_t k, size_t step) {
+    for (size_t j = 0; j < (n + PANEL - 1) / PANEL * PANEL; j++)
+        packed[j / PANEL * PANEL * k + step * PANEL + j % PANEL] = j < n ? row[j] : 0;
+}
+
+static void gemm(float *c, size_t c_row, const float *a, size_t a_row, const float *packed, size_t m, size_t n, size_t k, bool accumulate) {
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = accumulate ? (double)c[i * c_row + j] : 0;
+            for (size_t s = 0; s < k; s++)
+                sum += (double)a[i * a_row + s] * (double)packed[j / PANEL * PANEL * k + s * PANEL + j % PANEL];
+            c[i * c_row + j] = (float)sum;
+        }
+}
+
 static void log_sum_exp(float *maximum, double *sum, const float *logits, size_t n) {
     float largest = *maximum;
     for (size_t i = 0; i < n; i++)

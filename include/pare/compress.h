@@ -1,23 +1,32 @@
 /* compress: score, cut, apply.
  *
- *   score  one importance per FFN neuron per layer: all that differs between methods; src/compress/method/<name>.c
- *   cut    which neurons survive: the same count in every layer, the best scores, a hardware-friendly multiple
+ *   score  one importance per removable unit: all that differs between methods; src/compress/method/<name>.c
+ *   cut    which units survive: the same count in every layer, the best scores, a hardware-friendly multiple
  *   apply  nothing moves in memory: a pare_model or pare_checkpoint_write under the cut reads what is left
  */
 #ifndef PARE_COMPRESS_H
 #define PARE_COMPRESS_H
 
 #include "pare/corpus.h"
-#include "pare/model.h"
+#include "pare/cut.h"
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* What calibrated methods know of the activations h = silu(gate) * up before down_proj. */
+/* ---- calibration ---------------------------------------------------------------------------- */
+
+/* Moments of some activations over tokens, per layer and column, in double. */
 typedef struct {
-    uint32_t n_layers, ffn_width;
-    double *mean_square; /* (n_layers, ffn_width): mean over tokens of h_j^2 */
+    uint32_t columns;
+    double *mean, *mean_square; /* (n_layers, columns) */
+} pare_moments;
+
+/* What calibrated methods know of the dense model's activations. */
+typedef struct {
+    uint32_t n_layers;
+    pare_moments places[PARE_TAP_PLACES]; /* ATTENTION_IN, ATTENDED, FFN_IN and FFN; the others are empty */
+    double *similarity;                   /* (n_layers): mean over tokens of the cosine between what enters a layer and what leaves it */
     uint64_t tokens;
 } pare_calibration;
 
@@ -26,14 +35,27 @@ bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkp
                     const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_calibration_free(pare_calibration *calibration);
 
+/* ---- scores --------------------------------------------------------------------------------- */
+
+/* What is removed whole. Units are chosen within a row: a layer's FFN neurons; a layer's key-value heads, each with the query heads that
+ * read it; the query heads of one key-value head; the model's residual channels; the model's layers. */
+typedef enum { PARE_UNIT_FFN, PARE_UNIT_GROUPS, PARE_UNIT_HEADS, PARE_UNIT_CHANNELS, PARE_UNIT_LAYERS, PARE_UNITS } pare_unit;
+const char *pare_unit_name(pare_unit unit); /* "FFN neurons", … */
+/* "in each of 30 layers", with n rows in it; "" where there is one row. */
+const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config);
+
 typedef struct {
-    uint32_t n_layers, ffn_width;
-    double *values; /* (n_layers, ffn_width); larger = kept first */
+    pare_unit unit;
+    uint32_t n_rows, n_units;
+    double *values; /* (n_rows, n_units); larger = kept first */
 } pare_scores;
+/* Rows and units of a model; UNSUPPORTED where its layers differ. */
+bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 void pare_scores_free(pare_scores *scores);
 
 typedef struct {
     const char *name, *summary, *source;
+    pare_unit unit;
     bool calibrated, stochastic; /* needs activations; depends on the seed */
     const char *warning;         /* what a user must know before using it, or NULL */
     /* values come allocated and zeroed; calibration is NULL for calibration-free methods */
@@ -47,11 +69,16 @@ const pare_method *pare_method_find(const char *name, pare_error *error) PARE_MU
 bool pare_score(pare_scores *scores, const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                 uint64_t seed, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
-/* (1 - ratio) * ffn_width, rounded to the nearest multiple (half up), at least one multiple, at most ffn_width; ratio 0 keeps all. */
-bool pare_cut_width(uint32_t *n_kept, uint32_t ffn_width, double ratio, uint32_t multiple, pare_error *error) PARE_MUST_CHECK;
-/* The n_kept best of each layer; ties keep the lower index. Free with pare_cut_free. */
-bool pare_cut_make(pare_cut *cut, const pare_scores *scores, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
-void pare_cut_free(pare_cut *cut);
+/* ---- cuts ----------------------------------------------------------------------------------- */
+
+/* Units of a row that stay: (1 - ratio) of them, rounded to the nearest multiple (half up; of FFN neurons and channels only), at least
+ * one multiple, at most all; ratio 0 keeps all. RANGE when a layer or head count would be all or nothing. */
+bool pare_cut_count(uint32_t *n_kept, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple,
+                    pare_error *error) PARE_MUST_CHECK;
+/* The n_kept best of each row; ties keep the lower index. NULL on failure. */
+pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
+/* What would be left if n_kept of each row stayed, whichever they are: for forecasts. */
+bool pare_cut_forecast(pare_size *size, pare_unit unit, const pare_config *config, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
 
 /* Fractions removed by a cut. */
 typedef struct {

@@ -100,9 +100,9 @@ void pare_spec_close(pare_spec *spec); /* NULL is fine */
 typedef struct {
     size_t model;              /* index into the spec's models */
     const pare_method *method; /* NULL: the dense model, "dense" */
-    double ratio;              /* nominal */
+    double ratio;              /* nominal, of the method's units */
     uint32_t multiple;         /* 1 for the dense model */
-    uint32_t n_kept;           /* FFN neurons per layer that stay */
+    uint32_t n_kept;           /* units of each row that stay; FFN neurons of a layer for the dense model */
     uint64_t seed;             /* of the method's draw, or of the calibration windows */
     pare_recovery recovery;    /* counts when recovery_tokens is not 0 */
     uint64_t recovery_tokens;  /* as asked for */

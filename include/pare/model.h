@@ -30,8 +30,14 @@ typedef struct {
 } pare_rope;
 
 typedef struct {
+    uint32_t ffn_width, n_heads, n_kv_heads;
+} pare_layer_shape;
+
+typedef struct {
     pare_arch arch;
+    /* ffn_width, n_heads, n_kv_heads: of every layer, or where `shapes` is set the largest of them */
     uint32_t n_layers, width, ffn_width, n_heads, n_kv_heads, head_dim, vocabulary, max_positions;
+    const pare_layer_shape *shapes; /* (n_layers), or NULL: all layers alike */
     double rms_eps;
     pare_rope rope;
     bool tied;               /* the head is the embedding */
@@ -41,6 +47,10 @@ typedef struct {
     uint32_t sliding_window; /* 0: full attention */
     int64_t bos, eos;        /* -1: none told */
 } pare_config;
+
+static inline pare_layer_shape pare_config_layer(const pare_config *config, uint32_t layer) {
+    return config->shapes ? config->shapes[layer] : (pare_layer_shape){config->ffn_width, config->n_heads, config->n_kv_heads};
+}
 
 /* ---- checkpoint ---------------------------------------------------------------------------- */
 
@@ -83,18 +93,9 @@ void pare_checkpoint_blame(const pare_checkpoint *checkpoint, const pare_context
 typedef bool pare_tensor_visit(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error);
 bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *visit, void *user, pare_error *error) PARE_MUST_CHECK;
 
-/* ---- a cut, and checkpoints out ------------------------------------------------------------ */
+/* ---- accounting, and checkpoints out ------------------------------------------------------------ */
 
-/* Which FFN neurons survive: per layer the same count, ascending indices. NULL pointer = nothing is cut. */
-typedef struct {
-    uint32_t n_layers, ffn_width, n_kept;
-    uint32_t *kept; /* (n_layers, n_kept) */
-} pare_cut;
-
-/* The checkpoint's matrix or vector `tensor` under `cut`. */
-pare_view pare_cut_view(const pare_cut *cut, const pare_tensor *tensor);
-/* The config under the cut. */
-pare_config pare_cut_config(const pare_cut *cut, const pare_config *config);
+typedef struct pare_cut pare_cut; /* cut.h; NULL: nothing is cut */
 
 /* Parameters, bytes and multiply-accumulates of a model of this config; embeddings counted once when tied. */
 typedef struct {
@@ -145,10 +146,24 @@ typedef struct pare_model {
 pare_model *pare_model_open(const pare_checkpoint *checkpoint, const pare_cut *cut, pare_error *error) PARE_MUST_CHECK;
 void pare_model_close(pare_model *model);
 
-/* What a forward pass may look at, or change (masking): the FFN activations silu(gate) * up of every layer before down_proj.
- * activations: (rows, ffn_width), rows = tokens of all windows of the call. Called from one thread, layers ascending. */
+/* Where a forward pass may be looked at, in the order in which a layer comes by: what enters it (width C); what attention reads, normed
+ * (C); attention's output before o_proj (n_heads * D); what the FFN reads, normed (C); silu(gate) * up before down_proj (F); what leaves
+ * the layer (C). */
+typedef enum {
+    PARE_TAP_IN,
+    PARE_TAP_ATTENTION_IN,
+    PARE_TAP_ATTENDED,
+    PARE_TAP_FFN_IN,
+    PARE_TAP_FFN,
+    PARE_TAP_OUT,
+    PARE_TAP_PLACES
+} pare_tap_place;
+
+/* Called from one thread, layers ascending, with activations (rows, columns) that it may change (masking); rows: tokens of all windows of
+ * the call. */
 typedef struct {
-    void (*ffn)(void *user, uint32_t layer, float *activations, size_t rows, size_t ffn_width);
+    unsigned places; /* bits 1 << place */
+    void (*at)(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns);
     void *user;
 } pare_tap;
 

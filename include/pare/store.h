@@ -62,7 +62,7 @@ typedef struct {
     struct {
         double parameters, non_embedding, bytes, macs;
     } removed;                        /* achieved ratios: fractions of the dense model that are gone */
-    uint64_t dense_width, kept_width; /* FFN neurons per layer */
+    uint64_t dense_width, kept_width; /* units of the method's kind in each row: FFN neurons of a layer, … */
 
     struct {
         double open, calibrate, score, cut, recover, evaluate;

@@ -135,8 +135,8 @@ typedef struct {
     void (*gemm)(float *c, size_t c_row, const float *a, size_t a_row, const float *packed, size_t m, size_t n, size_t k, bool accumulate);
     /* Streaming log-sum-exp: folds `n` logits of one row into (maximum, sum): sum is of exp(x - maximum). Start from (-INFINITY, 0). */
     void (*log_sum_exp)(float *maximum, double *sum, const float *logits, size_t n);
-    /* sums[j] += x[t][j]^2 over rows, in double: calibration. */
-    void (*add_squares)(double *sums, const float *x, size_t rows, size_t width);
+    /* sums[j] += x[t][j], squares[j] += x[t][j]^2 over rows, in double: calibration. */
+    void (*add_moments)(double *sums, double *squares, const float *x, size_t rows, size_t width);
 
     /* Gradients. The rotary embedding's is rotary with the sine negated. */
 

@@ -28,11 +28,11 @@ void pare_thawed_close(pare_thawed *thawed);
 
 /* ---- adapters -------------------------------------------------------------------------------- */
 
-/* Rows and columns of each projection's matrix. */
+/* Rows and columns of each projection's matrix in a layer. */
 typedef struct {
     size_t out, in;
 } pare_adapter_shape;
-void pare_adapter_shapes(pare_adapter_shape shapes[PARE_PROJECTIONS], const pare_config *config);
+void pare_adapter_shapes(pare_adapter_shape shapes[PARE_PROJECTIONS], const pare_config *config, uint32_t layer);
 
 /* LoRA (Hu et al. 2021) on some of the seven projections, the same in every layer. */
 typedef struct pare_adapters {

@@ -22,12 +22,13 @@ typedef struct {
     pare_windows windows;
     pare_calibration calibration;
     pare_scores scores;
-    pare_cut cut;
+    uint32_t n_kept; /* of each row of units */
+    pare_cut *cut;
     double begin;
 } compression;
 
 static void release(compression *c) {
-    pare_cut_free(&c->cut);
+    pare_cut_close(c->cut);
     pare_scores_free(&c->scores);
     pare_calibration_free(&c->calibration);
     pare_windows_free(&c->windows);
@@ -63,15 +64,15 @@ static bool calibrate(compression *c, const compress_options *given, const commo
 }
 
 static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
-    uint32_t n_kept;
-    if (!pare_cut_width(&n_kept, c->checkpoint->config.ffn_width, given->ratio, given->multiple, error))
+    const pare_config *config = &c->checkpoint->config;
+    if (!pare_cut_count(&c->n_kept, c->method->unit, config, given->ratio, given->multiple, error))
         return false;
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
     return calibrate(c, given, shared, error) &&
            pare_score(&c->scores, c->method, c->checkpoint, c->method->calibrated ? &c->calibration : NULL, given->seed, &shared->context,
                       error) &&
-           pare_cut_make(&c->cut, &c->scores, n_kept, error);
+           (c->cut = pare_cut_make(config, &c->scores, c->n_kept, error));
 }
 
 static json_t *calibration_json(const compression *c, const compress_options *given) {
@@ -81,27 +82,45 @@ static json_t *calibration_json(const compression *c, const compress_options *gi
                      (int)c->windows.length);
 }
 
-/* The decision, small and printable: what was cut, by what, and what that removes. */
-static json_t *decision_json(const compression *c, const compress_options *given, bool with_neurons) {
-    pare_achieved a = pare_cut_achieved(&c->cut, c->checkpoint);
-    json_t *kept = json_array(), *neurons = with_neurons ? json_array() : NULL;
-    for (uint32_t i = 0; i < c->cut.n_layers; i++) {
-        json_array_append_new(kept, json_integer(c->cut.n_kept));
-        if (!neurons)
-            continue;
-        json_t *layer = json_array();
-        for (uint32_t j = 0; j < c->cut.n_kept; j++)
-            json_array_append_new(layer, json_integer(c->cut.kept[(size_t)i * c->cut.n_kept + j]));
-        json_array_append_new(neurons, layer);
+static json_t *indices_json(const pare_kept *kept) {
+    json_t *list = json_array();
+    for (uint32_t i = 0; i < kept->n; i++)
+        json_array_append_new(list, json_integer(kept->index ? kept->index[i] : i));
+    return list;
+}
+
+/* What stays, unit by unit: of each layer, or of the model. */
+static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
+    if (unit == PARE_UNIT_CHANNELS)
+        return indices_json(&cut->channels);
+    if (unit == PARE_UNIT_LAYERS)
+        return indices_json(&cut->layers);
+    json_t *layers = json_array();
+    for (uint32_t i = 0; i < cut->source.n_layers; i++) {
+        const pare_layer_cut *l = &cut->each[i];
+        json_array_append_new(layers, indices_json(unit == PARE_UNIT_FFN ? &l->ffn : unit == PARE_UNIT_GROUPS ? &l->kv_heads : &l->heads));
     }
-    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}", "version",
-                     PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
-                     (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "ffn_width",
-                     (int)c->cut.ffn_width, "kept", kept, "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes",
-                     a.bytes, "macs", a.macs, "size", "parameters", (json_int_t)a.after.parameters, "non_embedding",
-                     (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs, "bytes",
-                     (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
-                     "kept_neurons", neurons);
+    return layers;
+}
+
+static json_t *counts_json(const compression *c) {
+    json_t *counts = json_array();
+    for (uint32_t i = 0; i < c->scores.n_rows; i++)
+        json_array_append_new(counts, json_integer(c->n_kept));
+    return counts;
+}
+
+/* The decision, small and printable: what was cut, by what, and what that removes. */
+static json_t *decision_json(const compression *c, const compress_options *given, bool with_units) {
+    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
+    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:s, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
+                     "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
+                     (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "unit",
+                     pare_unit_name(c->method->unit), "units", (int)c->scores.n_units, "kept", counts_json(c), "achieved", "parameters",
+                     a.parameters, "non_embedding", a.non_embedding, "bytes", a.bytes, "macs", a.macs, "size", "parameters",
+                     (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs,
+                     "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
+                     "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
 }
 
 static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -113,11 +132,12 @@ static bool print_result(const compression *c, const compress_options *given, co
         json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
         return print_json(json, error);
     }
-    pare_achieved a = pare_cut_achieved(&c->cut, c->checkpoint);
+    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
     double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
     progress_end();
-    printf("%s at r = %g keeps %u of %u FFN neurons in each of %u layers\n", c->method->name, given->ratio, c->cut.n_kept, c->cut.ffn_width,
-           c->cut.n_layers);
+    char place[64];
+    printf("%s at r = %g keeps %u of %u %s%s\n", c->method->name, given->ratio, c->n_kept, c->scores.n_units,
+           pare_unit_name(c->method->unit), pare_unit_place(place, c->method->unit, &c->checkpoint->config));
     printf("removed: %.1f %% of parameters (%s left), %.1f %% outside of embeddings, %.1f %% of MACs per token\n", 100 * a.parameters,
            human_count(a.after.parameters), 100 * a.non_embedding, 100 * a.macs);
     printf("%s: %s as %s\n", given->plan ? "would be written" : given->out, human_bytes(bytes), pare_dtype_info(c->type)->name);
@@ -128,7 +148,7 @@ static bool write_out(const compression *c, const compress_options *given, const
     pare_string note = {0};
     json_t *decision = decision_json(c, given, true);
     bool done = decision && pare_json_print(&note, decision, error) &&
-                pare_checkpoint_write(given->out, c->checkpoint, &c->cut, NULL, c->type, 0, note.data, &shared->context, error);
+                pare_checkpoint_write(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
     json_decref(decision);
     pare_string_free(&note);
     return done;
@@ -139,7 +159,7 @@ static bool compress(const char *path, const compress_options *given, const comm
     if (!given->method)
         return pare_fail(error, PARE_ERROR_USAGE, "--method M is missing");
     if (!(given->ratio >= 0 && given->ratio < 1)) /* NaN when it was not given */
-        return pare_fail(error, PARE_ERROR_USAGE, "--ratio R is missing or outside [0, 1): the share of FFN neurons to remove");
+        return pare_fail(error, PARE_ERROR_USAGE, "--ratio R is missing or outside [0, 1): the share of units to remove");
     if (!given->plan && !given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing (or --plan, which writes nothing)");
     if (!given->plan && pare_path_exists(given->out))
@@ -158,12 +178,12 @@ static bool compress(const char *path, const compress_options *given, const comm
 bool cmd_compress(int argc, char **argv, pare_error *error) {
     compress_options given = {.ratio = (double)__builtin_nanf(""), .multiple = 32, .windows = 32, .length = 512};
     const option options[] = {
-        {"method", 'm', OPTION_STRING, "M", "random, magnitude (fails on modern models) or wanda-sp (calibrated)", &given.method},
-        {"ratio", 'r', OPTION_NUMBER, "R", "share of FFN neurons to remove, 0 <= R < 1", &given.ratio},
+        {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods", &given.method},
+        {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units to remove, 0 <= R < 1", &given.ratio},
         {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
         {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
-        {"multiple", 0, OPTION_COUNT, "K", "the kept width is rounded to a multiple of K (32)", &given.multiple},
+        {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &given.multiple},
         {"seed", 0, OPTION_SEED, "S", "for random and for the calibration windows (0)", &given.seed},
         {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
         {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
@@ -173,8 +193,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
     const command_face face = {
         .name = "compress",
         .usage = "MODEL --method M --ratio R [--calibrate FILE] -o OUT",
-        .about = "Removes whole FFN neurons, the same count in every layer, and writes a smaller checkpoint that stock programs load.\n"
-                 "OUT/pare.json keeps the decision: method, seed, calibration, and the neurons kept.",
+        .about = "Removes whole FFN neurons, heads, residual channels or layers, the same count in every layer, and writes a smaller\n"
+                 "checkpoint that stock programs load. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
         .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
                    "  pare compress demo/model.gguf --method random --ratio 0.3 --plan",
         .options = options,

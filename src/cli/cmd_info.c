@@ -40,15 +40,25 @@ static json_t *config_json(const pare_config *c) {
                      "attention_bias", (int)c->attention_bias, "sliding_window", (int)c->sliding_window);
 }
 
+static json_t *unit_json(const pare_checkpoint *checkpoint, pare_unit unit) {
+    pare_scores shape = {0};
+    json_t *methods = json_array();
+    for (const pare_method *const *m = pare_methods; *m; m++)
+        if ((*m)->unit == unit && pare_scores_shape(&shape, unit, &checkpoint->config, NULL))
+            json_array_append_new(methods, json_string((*m)->name));
+    return json_pack("{s:s, s:i, s:i, s:o}", "unit", pare_unit_name(unit), "units", (int)shape.n_units, "rows", (int)shape.n_rows,
+                     "methods", methods);
+}
+
 static json_t *info_json(const pare_checkpoint *checkpoint, bool with_tensors) {
     pare_size size = pare_checkpoint_size(checkpoint, NULL);
     by_type types = count_types(checkpoint);
-    json_t *bytes = json_object(), *methods = json_array(), *tensors = NULL;
+    json_t *bytes = json_object(), *units = json_array(), *tensors = NULL;
     for (int i = 0; i < PARE_DTYPE_COUNT; i++)
         if (types.n[i])
             json_object_set_new(bytes, pare_dtype_info((pare_dtype)i)->name, json_integer((json_int_t)types.bytes[i]));
-    for (const pare_method *const *m = pare_methods; *m; m++)
-        json_array_append_new(methods, json_string((*m)->name));
+    for (int unit = 0; unit < PARE_UNITS; unit++)
+        json_array_append_new(units, unit_json(checkpoint, (pare_unit)unit));
     if (with_tensors) {
         tensors = json_array();
         for (size_t i = 0; i < checkpoint->n_tensors; i++) {
@@ -57,14 +67,12 @@ static json_t *info_json(const pare_checkpoint *checkpoint, bool with_tensors) {
                                                      "shape", shape_json(t), "bytes", (json_int_t)t->n_bytes));
         }
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:s?, s:{s:s, s:i, s:i, s:o}, s:o*}", "model",
-                     checkpoint->path, "format", checkpoint->format == PARE_FORMAT_GGUF ? "gguf" : "hf", "architecture",
-                     pare_arch_name(checkpoint->config.arch), "config", config_json(&checkpoint->config), "parameters", "total",
-                     (json_int_t)size.parameters, "non_embedding", (json_int_t)size.non_embedding, "bytes", (json_int_t)size.bytes,
-                     "file_bytes", (json_int_t)checkpoint->file_bytes, "macs_per_token", (json_int_t)size.macs, "bytes_by_type", bytes,
-                     "tokenizer_missing", checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "can_be_cut", "unit", "ffn neuron",
-                     "per_layer", (int)checkpoint->config.ffn_width, "layers", (int)checkpoint->config.n_layers, "methods", methods,
-                     "tensors", tensors);
+    return json_pack("{s:s, s:s, s:s, s:o, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:s?, s:o, s:o*}", "model", checkpoint->path, "format",
+                     checkpoint->format == PARE_FORMAT_GGUF ? "gguf" : "hf", "architecture", pare_arch_name(checkpoint->config.arch),
+                     "config", config_json(&checkpoint->config), "parameters", "total", (json_int_t)size.parameters, "non_embedding",
+                     (json_int_t)size.non_embedding, "bytes", (json_int_t)size.bytes, "file_bytes", (json_int_t)checkpoint->file_bytes,
+                     "macs_per_token", (json_int_t)size.macs, "bytes_by_type", bytes, "tokenizer_missing",
+                     checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "can_be_cut", units, "tensors", tensors);
 }
 
 static void print_config(const pare_checkpoint *checkpoint) {
@@ -80,6 +88,23 @@ static void print_config(const pare_checkpoint *checkpoint) {
         printf("  tokenizer   none: %s\n", checkpoint->tokenizer_missing);
 }
 
+static void print_unit(const pare_checkpoint *checkpoint, pare_unit unit) {
+    const pare_config *c = &checkpoint->config;
+    pare_scores shape;
+    char place[64];
+    if (!pare_scores_shape(&shape, unit, c, NULL))
+        return;
+    printf("  %s%u %s%s, by", unit == 0 ? "can be cut  " : "            ", shape.n_units, pare_unit_name(unit),
+           pare_unit_place(place, unit, c));
+    const char *before = " ";
+    for (const pare_method *const *m = pare_methods; *m; m++)
+        if ((*m)->unit == unit) {
+            printf("%s%s", before, (*m)->name);
+            before = ", ";
+        }
+    printf("\n");
+}
+
 static void print_size(const pare_checkpoint *checkpoint) {
     pare_size size = pare_checkpoint_size(checkpoint, NULL);
     by_type types = count_types(checkpoint);
@@ -88,12 +113,8 @@ static void print_size(const pare_checkpoint *checkpoint) {
     for (int i = 0; i < PARE_DTYPE_COUNT; i++)
         if (types.n[i])
             printf("  %-11s %s in %zu tensors\n", pare_dtype_info((pare_dtype)i)->name, human_bytes((double)types.bytes[i]), types.n[i]);
-    uint64_t ffn = 3 * (uint64_t)checkpoint->config.width * checkpoint->config.ffn_width * checkpoint->config.n_layers;
-    printf("  can be cut  %u FFN neurons in each of %u layers (%.1f %% of all parameters), by", checkpoint->config.ffn_width,
-           checkpoint->config.n_layers, 100.0 * (double)ffn / (double)size.parameters);
-    for (const pare_method *const *m = pare_methods; *m; m++)
-        printf("%s %s", m == pare_methods ? "" : ",", (*m)->name);
-    printf("\n");
+    for (int unit = 0; unit < PARE_UNITS; unit++)
+        print_unit(checkpoint, (pare_unit)unit);
 }
 
 static void print_tensors(const pare_checkpoint *checkpoint) {

@@ -1,6 +1,7 @@
-/* calibrate: one streaming pass of the dense model; per FFN neuron the sum of squared activations, in double. */
+/* calibrate: one streaming pass of the dense model; moments of the activations that scores are made of, in double. */
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "pare/compress.h"
 
@@ -9,29 +10,64 @@ enum { BATCH_TOKENS = 2048 };
 typedef struct {
     pare_calibration *calibration;
     const pare_checkpoint *checkpoint;
+    float *entered; /* (rows, width): what entered the layer at hand */
 } collector;
 
-static void collect(void *user, uint32_t layer, float *activations, size_t rows, size_t ffn_width) {
-    const collector *c = user;
-    pare_kernels_best()->add_squares(c->calibration->mean_square + (size_t)layer * ffn_width, activations, rows, ffn_width);
-    char name[64]; /* what has been used of this layer, and the rest of the one before: two layers are in memory at most */
+/* Which activations have moments. */
+static const pare_tap_place measured[] = {PARE_TAP_ATTENTION_IN, PARE_TAP_ATTENDED, PARE_TAP_FFN_IN, PARE_TAP_FFN};
+enum { N_MEASURED = sizeof measured / sizeof *measured };
+
+/* What has been used of this layer, and the rest of the one before: two layers are in memory at most. */
+static void drop_pages(const pare_checkpoint *checkpoint, uint32_t layer) {
+    char name[64];
     snprintf(name, sizeof name, "model.layers.%u.", layer);
-    pare_checkpoint_drop(c->checkpoint, name);
-    snprintf(name, sizeof name, "model.layers.%u.mlp.down_proj.", layer - 1);
-    if (layer > 0)
-        pare_checkpoint_drop(c->checkpoint, name);
+    pare_checkpoint_drop(checkpoint, name);
+    if (layer > 0) {
+        snprintf(name, sizeof name, "model.layers.%u.mlp.down_proj.", layer - 1);
+        pare_checkpoint_drop(checkpoint, name);
+    }
+}
+
+/* Sum over rows of the cosine between x and y. */
+static double cosines(const float *x, const float *y, size_t rows, size_t width) {
+    double sum = 0;
+    for (size_t r = 0; r < rows; r++, x += width, y += width) {
+        double xy = 0, xx = 0, yy = 0;
+        for (size_t j = 0; j < width; j++) {
+            xy += (double)x[j] * (double)y[j];
+            xx += (double)x[j] * (double)x[j];
+            yy += (double)y[j] * (double)y[j];
+        }
+        sum += xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : xx + yy; /* NaN stays NaN */
+    }
+    return sum;
+}
+
+static void collect(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns) {
+    const collector *c = user;
+    if (place == PARE_TAP_IN) {
+        memcpy(c->entered, activations, rows * columns * sizeof *activations);
+        return;
+    }
+    if (place == PARE_TAP_OUT) {
+        c->calibration->similarity[layer] += cosines(c->entered, activations, rows, columns);
+        return;
+    }
+    const pare_moments *m = &c->calibration->places[place];
+    size_t at = (size_t)layer * columns;
+    pare_kernels_best()->add_moments(m->mean + at, m->mean_square + at, activations, rows, columns);
+    if (place == PARE_TAP_FFN)
+        drop_pages(c->checkpoint, layer);
 }
 
 static bool stream(pare_calibration *calibration, const pare_model *model, const pare_windows *windows, const pare_context *context,
                    pare_error *error) {
     size_t batch = BATCH_TOKENS / windows->length > 0 ? BATCH_TOKENS / windows->length : 1;
     batch = batch < windows->n ? batch : windows->n;
-    pare_forward *forward = pare_forward_open(model, batch, windows->length, context, error);
-    if (!forward)
-        return false;
-    collector user = {calibration, model->checkpoint};
-    pare_tap tap = {collect, &user};
-    bool done = true;
+    collector user = {calibration, model->checkpoint, pare_allocate(batch * windows->length * model->config.width, sizeof(float), error)};
+    pare_forward *forward = user.entered ? pare_forward_open(model, batch, windows->length, context, error) : NULL;
+    pare_tap tap = {(1u << PARE_TAP_PLACES) - 1, collect, &user};
+    bool done = forward != NULL;
     for (size_t first = 0; done && first < windows->n; first += batch) {
         pare_context_progress(context, "calibrate", (double)first, (double)windows->n);
         size_t n = windows->n - first < batch ? windows->n - first : batch;
@@ -41,28 +77,50 @@ static bool stream(pare_calibration *calibration, const pare_model *model, const
     if (done)
         pare_context_progress(context, "calibrate", (double)windows->n, (double)windows->n);
     pare_forward_close(forward);
+    pare_free(user.entered);
     return done;
 }
 
 static bool average(pare_calibration *calibration, pare_error *error) {
-    for (uint32_t i = 0; i < calibration->n_layers; i++)
-        for (uint32_t j = 0; j < calibration->ffn_width; j++) {
-            double *value = &calibration->mean_square[(size_t)i * calibration->ffn_width + j];
-            *value /= (double)calibration->tokens;
-            if (!isfinite(*value))
-                return pare_fail(error, PARE_ERROR_NUMERIC, "calibration: the activations of layer %u, neuron %u are not finite", i, j);
+    double tokens = (double)calibration->tokens;
+    for (size_t p = 0; p < N_MEASURED; p++) {
+        const pare_moments *m = &calibration->places[measured[p]];
+        for (size_t i = 0; i < (size_t)calibration->n_layers * m->columns; i++) {
+            m->mean_square[i] /= tokens;
+            m->mean[i] /= tokens;
+            if (!isfinite(m->mean_square[i]))
+                return pare_fail(error, PARE_ERROR_NUMERIC, "calibration: the activations of layer %zu, %s %zu are not finite",
+                                 i / m->columns, measured[p] == PARE_TAP_FFN ? "neuron" : "column", i % m->columns);
         }
+    }
+    for (uint32_t i = 0; i < calibration->n_layers; i++) {
+        calibration->similarity[i] /= tokens;
+        if (!isfinite(calibration->similarity[i]))
+            return pare_fail(error, PARE_ERROR_NUMERIC, "calibration: what leaves layer %u is not finite", i);
+    }
     return true;
+}
+
+static bool allocate(pare_calibration *calibration, const pare_config *c, pare_error *error) {
+    const uint32_t columns[N_MEASURED] = {c->width, c->n_heads * c->head_dim, c->width, c->ffn_width};
+    for (size_t p = 0; p < N_MEASURED; p++) {
+        pare_moments *m = &calibration->places[measured[p]];
+        m->columns = columns[p];
+        if (!(m->mean = pare_allocate((size_t)c->n_layers * columns[p], sizeof(double), error)) ||
+            !(m->mean_square = pare_allocate((size_t)c->n_layers * columns[p], sizeof(double), error)))
+            return false;
+    }
+    return (calibration->similarity = pare_allocate(c->n_layers, sizeof(double), error)) != NULL;
 }
 
 bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkpoint, const pare_windows *windows,
                     const pare_context *context, pare_error *error) {
     const pare_config *c = &checkpoint->config;
-    *calibration = (pare_calibration){.n_layers = c->n_layers, .ffn_width = c->ffn_width};
-    calibration->mean_square = pare_allocate((size_t)c->n_layers * c->ffn_width, sizeof(double), error);
-    if (!calibration->mean_square)
-        return false;
-    pare_model *model = pare_model_open(checkpoint, NULL, error);
+    *calibration = (pare_calibration){.n_layers = c->n_layers};
+    pare_scores alike; /* refuses layers that differ, as every method does */
+    pare_model *model = pare_scores_shape(&alike, PARE_UNIT_FFN, c, error) && allocate(calibration, c, error)
+                            ? pare_model_open(checkpoint, NULL, error)
+                            : NULL;
     bool done = model && stream(calibration, model, windows, context, error) && average(calibration, error);
     pare_model_close(model);
     if (!done)
@@ -71,6 +129,10 @@ bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkp
 }
 
 void pare_calibration_free(pare_calibration *calibration) {
-    pare_free(calibration->mean_square);
+    for (size_t p = 0; p < PARE_TAP_PLACES; p++) {
+        pare_free(calibration->places[p].mean);
+        pare_free(calibration->places[p].mean_square);
+    }
+    pare_free(calibration->similarity);
     *calibration = (pare_calibration){0};
 }

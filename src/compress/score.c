@@ -1,5 +1,5 @@
-/* score: the table of methods, and the frame that every method's scoring runs in. A new method is one file in method/ and one
- * line here. */
+/* score: the table of methods, the units they score, and the frame that every method's scoring runs in. A new method is one file in
+ * method/ and one line here. */
 #include <stdio.h>
 #include <string.h>
 
@@ -9,6 +9,19 @@ const pare_method *const pare_methods[] = {
     &pare_method_random,
     &pare_method_magnitude,
     &pare_method_wanda_sp,
+    &pare_method_activation,
+    &pare_method_random_groups,
+    &pare_method_magnitude_groups,
+    &pare_method_wanda_sp_groups,
+    &pare_method_activation_groups,
+    &pare_method_random_heads,
+    &pare_method_magnitude_heads,
+    &pare_method_wanda_sp_heads,
+    &pare_method_activation_heads,
+    &pare_method_magnitude_channels,
+    &pare_method_activation_channels,
+    &pare_method_last_layers,
+    &pare_method_shortgpt,
     NULL,
 };
 
@@ -26,13 +39,56 @@ const pare_method *pare_method_find(const char *name, pare_error *error) {
     return NULL;
 }
 
+/* ---- units ---- */
+
+const char *pare_unit_name(pare_unit unit) {
+    static const char *const names[PARE_UNITS] = {"FFN neurons", "key-value heads", "query heads", "residual channels", "layers"};
+    return names[unit];
+}
+
+const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config) {
+    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_LAYERS)
+        text[0] = '\0';
+    else
+        snprintf(text, 64, " in each of %u %s", config->n_layers * (unit == PARE_UNIT_HEADS ? config->n_kv_heads : 1),
+                 unit == PARE_UNIT_HEADS ? "groups" : "layers");
+    return text;
+}
+
+bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c, pare_error *error) {
+    if (c->shapes)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "the layers of this model differ in shape; pare cuts models whose layers are alike");
+    *scores = (pare_scores){.unit = unit, .n_rows = c->n_layers};
+    switch (unit) {
+    case PARE_UNIT_FFN: scores->n_units = c->ffn_width; break;
+    case PARE_UNIT_GROUPS: scores->n_units = c->n_kv_heads; break;
+    case PARE_UNIT_HEADS:
+        scores->n_rows = c->n_layers * c->n_kv_heads;
+        scores->n_units = c->n_heads / c->n_kv_heads;
+        break;
+    case PARE_UNIT_CHANNELS:
+        scores->n_rows = 1;
+        scores->n_units = c->width;
+        break;
+    case PARE_UNIT_LAYERS:
+        scores->n_rows = 1;
+        scores->n_units = c->n_layers;
+        break;
+    case PARE_UNITS: break;
+    }
+    return true;
+}
+
+/* ---- scoring ---- */
+
 bool pare_score(pare_scores *scores, const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                 uint64_t seed, const pare_context *context, pare_error *error) {
-    const pare_config *c = &checkpoint->config;
-    *scores = (pare_scores){.n_layers = c->n_layers, .ffn_width = c->ffn_width};
+    if (!pare_scores_shape(scores, method->unit, &checkpoint->config, error))
+        return false;
     if (method->calibrated && !calibration)
         return pare_fail(error, PARE_ERROR_USAGE, "method %s looks at activations: it needs a calibration text", method->name);
-    scores->values = pare_allocate((size_t)c->n_layers * c->ffn_width, sizeof(double), error);
+    scores->values = pare_allocate((size_t)scores->n_rows * scores->n_units, sizeof(double), error);
     if (!scores->values)
         return false;
     if (method->score(scores, checkpoint, calibration, seed, context, error))

@@ -240,10 +240,8 @@ bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *
     if (!scores)
         return false;
     double begin = pare_clock_s();
-    pare_cut cut;
-    if (!pare_cut_make(&cut, scores, run->n_kept, error))
-        return false;
-    bool done = measure(record, bench, run, &cut, begin, error);
-    pare_cut_free(&cut);
+    pare_cut *cut = pare_cut_make(&bench->subject.checkpoint->config, scores, run->n_kept, error);
+    bool done = cut && measure(record, bench, run, cut, begin, error);
+    pare_cut_close(cut);
     return done;
 }

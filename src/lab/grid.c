@@ -86,6 +86,9 @@ static bool identify_recovery(study_model *model, const study_subject *subject, 
 static bool identify_contents(study_model *model, const study_subject *subject, const pare_spec *spec, const pare_context *context,
                               pare_error *error) {
     model->config = subject->checkpoint->config;
+    pare_scores alike;
+    if (!pare_scores_shape(&alike, PARE_UNIT_FFN, &model->config, error))
+        return false;
     model->config.rope.factors = NULL; /* it lies in the checkpoint, which is closed again */
     model->evaluation.text = subject->text.data_sha256;
     model->evaluation.n_windows = subject->n_windows;
@@ -111,11 +114,11 @@ static bool add_note(pare_study *study, const char *note) {
     return note != NULL;
 }
 
-/* One per method, one or two per model and ratio at most. */
+/* One per method, one per model, unit and ratio at most. */
 static bool begin_notes(pare_study *study, pare_error *error) {
     const pare_spec *spec = study->spec;
     pare_arena *arena = study->inner->arena;
-    study->notes = PARE_PUSH(arena, const char *, spec->n_methods + spec->n_models * (spec->n_ratios + 1), error);
+    study->notes = PARE_PUSH(arena, const char *, spec->n_methods + spec->n_models * (PARE_UNITS * spec->n_ratios + 1), error);
     for (size_t i = 0; study->notes && i < spec->n_methods; i++)
         if (spec->methods[i]->warning && !add_note(study, spec->methods[i]->warning))
             return false;
@@ -131,29 +134,36 @@ static bool note_windows(pare_study *study, size_t model, pare_error *error) {
 
 /* ---- expansion ----------------------------------------------------------------------------- */
 
-static double work_of(const pare_config *config, uint32_t n_kept, double tokens) {
-    pare_cut cut = {.n_layers = config->n_layers, .ffn_width = config->ffn_width, .n_kept = n_kept};
-    pare_config smaller = pare_cut_config(&cut, config);
-    return (double)pare_config_size(&smaller).macs * tokens;
+/* Multiply-accumulates of `tokens` through the run's cut; of the dense model without a method. */
+static bool work_of(double *work, const pare_config *config, const pare_run *run, double tokens, pare_error *error) {
+    pare_size size;
+    if (!run->method)
+        size = pare_config_size(config);
+    else if (!pare_cut_forecast(&size, run->method->unit, config, run->n_kept, error))
+        return false;
+    *work = (double)size.macs * tokens;
+    return true;
 }
 
 /* Of training, in forward passes over the cut model: adapters need the way back through every weight, full training their gradients as
  * well, distillation the dense model's forward pass. */
-static double recovery_work(const pare_config *config, const pare_run *run) {
-    double tokens = (double)run->recovery_tokens, pass = work_of(config, run->n_kept, tokens);
-    switch (run->recovery) {
-    case PARE_RECOVERY_FULL: return 3 * pass;
-    case PARE_RECOVERY_DISTILLATION: return 2 * pass + work_of(config, config->ffn_width, tokens);
-    default: return 2 * pass;
-    }
+static bool recovery_work(double *work, const pare_config *config, const pare_run *run, pare_error *error) {
+    double tokens = (double)run->recovery_tokens, pass;
+    if (!work_of(&pass, config, run, tokens, error))
+        return false;
+    *work = run->recovery == PARE_RECOVERY_FULL ? 3 * pass : 2 * pass;
+    if (run->recovery == PARE_RECOVERY_DISTILLATION)
+        *work += (double)pare_config_size(config).macs * tokens;
+    return true;
 }
 
 static bool add_run(pare_study *study, pare_run run, pare_error *error) {
     const pare_spec *spec = study->spec;
     const study_model *model = &study->inner->models[run.model];
-    run.recovery_work = recovery_work(&model->config, &run);
-    run.work =
-        run.recovery_work + work_of(&model->config, run.n_kept, (double)model->evaluation.n_windows * spec->evaluate.protocol.length);
+    double scored = (double)model->evaluation.n_windows * spec->evaluate.protocol.length;
+    if (!recovery_work(&run.recovery_work, &model->config, &run, error) || !work_of(&run.work, &model->config, &run, scored, error))
+        return false;
+    run.work += run.recovery_work;
     if (!study_identify(&run, spec, model, study->inner->arena, error))
         return false;
     study->runs[study->n_runs++] = run;
@@ -175,11 +185,26 @@ static bool add_cut(pare_study *study, pare_run run, pare_error *error) {
     return true;
 }
 
-static bool add_ratio(pare_study *study, size_t model, double ratio, uint32_t n_kept, pare_error *error) {
+/* What the spec's ratios leave of one kind of units in one model. */
+typedef struct {
+    bool used;
+    uint32_t n_units;
+    uint32_t *n_kept; /* by ratio; 0: merged into another, or nothing is removed */
+} unit_plan;
+
+/* FFN neurons and channels are rounded to the spec's multiple, heads and layers are not. */
+static uint32_t multiple_of(const pare_spec *spec, pare_unit unit) {
+    return unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS ? spec->multiple : 1;
+}
+
+static bool add_ratio(pare_study *study, size_t model, size_t ratio, const unit_plan plans[PARE_UNITS], pare_error *error) {
     const pare_spec *spec = study->spec;
     for (size_t m = 0; m < spec->n_methods; m++) {
         const pare_method *method = spec->methods[m];
-        pare_run run = {.model = model, .method = method, .ratio = ratio, .multiple = spec->multiple, .n_kept = n_kept};
+        pare_run run = {.model = model, .method = method, .ratio = spec->ratios[ratio], .n_kept = plans[method->unit].n_kept[ratio]};
+        run.multiple = multiple_of(spec, method->unit);
+        if (run.n_kept == 0)
+            continue;
         if (!method->stochastic) {
             run.seed = method->calibrated ? spec->seeds[0] : 0;
             if (!add_cut(study, run, error))
@@ -194,16 +219,16 @@ static bool add_ratio(pare_study *study, size_t model, double ratio, uint32_t n_
     return true;
 }
 
-/* Of the ratios from `first` on that leave the same width, the one nearest to what is removed in truth; *next: past them all. */
-static bool pick_ratio(size_t *pick, size_t *next, uint32_t *n_kept, const pare_spec *spec, uint32_t width, size_t first,
-                       pare_error *error) {
+/* Of the ratios from `first` on that leave the same count, the one nearest to what is removed in truth; *next: past them all. */
+static bool pick_ratio(size_t *pick, size_t *next, uint32_t *n_kept, const pare_spec *spec, const pare_config *config, pare_unit unit,
+                       uint32_t n_units, size_t first, pare_error *error) {
+    uint32_t multiple = multiple_of(spec, unit), other;
     *pick = first;
-    if (!pare_cut_width(n_kept, width, spec->ratios[first], spec->multiple, error))
+    if (!pare_cut_count(n_kept, unit, config, spec->ratios[first], multiple, error))
         return false;
-    double achieved = 1 - (double)*n_kept / width;
+    double achieved = 1 - (double)*n_kept / n_units;
     for (*next = first + 1; *next < spec->n_ratios; (*next)++) {
-        uint32_t other;
-        if (!pare_cut_width(&other, width, spec->ratios[*next], spec->multiple, error))
+        if (!pare_cut_count(&other, unit, config, spec->ratios[*next], multiple, error))
             return false;
         if (other != *n_kept)
             break;
@@ -213,26 +238,55 @@ static bool pick_ratio(size_t *pick, size_t *next, uint32_t *n_kept, const pare_
     return true;
 }
 
+/* Notes the ratios [first, next) that are not measured: all when nothing is removed, else all but `pick`. */
+static bool note_ratios(pare_study *study, size_t model, pare_unit unit, const unit_plan *plan, uint32_t n_kept, size_t first, size_t next,
+                        size_t pick, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    const char *name = spec->models[model].name, *units = pare_unit_name(unit);
+    pare_arena *arena = study->inner->arena;
+    bool nothing = n_kept == plan->n_units;
+    for (size_t j = first; j < next; j++)
+        if (nothing && !add_note(study, pare_arena_format(arena, error, "%s: ratio %g removes nothing (%u %s, multiple %u)", name,
+                                                          spec->ratios[j], plan->n_units, units, multiple_of(spec, unit))))
+            return false;
+        else if (!nothing && j != pick &&
+                 !add_note(study, pare_arena_format(arena, error, "%s: ratio %g leaves %u of %u %s, as %g does: merged into it", name,
+                                                    spec->ratios[j], n_kept, plan->n_units, units, spec->ratios[pick])))
+            return false;
+    return true;
+}
+
+static bool plan_unit(unit_plan *plan, pare_study *study, size_t model, pare_unit unit, pare_error *error) {
+    const pare_spec *spec = study->spec;
+    const pare_config *config = &study->inner->models[model].config;
+    pare_scores shape;
+    uint32_t n_kept;
+    if (!pare_scores_shape(&shape, unit, config, error) ||
+        !(plan->n_kept = PARE_PUSH(study->inner->arena, uint32_t, spec->n_ratios, error)))
+        return false;
+    plan->n_units = shape.n_units;
+    for (size_t i = 0, pick, next; i < spec->n_ratios; i = next) {
+        if (!pick_ratio(&pick, &next, &n_kept, spec, config, unit, plan->n_units, i, error) ||
+            !note_ratios(study, model, unit, plan, n_kept, i, next, pick, error))
+            return false;
+        if (n_kept < plan->n_units)
+            plan->n_kept[pick] = n_kept;
+    }
+    return true;
+}
+
 static bool add_ratios(pare_study *study, size_t model, pare_error *error) {
     const pare_spec *spec = study->spec;
-    const char *name = spec->models[model].name;
-    uint32_t width = study->inner->models[model].config.ffn_width, n_kept;
-    pare_arena *arena = study->inner->arena;
-    for (size_t i = 0, pick, next; i < spec->n_ratios; i = next) {
-        if (!pick_ratio(&pick, &next, &n_kept, spec, width, i, error))
+    unit_plan plans[PARE_UNITS] = {0};
+    for (size_t m = 0; m < spec->n_methods; m++) {
+        unit_plan *plan = &plans[spec->methods[m]->unit];
+        if (!plan->used && !plan_unit(plan, study, model, spec->methods[m]->unit, error))
             return false;
-        bool nothing = n_kept == width;
-        for (size_t j = i; j < next; j++)
-            if (nothing && !add_note(study, pare_arena_format(arena, error, "%s: ratio %g removes nothing (width %u, multiple %u)", name,
-                                                              spec->ratios[j], width, spec->multiple)))
-                return false;
-            else if (!nothing && j != pick &&
-                     !add_note(study, pare_arena_format(arena, error, "%s: ratio %g leaves %u of %u neurons, as %g does: merged into it",
-                                                        name, spec->ratios[j], n_kept, width, spec->ratios[pick])))
-                return false;
-        if (!nothing && !add_ratio(study, model, spec->ratios[pick], n_kept, error))
-            return false;
+        plan->used = true;
     }
+    for (size_t i = 0; i < spec->n_ratios; i++)
+        if (!add_ratio(study, model, i, plans, error))
+            return false;
     return true;
 }
 

@@ -40,7 +40,6 @@ static void fill_model(pare_run_record *record, const pare_spec_model *named, co
     record->model.n_parameters = size.parameters;
     record->model.n_non_embedding = size.non_embedding;
     record->model.n_vocabulary = checkpoint->config.vocabulary;
-    record->dense_width = checkpoint->config.ffn_width;
 }
 
 static void fill_evaluation(pare_run_record *record, const pare_spec *spec, const study_model *model, const study_subject *subject) {
@@ -76,6 +75,9 @@ void study_record_begin(pare_run_record *record, const pare_study *study, const 
     record->ratio = run->ratio;
     record->multiple = run->multiple;
     record->seed = run->seed;
+    pare_scores shape;
+    if (pare_scores_shape(&shape, run->method ? run->method->unit : PARE_UNIT_FFN, &model->config, NULL))
+        record->dense_width = shape.n_units;
     record->kept_width = run->n_kept;
     if (run->method && run->method->calibrated) {
         record->calibration.text = spec->calibrate.text;

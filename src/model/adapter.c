@@ -7,8 +7,9 @@
 
 enum { ALIGN_FLOATS = 16 };
 
-void pare_adapter_shapes(pare_adapter_shape shapes[PARE_PROJECTIONS], const pare_config *c) {
-    size_t q = (size_t)c->n_heads * c->head_dim, kv = (size_t)c->n_kv_heads * c->head_dim, width = c->width, ffn = c->ffn_width;
+void pare_adapter_shapes(pare_adapter_shape shapes[PARE_PROJECTIONS], const pare_config *c, uint32_t layer) {
+    pare_layer_shape s = pare_config_layer(c, layer);
+    size_t q = (size_t)s.n_heads * c->head_dim, kv = (size_t)s.n_kv_heads * c->head_dim, width = c->width, ffn = s.ffn_width;
     const pare_adapter_shape all[PARE_PROJECTIONS] = {{q, width},   {kv, width},  {kv, width}, {width, q},
                                                       {ffn, width}, {ffn, width}, {width, ffn}};
     memcpy(shapes, all, sizeof all);
@@ -19,9 +20,11 @@ static size_t padded(size_t n) {
 }
 
 /* Gives every target its place in the block, and A its values. */
-static void place(pare_adapters *adapters, const pare_adapter_shape *shapes, uint64_t seed) {
+static void place(pare_adapters *adapters, const pare_config *config, uint64_t seed) {
     float *at = adapters->values;
-    for (uint32_t layer = 0; layer < adapters->n_layers; layer++)
+    for (uint32_t layer = 0; layer < adapters->n_layers; layer++) {
+        pare_adapter_shape shapes[PARE_PROJECTIONS];
+        pare_adapter_shapes(shapes, config, layer);
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
             size_t out = shapes[p].out, in = shapes[p].in;
             char purpose[64];
@@ -36,38 +39,42 @@ static void place(pare_adapters *adapters, const pare_adapter_shape *shapes, uin
             for (size_t i = 0; i < adapters->rank * in; i++)
                 item->a[i] = (float)((2 * pare_random_unit(&random) - 1) / sqrt((double)in));
         }
+    }
+}
+
+/* Adds up what the targets of one layer need. */
+static bool count_layer(size_t *values, size_t *weights, const pare_config *config, uint32_t layer, uint32_t rank,
+                        const bool targets[PARE_PROJECTIONS], pare_error *error) {
+    pare_adapter_shape shapes[PARE_PROJECTIONS];
+    pare_adapter_shapes(shapes, config, layer);
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        size_t out = shapes[p].out, in = shapes[p].in;
+        if (targets[p] && (rank == 0 || rank > (out < in ? out : in)))
+            return pare_fail(error, PARE_ERROR_RANGE, "a rank of %u is not possible for %s of shape [%zu, %zu]", rank,
+                             pare_projection_name((pare_projection)p), out, in);
+        *values += targets[p] ? padded(rank * in) + padded(rank * out) : 0;
+        *weights += targets[p] ? rank * (in + out) : 0;
+    }
+    return true;
 }
 
 pare_adapters *pare_adapters_open(const pare_config *config, uint32_t rank, double alpha, const bool targets[PARE_PROJECTIONS],
                                   uint64_t seed, pare_error *error) {
-    size_t per_layer = 0, weights = 0;
-    pare_adapter_shape shapes[PARE_PROJECTIONS];
-    pare_adapter_shapes(shapes, config);
-    for (int p = 0; p < PARE_PROJECTIONS; p++) {
-        size_t out = shapes[p].out, in = shapes[p].in;
-        if (targets[p] && (rank == 0 || rank > (out < in ? out : in))) {
-            pare_fail(error, PARE_ERROR_RANGE, "a rank of %u is not possible for %s of shape [%zu, %zu]", rank,
-                      pare_projection_name((pare_projection)p), out, in);
+    size_t values = 0, weights = 0;
+    for (uint32_t layer = 0; layer < config->n_layers; layer++)
+        if (!count_layer(&values, &weights, config, layer, rank, targets, error))
             return NULL;
-        }
-        per_layer += targets[p] ? padded(rank * in) + padded(rank * out) : 0;
-        weights += targets[p] ? rank * (in + out) : 0;
-    }
     pare_arena *arena = pare_arena_open(error);
     pare_adapters *adapters = arena ? PARE_PUSH(arena, pare_adapters, 1, error) : NULL;
     if (adapters) {
-        *adapters = (pare_adapters){.n_layers = config->n_layers,
-                                    .rank = rank,
-                                    .alpha = alpha,
-                                    .n_values = per_layer * config->n_layers,
-                                    .n_weights = weights * config->n_layers,
-                                    .arena = arena};
+        *adapters = (pare_adapters){
+            .n_layers = config->n_layers, .rank = rank, .alpha = alpha, .n_values = values, .n_weights = weights, .arena = arena};
         for (int p = 0; p < PARE_PROJECTIONS; p++)
             adapters->targets[p] = targets[p];
         adapters->items = PARE_PUSH(arena, pare_adapter, (size_t)config->n_layers * PARE_PROJECTIONS, error);
         adapters->values = PARE_PUSH(arena, float, adapters->n_values, error);
         if (adapters->items && adapters->values) {
-            place(adapters, shapes, seed);
+            place(adapters, config, seed);
             return adapters;
         }
     }

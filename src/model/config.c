@@ -129,12 +129,13 @@ static bool linear(visit *v, const char *name, uint64_t out, uint64_t in, bool b
 }
 
 static bool visit_layer(visit *v, const pare_config *c) {
-    uint64_t q = (uint64_t)c->n_heads * c->head_dim, kv = (uint64_t)c->n_kv_heads * c->head_dim;
+    pare_layer_shape s = pare_config_layer(c, v->layer);
+    uint64_t q = (uint64_t)s.n_heads * c->head_dim, kv = (uint64_t)s.n_kv_heads * c->head_dim;
     return layer_vector(v, "input_layernorm", c->width) && linear(v, "self_attn.q_proj", q, c->width, c->attention_bias) &&
            linear(v, "self_attn.k_proj", kv, c->width, c->attention_bias) &&
            linear(v, "self_attn.v_proj", kv, c->width, c->attention_bias) && linear(v, "self_attn.o_proj", c->width, q, c->output_bias) &&
-           layer_vector(v, "post_attention_layernorm", c->width) && linear(v, "mlp.gate_proj", c->ffn_width, c->width, c->mlp_bias) &&
-           linear(v, "mlp.up_proj", c->ffn_width, c->width, c->mlp_bias) && linear(v, "mlp.down_proj", c->width, c->ffn_width, c->mlp_bias);
+           layer_vector(v, "post_attention_layernorm", c->width) && linear(v, "mlp.gate_proj", s.ffn_width, c->width, c->mlp_bias) &&
+           linear(v, "mlp.up_proj", s.ffn_width, c->width, c->mlp_bias) && linear(v, "mlp.down_proj", c->width, s.ffn_width, c->mlp_bias);
 }
 
 bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *call, void *user, pare_error *error) {

@@ -18,10 +18,24 @@ void pare_bytes_drop(const uint8_t *bytes, size_t n) {
         madvise((void *)from, to - from, MADV_DONTNEED); /* advice: a refusal changes nothing */
 }
 
+bool pare_checkpoint_maps(const pare_checkpoint *checkpoint, const uint8_t *bytes) {
+    for (size_t i = 0; i < checkpoint->inner->n_maps; i++) {
+        const pare_map *map = &checkpoint->inner->maps[i];
+        if (bytes >= map->data && bytes < map->data + map->size)
+            return true;
+    }
+    return false;
+}
+
+void pare_checkpoint_drop_view(const pare_checkpoint *checkpoint, const pare_view *view) {
+    if (pare_checkpoint_maps(checkpoint, view->tensor->data))
+        pare_bytes_drop(view->tensor->data, view->tensor->n_bytes);
+}
+
 void pare_checkpoint_drop(const pare_checkpoint *checkpoint, const char *prefix) {
     size_t length = strlen(prefix);
     for (size_t i = 0; i < checkpoint->n_tensors; i++)
-        if (strncmp(checkpoint->tensors[i].name, prefix, length) == 0)
+        if (strncmp(checkpoint->tensors[i].name, prefix, length) == 0 && pare_checkpoint_maps(checkpoint, checkpoint->tensors[i].data))
             pare_bytes_drop(checkpoint->tensors[i].data, checkpoint->tensors[i].n_bytes);
 }
 
@@ -163,6 +177,8 @@ static void print_config(pare_string *lines, const pare_config *c) {
     pare_string_print(lines, "%s %u %u %u %u %u %u %u %.17g %d %d %d %d %u\n", pare_arch_name(c->arch), c->n_layers, c->width, c->ffn_width,
                       c->n_heads, c->n_kv_heads, c->head_dim, c->vocabulary, c->rms_eps, c->tied, c->attention_bias, c->output_bias,
                       c->mlp_bias, c->sliding_window);
+    for (uint32_t i = 0; c->shapes && i < c->n_layers; i++)
+        pare_string_print(lines, "%u %u %u\n", c->shapes[i].ffn_width, c->shapes[i].n_heads, c->shapes[i].n_kv_heads);
     pare_string_print(lines, "rope %.17g\n", c->rope.theta);
     for (uint32_t i = 0; i < c->head_dim / 2; i++)
         pare_string_print(lines, "%.7g\n", pare_rope_factor(&c->rope, i, c->head_dim));

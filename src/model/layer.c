@@ -26,7 +26,12 @@ static bool check_length(const pare_model *model, size_t length, pare_error *err
 
 bool workspace_plan(workspace *w, const pare_model *model, size_t windows, size_t length, const pare_context *context, pare_error *error) {
     const pare_config *c = &model->config;
-    size_t floats = pare_kernels_best()->attention_scratch(c->n_heads / c->n_kv_heads, c->head_dim, length);
+    size_t floats = 0;
+    for (uint32_t i = 0; i < c->n_layers; i++) {
+        pare_layer_shape shape = pare_config_layer(c, i);
+        size_t needed = pare_kernels_best()->attention_scratch(shape.n_heads / shape.n_kv_heads, c->head_dim, length);
+        floats = needed > floats ? needed : floats;
+    }
     *w = (workspace){.model = model,
                      .context = context,
                      .tokens_max = windows * length,
@@ -98,18 +103,17 @@ void normalise(float *out, const float *x, const float *weight, const workspace 
 }
 
 /* Rotates q in place and k, and lays k and v out as (window, kv head, T, D) for the attention kernel. */
-static void arrange(const layer_state *s, workspace *w) {
-    const pare_config *c = &w->model->config;
+static void arrange(const layer_state *s, workspace *w, pare_layer_shape shape) {
     const pare_kernels *kernels = pare_kernels_best();
-    size_t length = w->length, d = c->head_dim, q_width = c->n_heads * d, kv_width = c->n_kv_heads * d;
+    size_t length = w->length, d = w->model->config.head_dim, q_width = shape.n_heads * d, kv_width = shape.n_kv_heads * d;
 #pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static)
     for (size_t row = 0; row < w->windows * length; row++) {
         size_t window = row / length, t = row % length;
         const float *cosine = w->cosine + t * d / 2, *sine = w->sine + t * d / 2;
-        kernels->rotary(s->q + row * q_width, cosine, sine, 1, q_width, c->n_heads, d);
-        kernels->rotary(w->k + row * kv_width, cosine, sine, 1, kv_width, c->n_kv_heads, d);
-        for (size_t h = 0; h < c->n_kv_heads; h++) {
-            size_t to = ((window * c->n_kv_heads + h) * length + t) * d;
+        kernels->rotary(s->q + row * q_width, cosine, sine, 1, q_width, shape.n_heads, d);
+        kernels->rotary(w->k + row * kv_width, cosine, sine, 1, kv_width, shape.n_kv_heads, d);
+        for (size_t h = 0; h < shape.n_kv_heads; h++) {
+            size_t to = ((window * shape.n_kv_heads + h) * length + t) * d;
             memcpy(s->keys + to, w->k + row * kv_width + h * d, d * sizeof(float));
             memcpy(s->values + to, w->v + row * kv_width + h * d, d * sizeof(float));
         }
@@ -117,27 +121,25 @@ static void arrange(const layer_state *s, workspace *w) {
 }
 
 /* The longest query blocks go first, so that no thread waits at the end. */
-static void attend(const layer_state *s, workspace *w) {
-    const pare_config *c = &w->model->config;
+static void attend(const layer_state *s, workspace *w, pare_layer_shape shape) {
     const pare_kernels *kernels = pare_kernels_best();
-    size_t length = w->length, d = c->head_dim, q_width = c->n_heads * d, group = c->n_heads / c->n_kv_heads;
+    size_t length = w->length, d = w->model->config.head_dim, q_width = shape.n_heads * d, group = shape.n_heads / shape.n_kv_heads;
     size_t blocks = (length + PARE_ATTENTION_QUERIES - 1) / PARE_ATTENTION_QUERIES;
     float scale = (float)(1.0 / sqrt((double)d));
 #pragma omp parallel for collapse(3) num_threads(w->scratch.n_threads) schedule(dynamic)
     for (size_t b = 0; b < blocks; b++)
         for (size_t window = 0; window < w->windows; window++)
-            for (size_t h = 0; h < c->n_kv_heads; h++) {
+            for (size_t h = 0; h < shape.n_kv_heads; h++) {
                 size_t first = (blocks - 1 - b) * PARE_ATTENTION_QUERIES, rest = length - first;
-                size_t kv = (window * c->n_kv_heads + h) * length * d, q = window * length * q_width + h * group * d;
-                float *lse = s->lse ? s->lse + (window * c->n_heads + h * group) * length : NULL;
+                size_t kv = (window * shape.n_kv_heads + h) * length * d, q = window * length * q_width + h * group * d;
+                float *lse = s->lse ? s->lse + (window * shape.n_heads + h * group) * length : NULL;
                 kernels->attention(s->attended + q, lse, s->q + q, s->keys + kv, s->values + kv, first,
                                    rest < PARE_ATTENTION_QUERIES ? rest : PARE_ATTENTION_QUERIES, group, d, q_width, d, length, scale,
                                    w->attention + (size_t)omp_get_thread_num() * w->attention_floats);
             }
 }
 
-static void activate(const layer_state *s, const workspace *w, size_t n) {
-    size_t width = w->model->config.ffn_width;
+static void activate(const layer_state *s, const workspace *w, size_t n, size_t width) {
 #pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static)
     for (size_t t = 0; t < n; t++)
         pare_kernels_best()->swiglu(s->act + t * width, s->gate + t * width, s->up + t * width, width);
@@ -148,24 +150,45 @@ static void carry_over(float *to, const float *from, size_t n) {
         memcpy(to, from, n * sizeof *to);
 }
 
-void layer_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {
+static void touch(const pare_tap *tap, pare_tap_place place, uint32_t layer, float *x, size_t rows, size_t columns) {
+    if (tap && tap->places >> place & 1)
+        tap->at(tap->user, place, layer, x, rows, columns);
+}
+
+static void attention_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {
     const pare_layer *layer = &w->model->layers[index];
-    size_t n = w->windows * w->length, width = w->model->config.width;
+    const pare_config *c = &w->model->config;
+    pare_layer_shape shape = pare_config_layer(c, index);
+    size_t n = w->windows * w->length;
     normalise(w->h, s->x, layer->attention_norm, w, n);
+    touch(tap, PARE_TAP_ATTENTION_IN, index, w->h, n, c->width);
     const linear_job qkv[] = {{&layer->linears[PARE_Q], s->q}, {&layer->linears[PARE_K], w->k}, {&layer->linears[PARE_V], w->v}};
     linear_run_jobs(qkv, 3, w->h, n, false, &w->scratch);
-    arrange(s, w);
-    attend(s, w);
-    carry_over(s->middle, s->x, n * width);
+    arrange(s, w, shape);
+    attend(s, w, shape);
+    touch(tap, PARE_TAP_ATTENDED, index, s->attended, n, (size_t)shape.n_heads * c->head_dim);
+    carry_over(s->middle, s->x, n * c->width);
     linear_run(s->middle, &layer->linears[PARE_O], s->attended, n, true, &w->scratch);
+}
+
+static void ffn_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {
+    const pare_layer *layer = &w->model->layers[index];
+    size_t n = w->windows * w->length, width = w->model->config.width, ffn = pare_config_layer(&w->model->config, index).ffn_width;
     normalise(w->h, s->middle, layer->ffn_norm, w, n);
+    touch(tap, PARE_TAP_FFN_IN, index, w->h, n, width);
     const linear_job gate_up[] = {{&layer->linears[PARE_GATE], s->gate}, {&layer->linears[PARE_UP], s->up}};
     linear_run_jobs(gate_up, 2, w->h, n, false, &w->scratch);
     if (!s->out)
         return;
-    activate(s, w, n);
-    if (tap)
-        tap->ffn(tap->user, index, s->act, n, w->model->config.ffn_width);
+    activate(s, w, n, ffn);
+    touch(tap, PARE_TAP_FFN, index, s->act, n, ffn);
     carry_over(s->out, s->middle, n * width);
     linear_run(s->out, &layer->linears[PARE_DOWN], s->act, n, true, &w->scratch);
+    touch(tap, PARE_TAP_OUT, index, s->out, n, width);
+}
+
+void layer_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {
+    touch(tap, PARE_TAP_IN, index, s->x, w->windows * w->length, w->model->config.width);
+    attention_run(s, w, index, tap);
+    ffn_run(s, w, index, tap);
 }

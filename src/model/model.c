@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "model_impl.h"
+#include "pare/cut.h"
 
 static const char *const paths[PARE_PROJECTIONS] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
                                                     "mlp.gate_proj",    "mlp.up_proj",      "mlp.down_proj"};
@@ -19,11 +20,8 @@ const char *pare_projection_name(pare_projection projection) {
 
 /* The view of tensor `name`; readers have checked that everything the config asks for is there. */
 static bool bind(pare_view *view, const pare_checkpoint *checkpoint, const pare_cut *cut, const char *name, pare_error *error) {
-    const pare_tensor *tensor = pare_checkpoint_find(checkpoint, name);
-    if (!tensor)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
-    *view = pare_cut_view(cut, tensor);
-    return true;
+    return pare_cut_find(view, cut, checkpoint, name) ||
+           pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
 }
 
 /* A vector as f32: where it lies when it already is (so that training it shows), else in the model's arena. */
@@ -46,9 +44,10 @@ static bool bind_linear(pare_linear *linear, pare_model *model, const pare_cut *
     snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
     if (!bind(&linear->weight, model->checkpoint, cut, name, error))
         return false;
-    if (!biased)
-        return true;
+    pare_view bias;
     snprintf(name, sizeof name, "model.layers.%u.%s.bias", layer, part);
+    if (!biased || !pare_cut_find(&bias, cut, model->checkpoint, name)) /* a cut may have given the others of its kind one */
+        return true;
     return (linear->bias = bind_vector(model, cut, name, error)) != NULL;
 }
 
@@ -136,7 +135,7 @@ pare_model *pare_model_open(const pare_checkpoint *checkpoint, const pare_cut *c
         return NULL;
     pare_model *model = PARE_PUSH(arena, pare_model, 1, error);
     if (model) {
-        *model = (pare_model){.checkpoint = checkpoint, .config = pare_cut_config(cut, &checkpoint->config), .arena = arena};
+        *model = (pare_model){.checkpoint = checkpoint, .config = *pare_cut_config(cut, checkpoint), .arena = arena};
         if (bind_all(model, cut, error))
             return model;
     }

@@ -1,54 +1,8 @@
-/* size: what a cut leaves, as views and as counts.
- *
- * An FFN cut takes rows of gate_proj and up_proj (and their biases) and columns of down_proj; everything else stays whole.
- */
-#include <stdio.h>
+/* size: what a model costs: parameters, bytes, multiply-accumulates. */
 #include <string.h>
 
 #include "format/format.h"
-
-/* ---- cuts ---- */
-
-/* The layer and the part of "model.layers.<layer>.mlp.<part>"; NULL for every other tensor. */
-static const char *ffn_part(uint32_t *layer, const char *name) {
-    static const char prefix[] = "model.layers.", middle[] = ".mlp.";
-    if (strncmp(name, prefix, sizeof prefix - 1) != 0)
-        return NULL;
-    const char *at = name + sizeof prefix - 1;
-    uint64_t number = 0;
-    for (; *at >= '0' && *at <= '9' && number < UINT32_MAX; at++)
-        number = number * 10 + (uint64_t)(*at - '0');
-    if (number > UINT32_MAX || strncmp(at, middle, sizeof middle - 1) != 0)
-        return NULL;
-    *layer = (uint32_t)number;
-    return at + sizeof middle - 1;
-}
-
-pare_view pare_cut_view(const pare_cut *cut, const pare_tensor *tensor) {
-    pare_view view = pare_view_all(tensor);
-    uint32_t layer = 0;
-    const char *part = cut ? ffn_part(&layer, tensor->name) : NULL;
-    if (!part || layer >= cut->n_layers)
-        return view;
-    const uint32_t *kept = cut->kept + (size_t)layer * cut->n_kept;
-    if (strcmp(part, "down_proj.weight") == 0) {
-        view.columns = kept;
-        view.n_columns = cut->n_kept;
-    } else if (strncmp(part, "gate_proj.", 10) == 0 || strncmp(part, "up_proj.", 8) == 0) {
-        view.rows = kept;
-        view.n_rows = cut->n_kept;
-    }
-    return view;
-}
-
-pare_config pare_cut_config(const pare_cut *cut, const pare_config *config) {
-    pare_config smaller = *config;
-    if (cut)
-        smaller.ffn_width = cut->n_kept;
-    return smaller;
-}
-
-/* ---- counts ---- */
+#include "pare/cut.h"
 
 /* Every matrix but the embedding does one multiply-accumulate per weight and token; a tied embedding does so as the head. */
 static bool add_tensor(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
@@ -79,12 +33,26 @@ static uint64_t view_bytes(const pare_view *view) {
     return weights / traits->block * traits->bytes + weights % traits->block * traits->bytes / traits->block;
 }
 
+typedef struct {
+    const pare_checkpoint *checkpoint;
+    const pare_cut *cut;
+    uint64_t bytes;
+} byte_count;
+
+static bool add_bytes(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
+    byte_count *count = user;
+    pare_view view;
+    (void)n_dims, (void)dims, (void)error;
+    if (pare_cut_find(&view, count->cut, count->checkpoint, name)) /* a bias may be there in the config alone: zeros */
+        count->bytes += view_bytes(&view);
+    return true;
+}
+
 pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut *cut) {
-    pare_config config = pare_cut_config(cut, &checkpoint->config);
-    pare_size size = pare_config_size(&config);
-    for (size_t i = 0; i < checkpoint->n_tensors; i++) {
-        pare_view view = pare_cut_view(cut, &checkpoint->tensors[i]);
-        size.bytes += view_bytes(&view);
-    }
+    const pare_config *config = pare_cut_config(cut, checkpoint);
+    pare_size size = pare_config_size(config);
+    byte_count count = {.checkpoint = checkpoint, .cut = cut};
+    if (pare_config_visit_tensors(config, add_bytes, &count, NULL)) /* add_bytes never stops it */
+        size.bytes = count.bytes;
     return size;
 }

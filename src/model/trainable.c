@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "format/format.h"
+#include "pare/cut.h"
 #include "pare/trainable.h"
 
 enum { ALIGN_FLOATS = 16 };
@@ -73,19 +74,31 @@ static bool copy_weights(pare_thawed *thawed, const pare_checkpoint *base, const
     pare_arena *arena = pare_arena_open(error);
     bool done = arena != NULL;
     for (size_t i = 0; done && i < c->n_tensors; i++) {
-        const pare_tensor *tensor = &c->tensors[i], *from = pare_checkpoint_find(base, tensor->name);
-        pare_view view = pare_cut_view(cut, from);
+        const pare_tensor *tensor = &c->tensors[i];
+        pare_view view;
+        if (!pare_cut_find(&view, cut, base, tensor->name)) /* a bias that the cut gave to others of its kind: zeros */
+            continue;
         float *scratch = PARE_PUSH(arena, float, pare_view_scratch(&view), error);
         if (!scratch || !pare_context_check(context, error)) {
             done = false;
             break;
         }
         pare_view_read(values_of(thawed, tensor), &view, 0, view.n_rows, scratch);
-        pare_bytes_drop(from->data, (size_t)from->n_bytes);
+        pare_checkpoint_drop_view(base, &view);
         pare_context_progress(context, "read", (double)(i + 1), (double)c->n_tensors);
     }
     pare_arena_close(arena);
     return done;
+}
+
+/* They lie in the cut, which the copy outlives. */
+static bool copy_shapes(pare_checkpoint *c, pare_error *error) {
+    const pare_layer_shape *shapes = c->config.shapes;
+    pare_layer_shape *copy = shapes ? PARE_PUSH(c->inner->arena, pare_layer_shape, c->config.n_layers, error) : NULL;
+    if (copy)
+        memcpy(copy, shapes, c->config.n_layers * sizeof *copy);
+    c->config.shapes = copy;
+    return !shapes || copy;
 }
 
 bool pare_thaw(pare_thawed *thawed, const pare_checkpoint *base, const pare_cut *cut, const pare_context *context, pare_error *error) {
@@ -94,7 +107,11 @@ bool pare_thaw(pare_thawed *thawed, const pare_checkpoint *base, const pare_cut 
     if (!c)
         return false;
     c->format = base->format;
-    c->config = pare_cut_config(cut, &base->config);
+    c->config = *pare_cut_config(cut, base);
+    if (!copy_shapes(c, error)) {
+        pare_thawed_close(thawed);
+        return false;
+    }
     c->tokenizer = base->tokenizer; /* not the copy's to close */
     c->tokenizer_missing = base->tokenizer_missing;
     c->inner->config_json = json_incref(base->inner->config_json);

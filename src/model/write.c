@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "format/format.h"
+#include "pare/cut.h"
 #include "pare/trainable.h"
 
 enum { PANEL_BYTES = 4 << 20 };
@@ -17,7 +18,8 @@ static const uint64_t default_shard_bytes = 5000000000u;
 
 typedef struct {
     const char *name;
-    const pare_tensor *tensor; /* NULL: a bias that Hugging Face's Llama wants and the source lacks: zeros */
+    bool stored;    /* no: a bias that Hugging Face's Llama wants and the source lacks: zeros */
+    pare_view view; /* what is left of it, and its adapter */
     uint32_t n_dims;
     uint64_t dims[PARE_TENSOR_DIMS], n_bytes, offset; /* offset: in its shard's data */
     uint32_t shard;
@@ -43,33 +45,12 @@ typedef struct {
     int n_threads;
 } writer;
 
-/* What is left of a tensor, and with it its adapter. */
-static pare_view view_of(const writer *w, const pare_tensor *tensor) {
-    pare_view view = pare_cut_view(w->cut, tensor);
-    view.merged = w->adapters ? pare_adapters_find(w->adapters, tensor->name) : NULL;
-    return view;
-}
-
 /* ---- plan ---- */
-
-static bool check_cut(const pare_cut *cut, const pare_config *config, pare_error *error) {
-    if (!cut)
-        return true;
-    if (cut->n_layers != config->n_layers || cut->ffn_width != config->ffn_width || cut->n_kept == 0 || cut->n_kept > cut->ffn_width)
-        return pare_fail(error, PARE_ERROR_SHAPE, "a cut of %u of %u neurons in %u layers does not fit a model of %u neurons in %u layers",
-                         cut->n_kept, cut->ffn_width, cut->n_layers, config->ffn_width, config->n_layers);
-    for (uint32_t layer = 0; layer < cut->n_layers; layer++) {
-        const uint32_t *kept = cut->kept + (size_t)layer * cut->n_kept;
-        for (uint32_t i = 0; i < cut->n_kept; i++)
-            if (kept[i] >= cut->ffn_width || (i > 0 && kept[i] <= kept[i - 1]))
-                return pare_fail(error, PARE_ERROR_RANGE, "layer %u of the cut: neuron %u at place %u is out of range or out of order",
-                                 layer, kept[i], i);
-    }
-    return true;
-}
 
 /* Llama's attention_bias and its class cover q, k, v and o together: a source with the first three gets zeros for o. */
 static bool fit_config(pare_config *config, pare_error *error) {
+    if (config->shapes)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "layers of different shapes: no Hugging Face configuration can say that");
     if (config->arch == PARE_ARCH_LLAMA && config->attention_bias)
         config->output_bias = true;
     bool llama = config->arch == PARE_ARCH_LLAMA,
@@ -86,17 +67,16 @@ static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uin
     w->entries = entries;
     entry *e = &w->entries[w->n_entries++];
     e->name = pare_arena_copy(w->arena, name, strlen(name), error);
-    e->tensor = pare_checkpoint_find(w->checkpoint, name);
+    e->stored = pare_cut_find(&e->view, w->cut, w->checkpoint, name);
+    e->view.merged = w->adapters ? pare_adapters_find(w->adapters, name) : NULL;
     e->n_dims = n_dims;
     memcpy(e->dims, dims, n_dims * sizeof *dims);
     if (!e->name || !pare_shape_bytes(&e->n_bytes, w->dtype, n_dims, dims))
         return e->name && pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: its size overflows", name);
-    if (e->tensor) {
-        pare_view view = view_of(w, e->tensor);
-        if (view.n_rows != dims[0] || view.n_columns != (n_dims == 2 ? dims[1] : 1))
-            return pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: the cut leaves [%u, %u], the configuration asks for [%llu, %llu]", name,
-                             view.n_rows, view.n_columns, (unsigned long long)dims[0], (unsigned long long)(n_dims == 2 ? dims[1] : 1));
-    }
+    uint64_t columns = n_dims == 2 ? dims[1] : 1;
+    if (e->stored && (e->view.n_rows != dims[0] || e->view.n_columns != columns))
+        return pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: the cut leaves [%u, %u], the configuration asks for [%llu, %llu]", name,
+                         e->view.n_rows, e->view.n_columns, (unsigned long long)dims[0], (unsigned long long)columns);
     return true;
 }
 
@@ -123,7 +103,7 @@ static bool allocate_buffers(writer *w, pare_error *error) {
     uint64_t out = 1, in = 1;
     for (size_t i = 0; i < w->n_entries; i++) {
         const entry *e = &w->entries[i];
-        uint64_t row = e->n_dims == 2 ? e->dims[1] : 1, source_row = e->tensor ? pare_tensor_columns(e->tensor) : 1;
+        uint64_t row = e->n_dims == 2 ? e->dims[1] : 1, source_row = e->stored ? pare_tensor_columns(e->view.tensor) : 1;
         out = row > out ? row : out;
         in = source_row > in ? source_row : in;
     }
@@ -204,7 +184,7 @@ static bool stream_panel(writer *w, const entry *e, const pare_view *view, uint3
     pare_context_progress(w->context, "write", (double)w->done, (double)w->total);
     const uint8_t *from = pare_tensor_row(view->tensor, view->rows ? view->rows[first] : first);
     const uint8_t *to = pare_tensor_row(view->tensor, view->rows ? view->rows[first + n - 1] : first + n - 1);
-    if (to > from && w->checkpoint->inner->n_maps > 0) /* weights in memory would be gone */
+    if (to > from && pare_checkpoint_maps(w->checkpoint, from)) /* weights in memory would be gone */
         pare_bytes_drop(from, (size_t)(to - from));
     return true;
 }
@@ -221,15 +201,15 @@ static bool stream_zeros(writer *w, const entry *e, pare_error *error) {
 }
 
 static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
-    if (!e->tensor)
+    if (!e->stored)
         return stream_zeros(w, e, error);
-    pare_view view = view_of(w, e->tensor);
-    uint32_t rows = (uint32_t)(w->panel_bytes / (view.n_columns * pare_dtype_info(w->dtype)->bytes));
-    for (uint32_t first = 0; first < view.n_rows; first += rows) {
-        uint32_t n = view.n_rows - first < rows ? view.n_rows - first : rows;
-        if (!stream_panel(w, e, &view, first, n, error))
+    const pare_view *view = &e->view;
+    uint32_t rows = (uint32_t)(w->panel_bytes / (view->n_columns * pare_dtype_info(w->dtype)->bytes));
+    for (uint32_t first = 0; first < view->n_rows; first += rows) {
+        uint32_t n = view->n_rows - first < rows ? view->n_rows - first : rows;
+        if (!stream_panel(w, e, view, first, n, error))
             return false;
-        if (view.n_rows - first <= rows)
+        if (view->n_rows - first <= rows)
             break;
     }
     return true;
@@ -338,12 +318,12 @@ bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, 
     writer w = {.checkpoint = checkpoint,
                 .cut = cut,
                 .adapters = adapters,
-                .config = pare_cut_config(cut, &checkpoint->config),
+                .config = *pare_cut_config(cut, checkpoint),
                 .dtype = dtype,
                 .note = note,
                 .context = context,
                 .n_threads = pare_context_threads(context)};
-    if (!check_cut(cut, &checkpoint->config, error) || !fit_config(&w.config, error) || !(w.arena = pare_arena_open(error)))
+    if (!fit_config(&w.config, error) || !(w.arena = pare_arena_open(error)))
         return false;
     bool done = pare_config_visit_tensors(&w.config, plan_tensor, &w, error);
     pare_folder *folder = NULL;

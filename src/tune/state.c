@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "pare/json.h"
+#include "pare/cut.h"
 #include "tune_impl.h"
 
 static const char magic[16] = "PARE-STATE-1\n";
@@ -27,10 +28,9 @@ static json_t *options_json(const pare_tune_options *o) {
                      "distil_temperature", o->distil_temperature, "recompute", o->recompute, "seed", (json_int_t)o->seed);
 }
 
-/* SHA-256 over the kept neurons. */
 static bool cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) {
     *hash = (pare_sha256){.hex = "none"};
-    return !cut || pare_sha256_bytes(hash, cut->kept, (size_t)cut->n_layers * cut->n_kept * sizeof *cut->kept, error);
+    return !cut || pare_cut_hash(hash, cut, error);
 }
 
 bool state_identity(pare_string *identity, const pare_tuner *t, const pare_dataset *dataset, pare_error *error) {

@@ -5,7 +5,7 @@ qwen=$fixtures/qwen2
 
 expect 0 'qwen2, Hugging Face' "$PARE" info "$qwen"
 expect 0 '' "$PARE" info "$qwen" --json --tensors
-keys architecture config.hidden_size parameters.total parameters.non_embedding bytes macs_per_token bytes_by_type can_be_cut.methods tensors.0.shape
+keys architecture config.hidden_size parameters.total parameters.non_embedding bytes macs_per_token bytes_by_type can_be_cut.0.methods tensors.0.shape
 expect 0 'llama, GGUF' "$PARE" info "$fixtures/llama3.gguf"
 
 expect 0 '' "$PARE" tokenize "$qwen" --text "$text"

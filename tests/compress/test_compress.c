@@ -65,8 +65,8 @@ static void scores_as_pytorch(void **state) {
         pare_checkpoint *checkpoint = open_fixture(name);
         pare_scores scores = scores_of(checkpoint, method, name, 0);
         char *rest = line + at;
-        for (uint32_t j = 0; j < scores.ffn_width; j++) {
-            double wanted = strtod(rest, &rest), got = scores.values[layer * scores.ffn_width + j];
+        for (uint32_t j = 0; j < scores.n_units; j++) {
+            double wanted = strtod(rest, &rest), got = scores.values[layer * scores.n_units + j];
             if (!(fabs(got - wanted) < 1e-5 * (1 + fabs(wanted))))
                 fail_msg("%s %s layer %u neuron %u: %.9g, PyTorch says %.9g", name, method, layer, j, got, wanted);
         }
@@ -90,30 +90,44 @@ static void widths(void **state) {
     };
     pare_error error = {0};
     uint32_t kept;
+    pare_config c = {.n_layers = 10, .n_heads = 8, .n_kv_heads = 2};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        assert_done(pare_cut_width(&kept, cases[i].width, cases[i].ratio, cases[i].multiple, &error), error);
+        c.ffn_width = cases[i].width;
+        assert_done(pare_cut_count(&kept, PARE_UNIT_FFN, &c, cases[i].ratio, cases[i].multiple, &error), error);
         assert_int_equal(kept, cases[i].kept);
+    }
+    c.ffn_width = 1536;
+    static const struct {
+        pare_unit unit;
+        double ratio;
+        uint32_t kept;
+    } others[] = {{PARE_UNIT_GROUPS, 0.5, 1}, {PARE_UNIT_GROUPS, 0.9, 1}, {PARE_UNIT_HEADS, 0.5, 2}, {PARE_UNIT_LAYERS, 0.25, 8}};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) { /* no multiple here */
+        assert_done(pare_cut_count(&kept, others[i].unit, &c, others[i].ratio, 32, &error), error);
+        assert_int_equal(kept, others[i].kept);
     }
     static const double bad[] = {1, -0.1, 1.5, (double)NAN, (double)INFINITY};
     for (int i = 0; i < 5; i++)
-        assert_fails(pare_cut_width(&kept, 1536, bad[i], 32, &error), error, PARE_ERROR_USAGE, "at least 0 and below 1");
-    assert_fails(pare_cut_width(&kept, 1536, 0.1, 0, &error), error, PARE_ERROR_USAGE, "multiple");
-    assert_fails(pare_cut_width(&kept, 1536, 0.1, 1537, &error), error, PARE_ERROR_USAGE, "multiple");
+        assert_fails(pare_cut_count(&kept, PARE_UNIT_FFN, &c, bad[i], 32, &error), error, PARE_ERROR_USAGE, "at least 0 and below 1");
+    assert_fails(pare_cut_count(&kept, PARE_UNIT_FFN, &c, 0.1, 0, &error), error, PARE_ERROR_USAGE, "multiple");
+    assert_fails(pare_cut_count(&kept, PARE_UNIT_FFN, &c, 0.1, 1537, &error), error, PARE_ERROR_USAGE, "multiple");
 }
 
 /* Best first, ties keep the lower index, result ascending; a NaN score is an error. */
 static void cuts(void **state) {
     (void)state;
     double values[] = {3, 1, 3, 2, 3, /* layer 1: */ 0, 0, 0, 0, 0};
-    pare_scores scores = {.n_layers = 2, .ffn_width = 5, .values = values};
-    pare_cut cut;
+    pare_scores scores = {.unit = PARE_UNIT_FFN, .n_rows = 2, .n_units = 5, .values = values};
+    pare_config c = {.n_layers = 2, .ffn_width = 5, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2, .width = 2};
     pare_error error = {0};
-    assert_done(pare_cut_make(&cut, &scores, 2, &error), error);
+    pare_cut *cut = pare_cut_make(&c, &scores, 2, &error);
+    assert_done(cut, error);
     static const uint32_t wanted[] = {0, 2, 0, 1};
-    assert_memory_equal(cut.kept, wanted, sizeof wanted);
-    pare_cut_free(&cut);
+    assert_memory_equal(cut->each[0].ffn.index, wanted, 2 * sizeof *wanted);
+    assert_memory_equal(cut->each[1].ffn.index, wanted + 2, 2 * sizeof *wanted);
+    pare_cut_close(cut);
     values[7] = (double)NAN;
-    assert_fails(pare_cut_make(&cut, &scores, 2, &error), error, PARE_ERROR_NUMERIC, "layer 1, neuron 2");
+    assert_fails(pare_cut_make(&c, &scores, 2, &error) != NULL, error, PARE_ERROR_NUMERIC, "FFN neurons 2 in row 1");
 }
 
 /* The same seed gives the same draw, another seed another, layers differ, and every neuron is kept about equally often. */
@@ -126,13 +140,13 @@ static void random_draws(void **state) {
     enum { SEEDS = 2000 };
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         pare_scores scores;
-        pare_cut cut;
         assert_done(pare_score(&scores, pare_methods[0], checkpoint, NULL, seed, NULL, &error), error);
-        assert_done(pare_cut_make(&cut, &scores, kept, &error), error);
+        pare_cut *cut = pare_cut_make(&checkpoint->config, &scores, kept, &error);
+        assert_done(cut, error);
         for (uint32_t j = 0; j < kept; j++)
-            counts[cut.kept[j]]++;
-        assert_memory_not_equal(cut.kept, cut.kept + kept, kept * sizeof *cut.kept);
-        pare_cut_free(&cut);
+            counts[cut->each[0].ffn.index[j]]++;
+        assert_memory_not_equal(cut->each[0].ffn.index, cut->each[1].ffn.index, kept * sizeof(uint32_t));
+        pare_cut_close(cut);
         pare_scores_free(&scores);
     }
     double chi = 0, expected = (double)SEEDS * kept / width;
@@ -149,18 +163,18 @@ static void achieved_ratios(void **state) {
     pare_checkpoint *checkpoint = open_fixture("qwen2");
     const pare_config *c = &checkpoint->config;
     pare_scores scores;
-    pare_cut cut;
     pare_error error = {0};
     assert_done(pare_score(&scores, pare_methods[0], checkpoint, NULL, 1, NULL, &error), error);
-    assert_done(pare_cut_make(&cut, &scores, c->ffn_width / 2, &error), error);
-    pare_achieved a = pare_cut_achieved(&cut, checkpoint);
+    pare_cut *cut = pare_cut_make(c, &scores, c->ffn_width / 2, &error);
+    assert_done(cut, error);
+    pare_achieved a = pare_cut_achieved(cut, checkpoint);
     uint64_t gone = 3ull * c->width * (c->ffn_width / 2) * c->n_layers;
     assert_int_equal(a.before.parameters - a.after.parameters, gone);
     assert_int_equal(a.before.macs - a.after.macs, gone);
     assert_true(fabs(a.parameters - (double)gone / (double)a.before.parameters) < 1e-15);
     assert_true(fabs(a.non_embedding - (double)gone / (double)a.before.non_embedding) < 1e-15);
     assert_true(a.bytes > 0 && a.bytes < a.non_embedding);
-    pare_cut_free(&cut);
+    pare_cut_close(cut);
     pare_scores_free(&scores);
     pare_checkpoint_close(checkpoint);
 }

@@ -137,8 +137,8 @@ static void texts_that_cannot_be_scored(void **state) {
 }
 
 /* A tap that spoils one activation: the loss must not be averaged over it. */
-static void spoil(void *user, uint32_t layer, float *activations, size_t rows, size_t ffn_width) {
-    (void)user, (void)rows, (void)ffn_width;
+static void spoil(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns) {
+    (void)user, (void)place, (void)rows, (void)columns;
     if (layer == 0)
         activations[5] = (float)NAN;
 }
@@ -154,7 +154,7 @@ static void a_loss_that_is_not_finite_stops_it(void **state) {
     pare_eval_result result;
     assert_true(pare_protocol_parse(&protocol, "joined48", &error));
     assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, &error), error);
-    pare_tap tap = {spoil, NULL};
+    pare_tap tap = {1u << PARE_TAP_FFN, spoil, NULL};
     assert_fails(pare_eval_run(&result, model, &text, 2, &tap, NULL, &error), error, PARE_ERROR_NUMERIC, "window 0");
     pare_eval_text_close(&text);
     pare_model_close(model);

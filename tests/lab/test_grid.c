@@ -188,8 +188,8 @@ static void merges_ratios_of_one_width(void **state) {
     assert_true(study->runs[1].ratio == 0.32 && study->runs[1].n_kept == 64);
     assert_true(study->runs[2].ratio == 0.95 && study->runs[2].n_kept == 32);
     assert_int_equal(study->n_notes, 3);
-    assert_string_equal(study->notes[0], "Q: ratio 0.001 removes nothing (width 96, multiple 32)");
-    assert_string_equal(study->notes[1], "Q: ratio 0.3 leaves 64 of 96 neurons, as 0.32 does: merged into it");
+    assert_string_equal(study->notes[0], "Q: ratio 0.001 removes nothing (96 FFN neurons, multiple 32)");
+    assert_string_equal(study->notes[1], "Q: ratio 0.3 leaves 64 of 96 FFN neurons, as 0.32 does: merged into it");
     pare_study_close(study);
     remove_folder(folder);
 }

@@ -99,7 +99,7 @@ static double recovered(const pare_run *asked, bool full, bool taught, uint64_t 
     pare_protocol protocol;
     pare_eval_text text;
     pare_scores scores;
-    pare_cut cut;
+    pare_cut *cut = NULL;
     pare_eval_result result;
     pare_tune_result trained;
     const char *path = DATA;
@@ -115,12 +115,12 @@ static double recovered(const pare_run *asked, bool full, bool taught, uint64_t 
     assert_done(checkpoint && pare_protocol_parse(&protocol, "joined64", &error) &&
                     pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/test.txt", checkpoint->tokenizer, &error) &&
                     pare_score(&scores, asked->method, checkpoint, NULL, asked->seed, NULL, &error) &&
-                    pare_cut_make(&cut, &scores, asked->n_kept, &error),
+                    (cut = pare_cut_make(&checkpoint->config, &scores, asked->n_kept, &error)),
                 error);
     pare_dataset_options d = {.paths = &path, .n_paths = 1, .length = 32, .seed = 3, .separator = checkpoint->config.eos};
     pare_dataset *data = pare_dataset_open(&d, checkpoint->tokenizer, NULL, &error);
     assert_done(data, error);
-    pare_tuner *tuner = pare_tuner_open(&o, checkpoint, &cut, taught ? checkpoint : NULL, NULL, &error);
+    pare_tuner *tuner = pare_tuner_open(&o, checkpoint, cut, taught ? checkpoint : NULL, NULL, &error);
     static const pare_tune_run_options plain = {0};
     assert_done(tuner && pare_tune_run(&trained, tuner, data, &plain, NULL, &error) &&
                     pare_eval_run(&result, pare_tuner_model(tuner), &text, 0, NULL, NULL, &error),
@@ -128,7 +128,7 @@ static double recovered(const pare_run *asked, bool full, bool taught, uint64_t 
     pare_tune_result_free(&trained);
     pare_tuner_close(tuner);
     pare_dataset_close(data);
-    pare_cut_free(&cut);
+    pare_cut_close(cut);
     pare_scores_free(&scores);
     pare_eval_text_close(&text);
     pare_checkpoint_close(checkpoint);

@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "fixtures.h"
+#include "pare/cut.h"
 
 enum { IDS_MAX = 64 };
 
@@ -157,39 +158,56 @@ static void threads_and_windows_change_nothing(void **state) {
     pare_checkpoint_close(checkpoint);
 }
 
-/* Zeroes what the cut removes. */
-static void mask(void *user, uint32_t layer, float *activations, size_t rows, size_t ffn_width) {
+/* Zeroes what the cut removes of FFN neurons and heads, and so what those give to the residual stream. */
+static void mask(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns) {
     const pare_cut *cut = user;
-    const uint32_t *kept = cut->kept + (size_t)layer * cut->n_kept;
+    const pare_kept *kept = place == PARE_TAP_FFN ? &cut->each[layer].ffn : &cut->each[layer].q_rows;
     for (size_t t = 0; t < rows; t++)
-        for (size_t j = 0, k = 0; j < ffn_width; j++)
-            if (k < cut->n_kept && kept[k] == j)
+        for (size_t j = 0, k = 0; j < columns; j++)
+            if (k < kept->n && (!kept->index || kept->index[k] == j))
                 k++;
             else
-                activations[t * ffn_width + j] = 0;
+                activations[t * columns + j] = 0;
 }
 
-/* Masking neurons = removing them, on f32 rows and on quantised ones; keeping all = the dense model, to the bit. */
+/* Every other unit of the kind, other ones in every layer. */
+static bool keep_half(pare_cut *cut, int kind, pare_error *error) {
+    const pare_config *c = &cut->source;
+    uint32_t index[256], group = c->n_heads / c->n_kv_heads;
+    bool done = true;
+    for (uint32_t layer = 0; done && layer < c->n_layers; layer++) {
+        uint32_t n = kind == 0 ? c->ffn_width / 2 : kind == 1 ? c->n_kv_heads / 2 : c->n_kv_heads;
+        for (uint32_t j = 0; j < n; j++)
+            index[j] = kind == 2 ? j * group + layer % group : 2 * j + layer % 2;
+        done = kind == 0   ? pare_cut_keep_ffn(cut, layer, index, n, error)
+               : kind == 1 ? pare_cut_keep_groups(cut, layer, index, n, error)
+                           : pare_cut_keep_heads(cut, layer, index, n, error);
+    }
+    return done;
+}
+
+/* Masking units = removing them, on f32 rows and on quantised ones; keeping all = the dense model, to the bit. */
 static void masked_is_removed(void **state) {
     (void)state;
     static const char *const names[] = {"llama3", "qwen2", "types.gguf"};
     reference r = reference_of("qwen2");
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 9; i++) {
         pare_error error = {0};
-        pare_checkpoint *checkpoint = pare_checkpoint_open(fixture(names[i]), &error);
+        pare_checkpoint *checkpoint = pare_checkpoint_open(fixture(names[i % 3]), &error);
         assert_done(checkpoint, error);
         const pare_config *c = &checkpoint->config;
-        pare_cut cut = {.n_layers = c->n_layers, .ffn_width = c->ffn_width, .n_kept = c->ffn_width / 2};
-        cut.kept = pare_allocate((size_t)cut.n_layers * c->ffn_width, sizeof *cut.kept, &error);
-        for (uint32_t layer = 0; layer < cut.n_layers; layer++)
-            for (uint32_t j = 0; j < cut.n_kept; j++) /* other neurons in every layer */
-                cut.kept[layer * cut.n_kept + j] = 2 * j + layer % 2;
+        if (i / 3 == 1 && c->n_kv_heads < 2) {
+            pare_checkpoint_close(checkpoint);
+            continue;
+        }
+        pare_cut *cut = pare_cut_open(c, &error), *nothing = pare_cut_open(c, &error);
+        assert_done(cut && nothing && keep_half(cut, i / 3, &error), error);
         for (size_t j = 0; j < r.n; j++)
             r.ids[j] %= c->vocabulary;
-        pare_tap tap = {mask, &cut};
+        pare_tap tap = {1u << PARE_TAP_FFN | 1u << PARE_TAP_ATTENDED, mask, cut};
         size_t n = r.n * c->width;
-        float *removed = hidden_of(checkpoint, &cut, NULL, r.ids, 1, r.n, 2), *masked = hidden_of(checkpoint, NULL, &tap, r.ids, 1, r.n, 2);
-        float *dense = hidden_of(checkpoint, NULL, NULL, r.ids, 1, r.n, 2);
+        float *removed = hidden_of(checkpoint, cut, NULL, r.ids, 1, r.n, 2), *masked = hidden_of(checkpoint, NULL, &tap, r.ids, 1, r.n, 2);
+        float *dense = hidden_of(checkpoint, NULL, NULL, r.ids, 1, r.n, 2), *all = hidden_of(checkpoint, nothing, NULL, r.ids, 1, r.n, 2);
         double worst = 0, moved = 0;
         for (size_t j = 0; j < n; j++) {
             worst = fmax(worst, fabs((double)removed[j] - (double)masked[j]));
@@ -197,14 +215,39 @@ static void masked_is_removed(void **state) {
         }
         assert_true(worst < 2e-5);
         assert_true(moved > 1e-3); /* the cut does something */
-        cut.n_kept = c->ffn_width;
-        for (uint32_t j = 0; j < cut.n_layers * c->ffn_width; j++)
-            cut.kept[j] = j % c->ffn_width;
-        float *all = hidden_of(checkpoint, &cut, NULL, r.ids, 1, r.n, 2);
         assert_memory_equal(all, dense, n * sizeof *all);
-        pare_free(removed), pare_free(masked), pare_free(dense), pare_free(all), pare_free(cut.kept);
+        pare_free(removed), pare_free(masked), pare_free(dense), pare_free(all);
+        pare_cut_close(cut), pare_cut_close(nothing);
         pare_checkpoint_close(checkpoint);
     }
+    pare_free(r.wanted);
+}
+
+/* A layer that is left out = a layer whose o_proj and down_proj are zero; replaced tensors take the stored ones' places. */
+static void layers_and_replacements(void **state) {
+    (void)state;
+    reference r = reference_of("llama3");
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(fixture("llama3"), &error);
+    assert_done(checkpoint, error);
+    const pare_config *c = &checkpoint->config;
+    uint32_t kept[64], n_kept = 0;
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        if (i != 1)
+            kept[n_kept++] = i;
+    size_t n_values = (size_t)c->width * (c->ffn_width + c->n_heads * c->head_dim), n = r.n * c->width;
+    float *zeros = pare_allocate(n_values, sizeof *zeros, &error);
+    pare_cut *shorter = pare_cut_open(c, &error), *emptied = pare_cut_open(c, &error);
+    assert_done(shorter && emptied && pare_cut_keep_layers(shorter, kept, n_kept, &error) &&
+                    pare_cut_replace(emptied, "model.layers.1.self_attn.o_proj.weight", zeros, &error) &&
+                    pare_cut_replace(emptied, "model.layers.1.mlp.down_proj.weight", zeros, &error),
+                error);
+    assert_fails(pare_cut_replace(emptied, "model.layers.1.mlp.down_proj.what", zeros, &error), error, PARE_ERROR_SHAPE, "is none of");
+    float *one = hidden_of(checkpoint, shorter, NULL, r.ids, 1, r.n, 2), *two = hidden_of(checkpoint, emptied, NULL, r.ids, 1, r.n, 2);
+    assert_memory_equal(one, two, n * sizeof *one);
+    pare_free(one), pare_free(two), pare_free(zeros);
+    pare_cut_close(shorter), pare_cut_close(emptied);
+    pare_checkpoint_close(checkpoint);
     pare_free(r.wanted);
 }
 
@@ -240,6 +283,7 @@ int main(void) {
         cmocka_unit_test(nll_as_transformers),
         cmocka_unit_test(threads_and_windows_change_nothing),
         cmocka_unit_test(masked_is_removed),
+        cmocka_unit_test(layers_and_replacements),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "fixtures.h"
+#include "pare/cut.h"
 
 typedef struct {
     const char *name;
@@ -65,11 +66,13 @@ static void real_models_have_their_published_sizes(void **state) {
 static void a_cut_takes_three_weights_per_neuron_and_width(void **state) {
     (void)state;
     pare_checkpoint *checkpoint = open_fixture("qwen2"); /* bf16, 2 layers, width 64, FFN 96 */
-    static uint32_t kept[2 * 40];
-    for (uint32_t i = 0; i < 80; i++)
-        kept[i] = i % 40 * 2;
-    pare_cut cut = {2, 96, 40, kept};
-    pare_size dense = pare_checkpoint_size(checkpoint, NULL), small = pare_checkpoint_size(checkpoint, &cut);
+    pare_error error = {0};
+    uint32_t kept[40];
+    for (uint32_t i = 0; i < 40; i++)
+        kept[i] = i * 2;
+    pare_cut *cut = pare_cut_open(&checkpoint->config, &error);
+    assert_done(pare_cut_keep_ffn(cut, 0, kept, 40, &error) && pare_cut_keep_ffn(cut, 1, kept, 40, &error), error);
+    pare_size dense = pare_checkpoint_size(checkpoint, NULL), small = pare_checkpoint_size(checkpoint, cut);
     uint64_t gone = 2 * 3 * 64 * (96 - 40);
     assert_int_equal(dense.parameters, 82496);
     assert_int_equal(dense.bytes, 2 * 82496);
@@ -77,6 +80,7 @@ static void a_cut_takes_three_weights_per_neuron_and_width(void **state) {
     assert_int_equal(dense.non_embedding - small.non_embedding, gone);
     assert_int_equal(dense.macs - small.macs, gone);
     assert_int_equal(dense.bytes - small.bytes, 2 * gone);
+    pare_cut_close(cut);
     pare_checkpoint_close(checkpoint);
 }
 

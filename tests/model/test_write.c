@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "fixtures.h"
+#include "pare/cut.h"
 
 static char *work;
 
@@ -136,12 +137,16 @@ static void shards_follow_the_limit_and_the_index_tells_their_size(void **state)
 /* ---- a cut ---- */
 
 /* Ascending, other neurons in each layer. */
-static pare_cut make_cut(const pare_config *config, uint32_t n_kept) {
-    static uint32_t kept[4096];
-    pare_cut cut = {config->n_layers, config->ffn_width, n_kept, kept};
-    for (uint32_t layer = 0; layer < config->n_layers; layer++)
+static pare_cut *make_cut(const pare_config *config, uint32_t n_kept) {
+    uint32_t kept[4096];
+    pare_error error = {0};
+    pare_cut *cut = pare_cut_open(config, &error);
+    assert_done(cut, error);
+    for (uint32_t layer = 0; layer < config->n_layers; layer++) {
         for (uint32_t i = 0; i < n_kept; i++)
-            kept[layer * n_kept + i] = (uint32_t)((uint64_t)i * (config->ffn_width - layer) / n_kept) + layer;
+            kept[i] = (uint32_t)((uint64_t)i * (config->ffn_width - layer) / n_kept) + layer;
+        assert_done(pare_cut_keep_ffn(cut, layer, kept, n_kept, &error), error);
+    }
     return cut;
 }
 
@@ -151,9 +156,9 @@ static void cut_weights_are_the_kept_rows_and_columns(void **state) {
     for (size_t m = 0; m < sizeof names / sizeof *names; m++)
         for (int type = 0; type < 2; type++) {
             pare_checkpoint *source = open_fixture(names[m]);
-            pare_cut cut = make_cut(&source->config, 32);
+            pare_cut *cut = make_cut(&source->config, 32);
             bool keep = type == 0 && !pare_dtype_info(source->dtype)->quantised;
-            pare_checkpoint *back = written(fresh(), source, &cut, keep ? source->dtype : PARE_DTYPE_F32, 0);
+            pare_checkpoint *back = written(fresh(), source, cut, keep ? source->dtype : PARE_DTYPE_F32, 0);
             assert_int_equal(back->config.ffn_width, 32);
             for (size_t i = 0; i < back->n_tensors; i++) {
                 const pare_tensor *b = &back->tensors[i], *a = pare_checkpoint_find(source, b->name);
@@ -164,7 +169,8 @@ static void cut_weights_are_the_kept_rows_and_columns(void **state) {
                 for (uint32_t r = 0; r < all_b.n_rows; r++)
                     for (uint32_t c = 0; c < all_b.n_columns; c++) {
                         bool down = mlp && strstr(mlp, "down_proj");
-                        uint32_t from_r = mlp && !down ? cut.kept[layer * 32 + r] : r, from_c = down ? cut.kept[layer * 32 + c] : c;
+                        uint32_t from_r = mlp && !down ? cut->each[layer].ffn.index[r] : r,
+                                 from_c = down ? cut->each[layer].ffn.index[c] : c;
                         if (small[(size_t)r * all_b.n_columns + c] != dense[(size_t)from_r * all_a.n_columns + from_c])
                             fail_msg("%s: %s [%u, %u] is not the source's [%u, %u]", names[m], b->name, r, c, from_r, from_c);
                     }
@@ -172,6 +178,7 @@ static void cut_weights_are_the_kept_rows_and_columns(void **state) {
                 pare_free(dense);
                 pare_free(small);
             }
+            pare_cut_close(cut);
             pare_checkpoint_close(source);
             pare_checkpoint_close(back);
         }
@@ -196,23 +203,17 @@ static void other_types_are_rounded_to_nearest(void **state) {
 static void cuts_that_do_not_fit_are_refused(void **state) {
     (void)state;
     pare_error error = {0};
+    static const uint32_t twice[] = {3, 3}, over[] = {1, 96};
     pare_checkpoint *source = open_fixture("qwen2");
-    pare_cut cut = make_cut(&source->config, 32);
-    cut.n_layers = 1;
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_SHAPE,
-                 "does not fit");
-    cut = make_cut(&source->config, 32);
-    cut.n_kept = 0;
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_SHAPE,
-                 "does not fit");
-    cut = make_cut(&source->config, 32);
-    cut.kept[33] = cut.kept[32];
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_RANGE,
-                 "layer 1 of the cut");
-    cut = make_cut(&source->config, 32);
-    cut.kept[31] = 96;
-    assert_fails(pare_checkpoint_write(fresh(), source, &cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_RANGE,
-                 "neuron 96");
+    pare_cut *cut = pare_cut_open(&source->config, &error);
+    assert_fails(pare_cut_keep_ffn(cut, 1, twice, 2, &error), error, PARE_ERROR_RANGE, "layer 1: 3 at place 1");
+    assert_fails(pare_cut_keep_ffn(cut, 0, over, 2, &error), error, PARE_ERROR_RANGE, "layer 0: 96 at place 1");
+    assert_fails(pare_cut_keep_ffn(cut, 0, over, 0, &error), error, PARE_ERROR_RANGE, "none would be left of 96");
+    assert_fails(pare_cut_keep_ffn(cut, 2, over, 1, &error), error, PARE_ERROR_RANGE, "layer 2");
+    assert_done(pare_cut_keep_ffn(cut, 0, over, 1, &error), error); /* one layer narrower than the other */
+    assert_fails(pare_checkpoint_write(fresh(), source, cut, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error, PARE_ERROR_UNSUPPORTED,
+                 "different shapes");
+    pare_cut_close(cut);
     assert_fails(pare_checkpoint_write(fresh(), source, NULL, NULL, PARE_DTYPE_Q8_0, 0, NULL, NULL, &error), error, PARE_ERROR_UNSUPPORTED,
                  "f32, f16 or bf16");
     pare_checkpoint_close(source);
@@ -230,9 +231,9 @@ static json_t *config_of(const char *path) {
 static void the_sources_configuration_keeps_its_keys(void **state) {
     (void)state;
     pare_checkpoint *source = open_fixture("llama3");
-    pare_cut cut = make_cut(&source->config, 32);
+    pare_cut *cut = make_cut(&source->config, 32);
     const char *path = fresh();
-    pare_checkpoint_close(written(path, source, &cut, PARE_DTYPE_F32, 0));
+    pare_checkpoint_close(written(path, source, cut, PARE_DTYPE_F32, 0));
     json_t *before = config_of(source->path), *after = config_of(path);
     const char *key;
     json_t *value;
@@ -249,6 +250,7 @@ static void the_sources_configuration_keeps_its_keys(void **state) {
     assert_int_equal(json_integer_value(json_object_get(rope, "original_max_position_embeddings")), 8192);
     json_decref(before);
     json_decref(after);
+    pare_cut_close(cut);
     pare_checkpoint_close(source);
 }
 
@@ -392,14 +394,14 @@ static void failures_leave_nothing_behind(void **state) {
 static void every_allocation_may_fail(void **state) {
     (void)state;
     pare_checkpoint *source = open_fixture("llama3.gguf");
-    pare_cut cut = make_cut(&source->config, 32);
+    pare_cut *cut = make_cut(&source->config, 32);
     size_t before = count_files(work);
     bool done = false;
     for (size_t n = 1; !done && n < 10000; n++) {
         pare_error error = {0};
         const char *path = fresh();
         pare_allocate_fail_at(n);
-        done = pare_checkpoint_write(path, source, &cut, NULL, PARE_DTYPE_BF16, 40000, NULL, NULL, &error);
+        done = pare_checkpoint_write(path, source, cut, NULL, PARE_DTYPE_BF16, 40000, NULL, NULL, &error);
         pare_allocate_fail_at(0);
         if (!done) {
             assert_int_equal(error.code, PARE_ERROR_MEMORY);
@@ -407,6 +409,7 @@ static void every_allocation_may_fail(void **state) {
         }
     }
     assert_true(done);
+    pare_cut_close(cut);
     pare_checkpoint_close(source);
 }
 

@@ -1,4 +1,5 @@
 /* Ten steps against PyTorch and PEFT: full, LoRA, distillation; rates; what a bad step leaves; adapters out, in and merged. */
+#include "pare/cut.h"
 #include "tune_test.h"
 
 static void check_losses(const char *model, const char *teacher, const char *kind, const json_t *reference) {
@@ -163,12 +164,15 @@ static void test_thawed(void **state) {
     pare_checkpoint *checkpoint = pare_checkpoint_open(model_path("llama3"), &error);
     assert_done(checkpoint, error);
     fill_windows(ids, learn, json_object_get(json_object_get(reference, "llama3"), "ids"), 0);
-    pare_cut cut = {checkpoint->config.n_layers, checkpoint->config.ffn_width, 8, kept};
-    for (uint32_t i = 0; i < 8 * cut.n_layers; i++)
-        kept[i] = 3 * (i % 8) + i / 8;
+    pare_cut *cut = pare_cut_open(&checkpoint->config, &error);
+    for (uint32_t layer = 0; layer < checkpoint->config.n_layers; layer++) {
+        for (uint32_t i = 0; i < 8; i++)
+            kept[i] = 3 * i + layer;
+        assert_done(pare_cut_keep_ffn(cut, layer, kept, 8 - layer, &error), error); /* and no two layers alike */
+    }
     for (int with = 0; with < 2; with++) {
         pare_thawed thawed;
-        const pare_cut *used = with ? &cut : NULL;
+        const pare_cut *used = with ? cut : NULL;
         assert_done(pare_thaw(&thawed, checkpoint, used, NULL, &error), error);
         pare_model *a = pare_model_open(checkpoint, used, &error), *b = pare_model_open(thawed.checkpoint, NULL, &error);
         assert_true(a && b);
@@ -180,6 +184,7 @@ static void test_thawed(void **state) {
         pare_model_close(b);
         pare_thawed_close(&thawed);
     }
+    pare_cut_close(cut);
     pare_checkpoint *teacher = pare_checkpoint_open(model_path("qwen2"), &error);
     pare_tune_options o = reference_options(false);
     assert_fails(pare_tuner_open(&o, checkpoint, NULL, teacher, NULL, &error) != NULL, error, PARE_ERROR_SHAPE, "cannot teach");

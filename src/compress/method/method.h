@@ -4,6 +4,11 @@
 
 #include "pare/compress.h"
 
-extern const pare_method pare_method_random, pare_method_magnitude, pare_method_wanda_sp;
+extern const pare_method pare_method_random, pare_method_random_groups, pare_method_random_heads;
+extern const pare_method pare_method_magnitude, pare_method_magnitude_groups, pare_method_magnitude_heads, pare_method_magnitude_channels;
+extern const pare_method pare_method_wanda_sp, pare_method_wanda_sp_groups, pare_method_wanda_sp_heads;
+extern const pare_method pare_method_activation, pare_method_activation_groups, pare_method_activation_heads,
+    pare_method_activation_channels;
+extern const pare_method pare_method_last_layers, pare_method_shortgpt;
 
 #endif

@@ -137,5 +137,8 @@ bool pare_config_narrow(uint32_t *narrow, uint64_t value, const char *key, const
 size_t pare_bytes_first_bad(pare_dtype dtype, const uint8_t *bytes, size_t n_blocks);
 /* Lets mapped pages that lie wholly in these bytes go. */
 void pare_bytes_drop(const uint8_t *bytes, size_t n);
+/* Whether bytes lie in one of the checkpoint's mapped files, so that they may be let go. */
+bool pare_checkpoint_maps(const pare_checkpoint *checkpoint, const uint8_t *bytes);
+void pare_checkpoint_drop_view(const pare_checkpoint *checkpoint, const pare_view *view);
 
 #endif

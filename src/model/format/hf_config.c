@@ -234,10 +234,7 @@ static json_t *token_or_null(int64_t id) {
 
 /* A whole config.json for a checkpoint that has none. */
 static json_t *fresh_config(const pare_config *c) {
-    /* transformers 5 wants a Llama's width to be a multiple of its heads; Mistral is the same network without that rule */
-    bool as_mistral =
-        c->arch == PARE_ARCH_MISTRAL || (c->arch == PARE_ARCH_LLAMA && c->width % c->n_heads && !c->attention_bias && !c->mlp_bias);
-    pare_arch arch = as_mistral ? PARE_ARCH_MISTRAL : c->arch;
+    pare_arch arch = c->arch;
     json_t *json = json_pack("{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "architectures", classes[arch], "model_type",
                              pare_arch_name(arch), "vocab_size", (json_int_t)c->vocabulary, "hidden_size", (json_int_t)c->width,
                              "intermediate_size", (json_int_t)c->ffn_width, "num_hidden_layers", (json_int_t)c->n_layers,
@@ -271,15 +268,73 @@ static bool set_padding(json_t *json, const pare_gguf *gguf, const pare_config *
     return true;
 }
 
+/* transformers 5 wants a Llama's width to be a multiple of its heads; Mistral is the same network without that rule. */
+static bool as_mistral(const pare_config *c) {
+    return c->arch == PARE_ARCH_LLAMA && c->width % c->n_heads != 0;
+}
+
+static bool refuse_heads(const pare_config *c, pare_error *error) {
+    pare_string legal = {0};
+    for (uint32_t n = 1; n <= c->n_heads; n++)
+        if (c->width % n == 0 && n % c->n_kv_heads == 0)
+            pare_string_print(&legal, "%s%u", legal.length ? ", " : "", n);
+    pare_fail(error, PARE_ERROR_UNSUPPORTED,
+              "%u heads at width %u: transformers takes a Llama with biases only where the heads divide the width (%s would, with %u "
+              "key-value heads)",
+              c->n_heads, c->width, legal.data ? legal.data : "none", c->n_kv_heads);
+    pare_string_free(&legal);
+    return false;
+}
+
+static void set_arch(json_t *json, pare_arch arch) {
+    json_object_set_new(json, "architectures", json_pack("[s]", classes[arch]));
+    json_object_set_new(json, "model_type", json_string(pare_arch_name(arch)));
+    if (arch == PARE_ARCH_MISTRAL) {
+        static const char *const llamas[] = {"attention_bias", "mlp_bias", "pretraining_tp", "attention_dropout", "rope_interleaved"};
+        for (size_t i = 0; i < sizeof llamas / sizeof *llamas; i++)
+            json_object_del(json, llamas[i]);
+        json_object_set_new(json, "sliding_window", json_null());
+    }
+}
+
+/* What a list by layer says of the first n layers; that they are all alike has been seen when it was read. */
+static void shorten(json_t *json, const char *key, uint32_t n) {
+    json_t *list = json_object_get(json, key);
+    while (json_array_size(list) > n)
+        json_array_remove(list, json_array_size(list) - 1);
+}
+
+/* What a cut may have changed in a config.json that was there. */
+static void set_shape(json_t *json, const pare_config *c) {
+    json_object_set_new(json, "intermediate_size", json_integer(c->ffn_width));
+    json_object_set_new(json, "num_hidden_layers", json_integer(c->n_layers));
+    json_object_set_new(json, "hidden_size", json_integer(c->width));
+    json_object_set_new(json, "num_attention_heads", json_integer(c->n_heads));
+    json_object_set_new(json, "num_key_value_heads", json_integer(c->n_kv_heads));
+    if (json_object_get(json, "head_dim") || c->head_dim * c->n_heads != c->width)
+        json_object_set_new(json, "head_dim", json_integer(c->head_dim));
+    if (json_object_get(json, "max_window_layers"))
+        json_object_set_new(json, "max_window_layers", json_integer(c->sliding_window ? 0 : c->n_layers));
+    shorten(json, "layer_types", c->n_layers);
+    if (c->arch == PARE_ARCH_LLAMA && c->mlp_bias)
+        json_object_set_new(json, "mlp_bias", json_true());
+    if (c->arch == PARE_ARCH_LLAMA && c->attention_bias)
+        json_object_set_new(json, "attention_bias", json_true());
+}
+
 json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_config *config, pare_dtype dtype, pare_error *error) {
     static const char *const words[] = {"float32", "float16", "bfloat16"};
     const pare_checkpoint_inner *inner = checkpoint->inner;
+    if (as_mistral(config) && (config->attention_bias || config->mlp_bias) && !refuse_heads(config, error))
+        return NULL;
     json_t *json = inner->config_json ? json_deep_copy(inner->config_json) : fresh_config(config);
     if (!json) {
         pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
         return NULL;
     }
-    json_object_set_new(json, "intermediate_size", json_integer(config->ffn_width));
+    set_shape(json, config);
+    if (as_mistral(config))
+        set_arch(json, PARE_ARCH_MISTRAL);
     json_object_set_new(json, "torch_dtype", json_string(words[dtype]));
     json_object_set_new(json, "dtype", json_string(words[dtype]));
     if (set_rope(json, config, error) && (!inner->gguf || set_padding(json, inner->gguf, config, error)))

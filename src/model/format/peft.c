@@ -112,16 +112,18 @@ static bool read_matrix(float *out, pare_tensor_list *list, const char *name, ui
     return true;
 }
 
-static bool read_weights(pare_adapters *adapters, const pare_adapter_shape *shapes, pare_tensor_list *list, const char *path,
-                         pare_error *error) {
+static bool read_weights(pare_adapters *adapters, const pare_config *config, pare_tensor_list *list, const char *path, pare_error *error) {
     char name[NAME_BYTES];
-    for (uint32_t layer = 0; layer < adapters->n_layers; layer++)
+    for (uint32_t layer = 0; layer < adapters->n_layers; layer++) {
+        pare_adapter_shape shapes[PARE_PROJECTIONS];
+        pare_adapter_shapes(shapes, config, layer);
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
             const pare_adapter *item = &adapters->items[(size_t)layer * PARE_PROJECTIONS + (size_t)p];
             if (item->rank && (!read_matrix(item->a, list, tensor_name(name, layer, p, false), item->rank, shapes[p].in, path, error) ||
                                !read_matrix(item->b, list, tensor_name(name, layer, p, true), shapes[p].out, item->rank, path, error)))
                 return false;
         }
+    }
     for (size_t i = 0; i < list->n; i++)
         if (!list->items[i].used)
             return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s is left over: an adapter for another base", path,
@@ -133,15 +135,13 @@ pare_adapters *pare_adapters_read(const char *folder, const pare_config *config,
     recipe r = {0};
     char path[PATH_BYTES];
     pare_map map;
-    pare_adapter_shape shapes[PARE_PROJECTIONS];
     if (!read_recipe(&r, folder, error) || !join(path, folder, weights_file, error) || !pare_map_open(&map, path, error))
         return NULL;
-    pare_adapter_shapes(shapes, config);
     pare_tensor_list list = {0};
     pare_arena *arena = pare_arena_open(error);
     pare_adapters *adapters = arena ? pare_adapters_open(config, (uint32_t)r.rank, r.alpha, r.targets, 0, error) : NULL;
     if (adapters && (!pare_safetensors_read(&list, &map, path, arena, error) || !pare_tensor_list_sort(&list, error) ||
-                     !read_weights(adapters, shapes, &list, path, error))) {
+                     !read_weights(adapters, config, &list, path, error))) {
         pare_adapters_close(adapters);
         adapters = NULL;
     }
@@ -155,15 +155,18 @@ pare_adapters *pare_adapters_read(const char *folder, const pare_config *config,
 
 /* Calls back with every matrix in the order of the file. */
 typedef bool matrix_call(void *user, const char *name, const float *values, uint64_t rows, uint64_t columns, pare_error *error);
-static bool each_matrix(const pare_adapters *adapters, const pare_adapter_shape *shapes, matrix_call *call, void *user, pare_error *error) {
+static bool each_matrix(const pare_adapters *adapters, const pare_config *config, matrix_call *call, void *user, pare_error *error) {
     char name[NAME_BYTES];
-    for (uint32_t layer = 0; layer < adapters->n_layers; layer++)
+    for (uint32_t layer = 0; layer < adapters->n_layers; layer++) {
+        pare_adapter_shape shapes[PARE_PROJECTIONS];
+        pare_adapter_shapes(shapes, config, layer);
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
             const pare_adapter *item = &adapters->items[(size_t)layer * PARE_PROJECTIONS + (size_t)p];
             if (item->rank && (!call(user, tensor_name(name, layer, p, false), item->a, item->rank, shapes[p].in, error) ||
                                !call(user, tensor_name(name, layer, p, true), item->b, shapes[p].out, item->rank, error)))
                 return false;
         }
+    }
     return true;
 }
 
@@ -189,18 +192,18 @@ static bool put_matrix(void *user, const char *name, const float *values, uint64
     return pare_output_write(user, values, (size_t)(rows * columns) * sizeof(float), error);
 }
 
-static bool write_weights(const char *path, const pare_adapters *adapters, const pare_adapter_shape *shapes, pare_error *error) {
+static bool write_weights(const char *path, const pare_adapters *adapters, const pare_config *config, pare_error *error) {
     header h = {0};
     uint8_t length[8];
     pare_string_print(&h.text, "{\"__metadata__\":{\"format\":\"pt\"}");
-    bool done = each_matrix(adapters, shapes, head_matrix, &h, error);
+    bool done = each_matrix(adapters, config, head_matrix, &h, error);
     pare_string_print(&h.text, "}");
     pare_string_print(&h.text, "%*s", (int)((8 - h.text.length % 8) % 8), "");
     for (unsigned i = 0; i < 8; i++)
         length[i] = (uint8_t)((uint64_t)h.text.length >> (8 * i));
     pare_output *out = done && pare_string_check(&h.text, error) ? pare_output_open(path, false, error) : NULL;
     done = out && pare_output_write(out, length, sizeof length, error) && pare_output_write(out, h.text.data, h.text.length, error) &&
-           each_matrix(adapters, shapes, put_matrix, out, error);
+           each_matrix(adapters, config, put_matrix, out, error);
     pare_string_free(&h.text);
     if (done)
         return pare_output_commit(out, error);
@@ -220,14 +223,12 @@ static json_t *config_json(const pare_adapters *adapters, const char *base) {
 
 bool pare_adapters_write(const char *path, const pare_adapters *adapters, const pare_config *config, const char *base, pare_error *error) {
     char weights[PATH_BYTES];
-    pare_adapter_shape shapes[PARE_PROJECTIONS];
-    pare_adapter_shapes(shapes, config);
     pare_folder *folder = pare_folder_open(path, error);
     if (!folder)
         return false;
     json_t *json = config_json(adapters, base);
     bool done = json || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while %s was put together", config_file);
-    done = done && join(weights, pare_folder_path(folder), weights_file, error) && write_weights(weights, adapters, shapes, error) &&
+    done = done && join(weights, pare_folder_path(folder), weights_file, error) && write_weights(weights, adapters, config, error) &&
            pare_hf_json_write(pare_folder_path(folder), config_file, json, error);
     json_decref(json);
     if (done)

@@ -36,15 +36,13 @@ static void back(pare_pass *pass, uint32_t index, pare_projection projection, fl
 
 /* ---- feed-forward ---- */
 
-static void swiglu_backward(const layer_state *s, const pare_pass *pass, size_t n) {
-    size_t width = pass->work.model->config.ffn_width;
+static void swiglu_backward(const layer_state *s, const pare_pass *pass, size_t n, size_t width) {
 #pragma omp parallel for num_threads(pass->work.scratch.n_threads) schedule(static)
     for (size_t t = 0; t < n; t++)
         pare_kernels_best()->swiglu_backward(s->gate + t * width, s->up + t * width, pass->d_ffn + t * width, width);
 }
 
-static void activate_again(const layer_state *s, const pare_pass *pass, size_t n) {
-    size_t width = pass->work.model->config.ffn_width;
+static void activate_again(const layer_state *s, const pare_pass *pass, size_t n, size_t width) {
 #pragma omp parallel for num_threads(pass->work.scratch.n_threads) schedule(static)
     for (size_t t = 0; t < n; t++)
         pare_kernels_best()->swiglu(s->act + t * width, s->gate + t * width, s->up + t * width, width);
@@ -53,10 +51,11 @@ static void activate_again(const layer_state *s, const pare_pass *pass, size_t n
 static void ffn_backward(pare_pass *pass, const layer_state *s, uint32_t index, size_t n) {
     const pare_layer *layer = &pass->work.model->layers[index];
     const pare_linear_gradient *down = gradient_of(pass, index, PARE_DOWN);
+    size_t width = pare_config_layer(&pass->work.model->config, index).ffn_width;
     if (down->weight || down->a || down->b)
-        activate_again(s, pass, n);
+        activate_again(s, pass, n, width);
     back(pass, index, PARE_DOWN, pass->d_ffn, pass->d, s->act, false);
-    swiglu_backward(s, pass, n);
+    swiglu_backward(s, pass, n, width);
     normalise(pass->work.h, s->middle, layer->ffn_norm, &pass->work, n);
     back(pass, index, PARE_GATE, pass->d_hidden, s->gate, pass->work.h, false);
     back(pass, index, PARE_UP, pass->d_hidden, s->up, pass->work.h, true);
@@ -66,37 +65,35 @@ static void ffn_backward(pare_pass *pass, const layer_state *s, uint32_t index, 
 /* ---- attention ---- */
 
 /* One query head a task: keys' and values' gradients of each are summed over its group afterwards. */
-static void attention_backward(pare_pass *pass, const layer_state *s) {
+static void attention_backward(pare_pass *pass, const layer_state *s, pare_layer_shape shape) {
     const workspace *w = &pass->work;
-    const pare_config *c = &w->model->config;
-    size_t length = w->length, d = c->head_dim, width = c->n_heads * d, group = c->n_heads / c->n_kv_heads;
+    size_t length = w->length, d = w->model->config.head_dim, width = shape.n_heads * d, group = shape.n_heads / shape.n_kv_heads;
     float scale = (float)(1.0 / sqrt((double)d));
 #pragma omp parallel for collapse(2) num_threads(w->scratch.n_threads) schedule(dynamic)
     for (size_t window = 0; window < w->windows; window++)
-        for (size_t h = 0; h < c->n_heads; h++) {
-            size_t q = window * length * width + h * d, kv = (window * c->n_kv_heads + h / group) * length * d;
-            size_t own = (window * c->n_heads + h) * length * d;
+        for (size_t h = 0; h < shape.n_heads; h++) {
+            size_t q = window * length * width + h * d, kv = (window * shape.n_kv_heads + h / group) * length * d;
+            size_t own = (window * shape.n_heads + h) * length * d;
             memset(pass->d_heads[0] + own, 0, length * d * sizeof(float));
             memset(pass->d_heads[1] + own, 0, length * d * sizeof(float));
             pare_kernels_best()->attention_backward(pass->d_q + q, pass->d_heads[0] + own, pass->d_heads[1] + own, s->q + q, s->keys + kv,
                                                     s->values + kv, s->attended + q, pass->d_attended + q,
-                                                    s->lse + (window * c->n_heads + h) * length, length, 1, d, width, d, length, scale,
+                                                    s->lse + (window * shape.n_heads + h) * length, length, 1, d, width, d, length, scale,
                                                     pass->attention + (size_t)omp_get_thread_num() * pass->attention_floats);
         }
 }
 
 /* Head gradients (windows, n_heads, T, D) -> (N, n_kv_heads * D), summed over each group; keys and queries turned back. */
-static void gather_heads(pare_pass *pass) {
+static void gather_heads(pare_pass *pass, pare_layer_shape shape) {
     const workspace *w = &pass->work;
-    const pare_config *c = &w->model->config;
     const pare_kernels *kernels = pare_kernels_best();
-    size_t length = w->length, d = c->head_dim, kv_width = c->n_kv_heads * d, group = c->n_heads / c->n_kv_heads;
+    size_t length = w->length, d = w->model->config.head_dim, kv_width = shape.n_kv_heads * d, group = shape.n_heads / shape.n_kv_heads;
 #pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static)
     for (size_t row = 0; row < w->windows * length; row++) {
         size_t window = row / length, t = row % length;
         for (size_t part = 0; part < 2; part++)
-            for (size_t h = 0; h < c->n_heads; h++) {
-                const float *from = pass->d_heads[part] + ((window * c->n_heads + h) * length + t) * d;
+            for (size_t h = 0; h < shape.n_heads; h++) {
+                const float *from = pass->d_heads[part] + ((window * shape.n_heads + h) * length + t) * d;
                 float *to = pass->d_kv[part] + row * kv_width + h / group * d;
                 if (h % group == 0)
                     memcpy(to, from, d * sizeof(float));
@@ -104,8 +101,8 @@ static void gather_heads(pare_pass *pass) {
                     kernels->add(to, from, d);
             }
         const float *cosine = w->cosine + t * d / 2, *sine = pass->minus_sine + t * d / 2;
-        kernels->rotary(pass->d_q + row * c->n_heads * d, cosine, sine, 1, c->n_heads * d, c->n_heads, d);
-        kernels->rotary(pass->d_kv[0] + row * kv_width, cosine, sine, 1, kv_width, c->n_kv_heads, d);
+        kernels->rotary(pass->d_q + row * shape.n_heads * d, cosine, sine, 1, shape.n_heads * d, shape.n_heads, d);
+        kernels->rotary(pass->d_kv[0] + row * kv_width, cosine, sine, 1, kv_width, shape.n_kv_heads, d);
     }
 }
 
@@ -113,11 +110,12 @@ void layer_backward(pare_pass *pass, uint32_t index) {
     workspace *w = &pass->work;
     const pare_layer *layer = &w->model->layers[index];
     const layer_state *s = &pass->layers[index];
+    pare_layer_shape shape = pare_config_layer(&w->model->config, index);
     size_t n = w->windows * w->length;
     ffn_backward(pass, s, index, n);
     back(pass, index, PARE_O, pass->d_attended, pass->d, s->attended, false);
-    attention_backward(pass, s);
-    gather_heads(pass);
+    attention_backward(pass, s, shape);
+    gather_heads(pass, shape);
     normalise(w->h, s->x, layer->attention_norm, w, n);
     back(pass, index, PARE_Q, pass->d_hidden, pass->d_q, w->h, false);
     back(pass, index, PARE_K, pass->d_hidden, pass->d_kv[0], w->h, true);

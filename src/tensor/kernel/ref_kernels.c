@@ -125,10 +125,12 @@ static void log_sum_exp(float *maximum, double *sum, const float *logits, size_t
         *sum += exp((double)logits[i] - (double)largest);
 }
 
-static void add_squares(double *sums, const float *x, size_t rows, size_t width) {
+static void add_moments(double *sums, double *squares, const float *x, size_t rows, size_t width) {
     for (size_t r = 0; r < rows; r++, x += width)
-        for (size_t j = 0; j < width; j++)
-            sums[j] += (double)x[j] * (double)x[j];
+        for (size_t j = 0; j < width; j++) {
+            sums[j] += (double)x[j];
+            squares[j] += (double)x[j] * (double)x[j];
+        }
 }
 
 const pare_kernels pare_kernels_reference = KERNEL_TABLE("reference");

@@ -124,8 +124,10 @@ static void log_sum_exp(float *maximum, double *sum, const float *logits, size_t
         *sum += exp((double)logits[i] - (double)top);
 }
 
-static void add_squares(double *restrict sums, const float *restrict x, size_t rows, size_t width) {
+static void add_moments(double *restrict sums, double *restrict squares, const float *restrict x, size_t rows, size_t width) {
     for (size_t r = 0; r < rows; r++, x += width)
-        for (size_t j = 0; j < width; j++)
-            sums[j] += (double)x[j] * (double)x[j];
+        for (size_t j = 0; j < width; j++) {
+            sums[j] += (double)x[j];
+            squares[j] += (double)x[j] * (double)x[j];
+        }
 }

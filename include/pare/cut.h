@@ -1,0 +1,68 @@
+/* cut: what is left of a checkpoint.
+ *
+ * A pare_cut names the units that survive: FFN neurons and heads of each layer, channels of the residual stream, whole layers; and
+ * tensors that take the place of stored ones, for methods that refit, rotate or compensate. It copies no weight: a pare_model opened
+ * under it, and pare_checkpoint_write, read what is left through views.
+ */
+#ifndef PARE_CUT_H
+#define PARE_CUT_H
+
+#include "pare/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Which of some units survive: ascending indices; index NULL: the n that there are. */
+typedef struct {
+    uint32_t n;
+    const uint32_t *index;
+} pare_kept;
+
+/* Within one layer. Every kept key-value head keeps equally many of its query heads. */
+typedef struct {
+    pare_kept ffn, heads, kv_heads;
+    pare_kept q_rows, kv_rows; /* the rows that belong to those heads */
+} pare_layer_cut;
+
+struct pare_cut {
+    pare_config config; /* of what is left */
+    pare_config source;
+    pare_kept layers, channels;
+    pare_layer_cut *each;  /* by layer of the source, removed ones too */
+    pare_tensor *replaced; /* sorted by name; names are those of the cut model */
+    size_t n_replaced, replaced_capacity;
+    pare_arena *arena;
+};
+
+/* Keeps everything of a model of this config (uniform or not). */
+pare_cut *pare_cut_open(const pare_config *source, pare_error *error) PARE_MUST_CHECK;
+void pare_cut_close(pare_cut *cut); /* NULL is fine */
+
+/* Only these: n ascending indices, copied. layer: in the source. RANGE, naming layer and place, when one is out of range or out of order
+ * or none is left. */
+bool pare_cut_keep_ffn(pare_cut *cut, uint32_t layer, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
+/* Key-value heads with all query heads that read them. */
+bool pare_cut_keep_groups(pare_cut *cut, uint32_t layer, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
+/* Query heads; a key-value head that none of them reads goes with them. SHAPE when the rest are not equally many for each. */
+bool pare_cut_keep_heads(pare_cut *cut, uint32_t layer, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
+bool pare_cut_keep_channels(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
+bool pare_cut_keep_layers(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
+
+/* Puts f32 values in the place of tensor `name` of the cut model (layers counted as they are left), in the shape that the cut leaves.
+ * The values are not copied: they must outlive the cut. A bias that the source lacks may be given for one of o_proj and down_proj; the
+ * config then has it in every layer, zero where it was not given. */
+bool pare_cut_replace(pare_cut *cut, const char *name, const float *values, pare_error *error) PARE_MUST_CHECK;
+
+/* What is left of tensor `name` of the cut model. cut NULL: the checkpoint's own. False, and no error, when there is none. */
+bool pare_cut_find(pare_view *view, const pare_cut *cut, const pare_checkpoint *checkpoint, const char *name) PARE_MUST_CHECK;
+/* cut NULL: the checkpoint's. */
+const pare_config *pare_cut_config(const pare_cut *cut, const pare_checkpoint *checkpoint);
+
+/* SHA-256 over everything that the cut says. */
+bool pare_cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) PARE_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -61,6 +61,9 @@ typedef struct {
     /* values come allocated and zeroed; calibration is NULL for calibration-free methods */
     bool (*score)(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,
                   const pare_context *context, pare_error *error);
+    /* NULL, or puts tensors into a cut that was made by these scores, to make up for what it removes. */
+    bool (*compensate)(pare_cut *cut, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
+                       pare_error *error);
 } pare_method;
 extern const pare_method *const pare_methods[]; /* NULL at the end */
 /* NULL with PARE_ERROR_USAGE, naming the methods there are. */
@@ -77,6 +80,9 @@ bool pare_cut_count(uint32_t *n_kept, pare_unit unit, const pare_config *config,
                     pare_error *error) PARE_MUST_CHECK;
 /* The n_kept best of each row; ties keep the lower index. NULL on failure. */
 pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
+/* The same, and the method's compensation with it. */
+pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+                          const pare_scores *scores, uint32_t n_kept, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 /* What would be left if n_kept of each row stayed, whichever they are: for forecasts. */
 bool pare_cut_forecast(pare_size *size, pare_unit unit, const pare_config *config, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
 

@@ -49,10 +49,10 @@ bool pare_cut_keep_heads(pare_cut *cut, uint32_t layer, const uint32_t *index, u
 bool pare_cut_keep_channels(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
 bool pare_cut_keep_layers(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
 
-/* Puts f32 values in the place of tensor `name` of the cut model (layers counted as they are left), in the shape that the cut leaves.
- * The values are not copied: they must outlive the cut. A bias that the source lacks may be given for one of o_proj and down_proj; the
- * config then has it in every layer, zero where it was not given. */
-bool pare_cut_replace(pare_cut *cut, const char *name, const float *values, pare_error *error) PARE_MUST_CHECK;
+/* f32 storage for tensor `name` of the cut model (layers counted as they are left), in the shape that the cut leaves: zeros, to be filled;
+ * the cut's own. It takes the stored tensor's place. A bias that the source lacks may be asked for, of o_proj and of down_proj: the config
+ * then has one in every layer, zero where it was not asked for, and is a Llama's, which alone of the three architectures has them. */
+float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) PARE_MUST_CHECK;
 
 /* What is left of tensor `name` of the cut model. cut NULL: the checkpoint's own. False, and no error, when there is none. */
 bool pare_cut_find(pare_view *view, const pare_cut *cut, const pare_checkpoint *checkpoint, const char *name) PARE_MUST_CHECK;

@@ -69,10 +69,10 @@ static bool make_cut(compression *c, const compress_options *given, const common
         return false;
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
+    const pare_calibration *calibration = c->method->calibrated ? &c->calibration : NULL;
     return calibrate(c, given, shared, error) &&
-           pare_score(&c->scores, c->method, c->checkpoint, c->method->calibrated ? &c->calibration : NULL, given->seed, &shared->context,
-                      error) &&
-           (c->cut = pare_cut_make(config, &c->scores, c->n_kept, error));
+           pare_score(&c->scores, c->method, c->checkpoint, calibration, given->seed, &shared->context, error) &&
+           (c->cut = pare_method_cut(c->method, c->checkpoint, calibration, &c->scores, c->n_kept, &shared->context, error));
 }
 
 static json_t *calibration_json(const compression *c, const compress_options *given) {

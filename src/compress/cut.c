@@ -99,6 +99,15 @@ pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, ui
     return NULL;
 }
 
+pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+                          const pare_scores *scores, uint32_t n_kept, const pare_context *context, pare_error *error) {
+    pare_cut *cut = pare_cut_make(&checkpoint->config, scores, n_kept, error);
+    if (!cut || !method->compensate || n_kept == scores->n_units || method->compensate(cut, checkpoint, calibration, context, error))
+        return cut;
+    pare_cut_close(cut);
+    return NULL;
+}
+
 bool pare_cut_forecast(pare_size *size, pare_unit unit, const pare_config *config, uint32_t n_kept, pare_error *error) {
     pare_scores even;
     if (!pare_scores_shape(&even, unit, config, error))

@@ -240,7 +240,9 @@ bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *
     if (!scores)
         return false;
     double begin = pare_clock_s();
-    pare_cut *cut = pare_cut_make(&bench->subject.checkpoint->config, scores, run->n_kept, error);
+    pare_context context = study_progress_context(bench->progress);
+    const pare_calibration *calibration = run->method->calibrated ? &bench->calibration : NULL;
+    pare_cut *cut = pare_method_cut(run->method, bench->subject.checkpoint, calibration, scores, run->n_kept, &context, error);
     bool done = cut && measure(record, bench, run, cut, begin, error);
     pare_cut_close(cut);
     return done;

@@ -224,30 +224,45 @@ static bool take_shape(void *user, const char *name, uint32_t n_dims, const uint
     return true;
 }
 
-bool pare_cut_replace(pare_cut *cut, const char *name, const float *values, pare_error *error) {
-    cut->config.output_bias = cut->config.output_bias || ends_with(name, "self_attn.o_proj.bias");
-    cut->config.mlp_bias = cut->config.mlp_bias || ends_with(name, "mlp.down_proj.bias");
-    pare_tensor tensor = {.name = pare_arena_copy(cut->arena, name, strlen(name), error),
-                          .dtype = PARE_DTYPE_F32,
-                          .data = (const uint8_t *)values,
-                          .source = "the cut"};
-    shape_search search = {name, &tensor};
-    if (!tensor.name || !pare_config_visit_tensors(&cut->config, take_shape, &search, error))
-        return false;
-    if (tensor.n_dims == 0 || !pare_shape_bytes(&tensor.n_bytes, tensor.dtype, tensor.n_dims, tensor.dims))
-        return pare_fail(error, PARE_ERROR_SHAPE, "tensor %s is none of the cut model's", name);
-    pare_tensor *there = find_replaced(cut, name);
+/* Only Llama's configuration knows biases of o_proj and of the FFN; it has q's, k's and v's together with o's. */
+static void grant_bias(pare_config *config, const char *name) {
+    bool output = ends_with(name, "self_attn.o_proj.bias") && !config->output_bias;
+    bool ffn = ends_with(name, "mlp.down_proj.bias") && !config->mlp_bias;
+    if (!output && !ffn)
+        return;
+    config->arch = PARE_ARCH_LLAMA;
+    config->attention_bias = config->output_bias = config->attention_bias || output;
+    config->mlp_bias = config->mlp_bias || ffn;
+}
+
+static bool place(pare_cut *cut, const pare_tensor *tensor, pare_error *error) {
+    pare_tensor *there = find_replaced(cut, tensor->name);
     if (there) {
-        *there = tensor;
+        *there = *tensor;
         return true;
     }
     void *grown = cut->replaced;
-    if (!pare_grow(&grown, &cut->replaced_capacity, cut->n_replaced + 1, sizeof tensor, error))
+    if (!pare_grow(&grown, &cut->replaced_capacity, cut->n_replaced + 1, sizeof *tensor, error))
         return false;
     cut->replaced = grown;
-    cut->replaced[cut->n_replaced++] = tensor;
-    qsort(cut->replaced, cut->n_replaced, sizeof tensor, by_name);
+    cut->replaced[cut->n_replaced++] = *tensor;
+    qsort(cut->replaced, cut->n_replaced, sizeof *tensor, by_name);
     return true;
+}
+
+float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) {
+    pare_tensor tensor = {.name = pare_arena_copy(cut->arena, name, strlen(name), error), .dtype = PARE_DTYPE_F32, .source = "the cut"};
+    shape_search search = {name, &tensor};
+    grant_bias(&cut->config, name);
+    if (!tensor.name || !pare_config_visit_tensors(&cut->config, take_shape, &search, error))
+        return NULL;
+    if (tensor.n_dims == 0 || !pare_shape_bytes(&tensor.n_bytes, tensor.dtype, tensor.n_dims, tensor.dims)) {
+        pare_fail(error, PARE_ERROR_SHAPE, "tensor %s is none of the cut model's", name);
+        return NULL;
+    }
+    float *values = PARE_PUSH(cut->arena, float, tensor.n_bytes / sizeof(float), error);
+    tensor.data = (const uint8_t *)values;
+    return values && place(cut, &tensor, error) ? values : NULL;
 }
 
 /* ---- views ---- */

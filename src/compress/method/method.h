@@ -9,6 +9,7 @@ extern const pare_method pare_method_magnitude, pare_method_magnitude_groups, pa
 extern const pare_method pare_method_wanda_sp, pare_method_wanda_sp_groups, pare_method_wanda_sp_heads;
 extern const pare_method pare_method_activation, pare_method_activation_groups, pare_method_activation_heads,
     pare_method_activation_channels;
+extern const pare_method pare_method_flap, pare_method_flap_groups, pare_method_flap_heads;
 extern const pare_method pare_method_last_layers, pare_method_shortgpt;
 
 #endif

@@ -286,15 +286,18 @@ static bool refuse_heads(const pare_config *c, pare_error *error) {
     return false;
 }
 
+/* A class of another architecture, without the keys that only the source's has. */
 static void set_arch(json_t *json, pare_arch arch) {
+    static const char *const llamas[] = {"attention_bias", "mlp_bias", "pretraining_tp", "attention_dropout", "rope_interleaved"};
+    static const char *const sliding[] = {"sliding_window", "use_sliding_window", "max_window_layers", "layer_types"};
     json_object_set_new(json, "architectures", json_pack("[s]", classes[arch]));
     json_object_set_new(json, "model_type", json_string(pare_arch_name(arch)));
-    if (arch == PARE_ARCH_MISTRAL) {
-        static const char *const llamas[] = {"attention_bias", "mlp_bias", "pretraining_tp", "attention_dropout", "rope_interleaved"};
-        for (size_t i = 0; i < sizeof llamas / sizeof *llamas; i++)
-            json_object_del(json, llamas[i]);
+    for (size_t i = 0; i < sizeof sliding / sizeof *sliding; i++)
+        json_object_del(json, sliding[i]);
+    for (size_t i = 0; arch == PARE_ARCH_MISTRAL && i < sizeof llamas / sizeof *llamas; i++)
+        json_object_del(json, llamas[i]);
+    if (arch == PARE_ARCH_MISTRAL)
         json_object_set_new(json, "sliding_window", json_null());
-    }
 }
 
 /* What a list by layer says of the first n layers; that they are all alike has been seen when it was read. */
@@ -332,9 +335,9 @@ json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_confi
         pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
         return NULL;
     }
+    if (as_mistral(config) || config->arch != checkpoint->config.arch)
+        set_arch(json, as_mistral(config) ? PARE_ARCH_MISTRAL : config->arch);
     set_shape(json, config);
-    if (as_mistral(config))
-        set_arch(json, PARE_ARCH_MISTRAL);
     json_object_set_new(json, "torch_dtype", json_string(words[dtype]));
     json_object_set_new(json, "dtype", json_string(words[dtype]));
     if (set_rope(json, config, error) && (!inner->gguf || set_padding(json, inner->gguf, config, error)))

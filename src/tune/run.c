@@ -98,7 +98,8 @@ static bool train(runner *r, pare_error *error) {
     const pare_tune_run_options *run = r->options;
     uint64_t first = r->tuner->step;
     double begin = pare_clock_s(), apart = 0; /* seconds spent on evaluations and states */
-    bool done = first > 0 || evaluate(r, error);
+    bool due = first == 0 || (run->evaluate_every && first % run->evaluate_every == 0); /* a stop may have come before it */
+    bool done = !due || evaluate(r, error);
     apart = pare_clock_s() - begin;
     while (done && r->tuner->step < o->steps) {
         pare_tune_step step;

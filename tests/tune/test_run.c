@@ -33,6 +33,7 @@ static void remove_place(const place *p) {
 
 static volatile sig_atomic_t stop;
 static double stop_at; /* share of the run at which to stop; 2: never */
+static size_t stop_in; /* the evaluation in which to stop; 0: in none */
 
 static void watch(void *user, const char *stage, double done, double total) {
     (void)user;
@@ -41,8 +42,9 @@ static void watch(void *user, const char *stage, double done, double total) {
 }
 
 static bool evaluate(void *user, double *cross_entropy, size_t index, const pare_model *model, pare_error *error) {
-    (void)error;
     size_t *calls = user;
+    if (stop_in && *calls + 1 == stop_in)
+        return pare_fail(error, PARE_ERROR_CANCELLED, "stopped");
     *cross_entropy = (double)model->config.width + (double)++*calls + 1000 * (double)index;
     return true;
 }
@@ -163,6 +165,19 @@ static void test_resume(void **state) {
         assert_done(rare.done, rare.error);
         assert_same(&whole, &rare);
         assert_int_equal(rare.result.n_evaluations, 2 * (RUN_STEPS / 2 + 1) + 2);
+        /* a stop within the evaluation after three steps: made up for when the run goes on */
+        assert_int_equal(unlink(p.state), 0);
+        stop_in = 3;
+        outcome within = run(&p, (manner){.full = full, .threads = 1, .stop_at = 2, .state = p.state});
+        stop_in = 0;
+        assert_fails(within.done, within.error, PARE_ERROR_CANCELLED, "after step 3");
+        outcome after = run(&p, (manner){.full = full, .threads = 1, .stop_at = 2, .state = p.state, .resume = true});
+        assert_done(after.done, after.error);
+        assert_same(&whole, &after);
+        assert_int_equal(after.result.n_evaluations, 8);
+        assert_int_equal(after.result.evaluations[2].step, 3);
+        outcome_free(&within);
+        outcome_free(&after);
         outcome_free(&often);
         outcome_free(&other);
         outcome_free(&rare);

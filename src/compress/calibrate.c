@@ -4,29 +4,16 @@
 #include <string.h>
 
 #include "pare/compress.h"
-
-enum { BATCH_TOKENS = 2048 };
+#include "pare/stream.h"
 
 typedef struct {
     pare_calibration *calibration;
-    const pare_checkpoint *checkpoint;
     float *entered; /* (rows, width): what entered the layer at hand */
 } collector;
 
 /* Which activations have moments. */
 static const pare_tap_place measured[] = {PARE_TAP_ATTENTION_IN, PARE_TAP_ATTENDED, PARE_TAP_FFN_IN, PARE_TAP_FFN};
 enum { N_MEASURED = sizeof measured / sizeof *measured };
-
-/* What has been used of this layer, and the rest of the one before: two layers are in memory at most. */
-static void drop_pages(const pare_checkpoint *checkpoint, uint32_t layer) {
-    char name[64];
-    snprintf(name, sizeof name, "model.layers.%u.", layer);
-    pare_checkpoint_drop(checkpoint, name);
-    if (layer > 0) {
-        snprintf(name, sizeof name, "model.layers.%u.mlp.down_proj.", layer - 1);
-        pare_checkpoint_drop(checkpoint, name);
-    }
-}
 
 /* Sum over rows of the cosine between x and y. */
 static double cosines(const float *x, const float *y, size_t rows, size_t width) {
@@ -56,27 +43,23 @@ static void collect(void *user, pare_tap_place place, uint32_t layer, float *act
     const pare_moments *m = &c->calibration->places[place];
     size_t at = (size_t)layer * columns;
     pare_kernels_best()->add_moments(m->mean + at, m->mean_square + at, activations, rows, columns);
-    if (place == PARE_TAP_FFN)
-        drop_pages(c->checkpoint, layer);
 }
 
-static bool stream(pare_calibration *calibration, const pare_model *model, const pare_windows *windows, const pare_context *context,
-                   pare_error *error) {
-    size_t batch = BATCH_TOKENS / windows->length > 0 ? BATCH_TOKENS / windows->length : 1;
-    batch = batch < windows->n ? batch : windows->n;
-    collector user = {calibration, model->checkpoint, pare_allocate(batch * windows->length * model->config.width, sizeof(float), error)};
-    pare_forward *forward = user.entered ? pare_forward_open(model, batch, windows->length, context, error) : NULL;
+/* One layer after another: the pages of a layer are let go when all windows are through it. */
+static bool pass(pare_calibration *calibration, const pare_model *model, pare_stream *stream, const pare_context *context,
+                 pare_error *error) {
+    collector user = {calibration, pare_allocate(pare_stream_batch(stream) * model->config.width, sizeof(float), error)};
     pare_tap tap = {(1u << PARE_TAP_PLACES) - 1, collect, &user};
-    bool done = forward != NULL;
-    for (size_t first = 0; done && first < windows->n; first += batch) {
-        pare_context_progress(context, "calibrate", (double)first, (double)windows->n);
-        size_t n = windows->n - first < batch ? windows->n - first : batch;
-        done = pare_forward_run(forward, windows->ids + first * windows->length, n, windows->length, &tap, error) != NULL;
-        calibration->tokens += n * windows->length;
+    bool done = user.entered != NULL;
+    for (uint32_t i = 0; done && i < model->config.n_layers; i++) {
+        char name[64];
+        pare_context_progress(context, "calibrate", i, model->config.n_layers);
+        done = pare_stream_layer(stream, model, i, &tap, true, error);
+        snprintf(name, sizeof name, "model.layers.%u.", i);
+        pare_checkpoint_drop(model->checkpoint, name);
     }
     if (done)
-        pare_context_progress(context, "calibrate", (double)windows->n, (double)windows->n);
-    pare_forward_close(forward);
+        pare_context_progress(context, "calibrate", model->config.n_layers, model->config.n_layers);
     pare_free(user.entered);
     return done;
 }
@@ -118,10 +101,12 @@ bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkp
     const pare_config *c = &checkpoint->config;
     *calibration = (pare_calibration){.n_layers = c->n_layers};
     pare_scores alike; /* refuses layers that differ, as every method does */
-    pare_model *model = pare_scores_shape(&alike, PARE_UNIT_FFN, c, error) && allocate(calibration, c, error)
-                            ? pare_model_open(checkpoint, NULL, error)
-                            : NULL;
-    bool done = model && stream(calibration, model, windows, context, error) && average(calibration, error);
+    bool done = pare_scores_shape(&alike, PARE_UNIT_FFN, c, error) && allocate(calibration, c, error);
+    pare_model *model = done ? pare_model_open(checkpoint, NULL, error) : NULL;
+    pare_stream *stream = model ? pare_stream_open(model, windows, context, error) : NULL;
+    calibration->tokens = windows->n * windows->length;
+    done = stream && pass(calibration, model, stream, context, error) && average(calibration, error);
+    pare_stream_close(stream);
     pare_model_close(model);
     if (!done)
         pare_calibration_free(calibration);

@@ -26,6 +26,7 @@ void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_
             widen(&gathered, pare_view_scratch(&linear->weight));
             widen(&rank, linear->adapter ? linear->adapter->rank : 0);
         }
+    widen(&gathered, widest); /* a stream goes on under a cut that it was not opened for */
     widest = whole_panels(widest);
     *scratch = (linear_scratch){.panel_floats = panel > 64 * widest ? panel : 64 * widest, /* at least 64 rows of the widest matrix */
                                 .row_floats = pare_kernels_best()->gemm_panel * widest + (gathered + 15) / 16 * 16,

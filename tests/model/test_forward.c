@@ -4,6 +4,7 @@
 
 #include "fixtures.h"
 #include "pare/cut.h"
+#include "pare/stream.h"
 
 enum { IDS_MAX = 64 };
 
@@ -250,6 +251,54 @@ static void layers_and_replacements(void **state) {
     pare_free(r.wanted);
 }
 
+/* Keeps what leaves one layer. */
+typedef struct {
+    uint32_t layer;
+    float *rows;
+    size_t n;
+} keeper;
+
+static void keep_rows(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns) {
+    keeper *k = user;
+    (void)place;
+    if (layer == k->layer) {
+        memcpy(k->rows + k->n, activations, rows * columns * sizeof *activations);
+        k->n += rows * columns;
+    }
+}
+
+/* All windows a layer at a time = each through all layers, to the bit; looking on changes nothing. */
+static void layer_at_a_time(void **state) {
+    (void)state;
+    enum { WINDOWS = 5, LENGTH = 600 }; /* three windows fit a batch */
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(fixture("qwen2"), &error);
+    assert_done(checkpoint, error);
+    const pare_config *c = &checkpoint->config;
+    size_t length = LENGTH < c->max_positions ? LENGTH : c->max_positions, n = WINDOWS * length * c->width;
+    pare_windows windows = {.ids = pare_allocate(WINDOWS * length, sizeof(uint32_t), &error), .n = WINDOWS, .length = length};
+    for (size_t i = 0; i < WINDOWS * length; i++)
+        windows.ids[i] = (uint32_t)(i * i % c->vocabulary);
+    keeper k = {c->n_layers - 1, pare_allocate(n, sizeof(float), &error), 0};
+    pare_tap tap = {1u << PARE_TAP_OUT, keep_rows, &k};
+    pare_free(hidden_of(checkpoint, NULL, &tap, windows.ids, WINDOWS, length, 2));
+    assert_int_equal(k.n, n);
+    pare_model *model = pare_model_open(checkpoint, NULL, &error);
+    pare_stream *stream = model ? pare_stream_open(model, &windows, NULL, &error) : NULL;
+    assert_done(stream, error);
+    assert_true(pare_stream_bytes(model, &windows, NULL) > n * sizeof(float));
+    assert_true(pare_stream_batch(stream) >= length);
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        assert_done(pare_stream_layer(stream, model, i, NULL, false, &error) && pare_stream_layer(stream, model, i, NULL, true, &error),
+                    error);
+    assert_int_equal(pare_stream_tokens(stream) * c->width, n);
+    assert_memory_equal(pare_stream_rows(stream), k.rows, n * sizeof(float));
+    pare_stream_close(stream);
+    pare_model_close(model);
+    pare_free(k.rows), pare_free(windows.ids);
+    pare_checkpoint_close(checkpoint);
+}
+
 static void what_does_not_fit_is_refused(void **state) {
     (void)state;
     pare_error error = {0};
@@ -283,6 +332,7 @@ int main(void) {
         cmocka_unit_test(threads_and_windows_change_nothing),
         cmocka_unit_test(masked_is_removed),
         cmocka_unit_test(layers_and_replacements),
+        cmocka_unit_test(layer_at_a_time),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

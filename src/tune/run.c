@@ -97,7 +97,7 @@ static bool train(runner *r, pare_error *error) {
     const pare_tune_options *o = &r->tuner->options;
     const pare_tune_run_options *run = r->options;
     uint64_t first = r->tuner->step;
-    double begin = pare_clock_s(), apart = 0; /* seconds spent on evaluations and states */
+    double begin = pare_clock_s(), apart = 0;                                           /* seconds spent on evaluations and states */
     bool due = first == 0 || (run->evaluate_every && first % run->evaluate_every == 0); /* a stop may have come before it */
     bool done = !due || evaluate(r, error);
     apart = pare_clock_s() - begin;

@@ -28,10 +28,12 @@ typedef struct {
     pare_moments places[PARE_TAP_PLACES]; /* ATTENTION_IN, ATTENDED, FFN_IN and FFN; the others are empty */
     double *similarity;                   /* (n_layers): mean over tokens of the cosine between what enters a layer and what leaves it */
     uint64_t tokens;
+    pare_windows windows; /* the text itself, a copy: for methods that run the model on it */
 } pare_calibration;
 
-/* One streaming pass of the dense model over the windows. Non-finite activations stop it, naming the layer. */
-bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkpoint, const pare_windows *windows,
+/* One streaming pass of the dense model over the windows. Non-finite activations stop it, naming the layer. activations false: no pass,
+ * only the windows are kept. */
+bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkpoint, const pare_windows *windows, bool activations,
                     const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_calibration_free(pare_calibration *calibration);
 
@@ -56,7 +58,8 @@ void pare_scores_free(pare_scores *scores);
 typedef struct {
     const char *name, *summary, *source;
     pare_unit unit;
-    bool calibrated, stochastic; /* needs activations; depends on the seed */
+    bool calibrated, stochastic; /* needs a calibration text; depends on the seed */
+    bool text_only;              /* needs the text, but not the dense model's activations on it */
     const char *warning;         /* what a user must know before using it, or NULL */
     /* values come allocated and zeroed; calibration is NULL for calibration-free methods */
     bool (*score)(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,

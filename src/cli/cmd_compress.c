@@ -56,11 +56,11 @@ static bool calibrate(compression *c, const compress_options *given, const commo
     if (!c->method->calibrated)
         return true;
     if (!given->calibrate)
-        return pare_fail(error, PARE_ERROR_USAGE, "method %s looks at activations: --calibrate FILE is missing", c->method->name);
+        return pare_fail(error, PARE_ERROR_USAGE, "method %s needs a calibration text: --calibrate FILE is missing", c->method->name);
     const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(c->checkpoint, error);
     return tokenizer && pare_corpus_open(&c->text, given->calibrate, error) &&
            pare_windows_sample(&c->windows, &c->text, given->calibrate, tokenizer, given->windows, given->length, given->seed, error) &&
-           pare_calibrate(&c->calibration, c->checkpoint, &c->windows, &shared->context, error);
+           pare_calibrate(&c->calibration, c->checkpoint, &c->windows, !c->method->text_only, &shared->context, error);
 }
 
 static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {

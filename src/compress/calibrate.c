@@ -96,21 +96,32 @@ static bool allocate(pare_calibration *calibration, const pare_config *c, pare_e
     return (calibration->similarity = pare_allocate(c->n_layers, sizeof(double), error)) != NULL;
 }
 
-bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkpoint, const pare_windows *windows,
-                    const pare_context *context, pare_error *error) {
-    const pare_config *c = &checkpoint->config;
-    *calibration = (pare_calibration){.n_layers = c->n_layers};
-    pare_scores alike; /* refuses layers that differ, as every method does */
-    bool done = pare_scores_shape(&alike, PARE_UNIT_FFN, c, error) && allocate(calibration, c, error);
-    pare_model *model = done ? pare_model_open(checkpoint, NULL, error) : NULL;
-    pare_stream *stream = model ? pare_stream_open(model, windows, context, error) : NULL;
-    calibration->tokens = windows->n * windows->length;
-    done = stream && pass(calibration, model, stream, context, error) && average(calibration, error);
+static bool copy_windows(pare_windows *copy, const pare_windows *windows, pare_error *error) {
+    size_t n = windows->n * windows->length;
+    *copy = *windows;
+    if ((copy->ids = pare_allocate(n, sizeof *copy->ids, error)))
+        memcpy(copy->ids, windows->ids, n * sizeof *copy->ids);
+    return copy->ids != NULL;
+}
+
+static bool look(pare_calibration *calibration, const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) {
+    pare_model *model = allocate(calibration, &checkpoint->config, error) ? pare_model_open(checkpoint, NULL, error) : NULL;
+    pare_stream *stream = model ? pare_stream_open(model, &calibration->windows, context, error) : NULL;
+    bool done = stream && pass(calibration, model, stream, context, error) && average(calibration, error);
     pare_stream_close(stream);
     pare_model_close(model);
-    if (!done)
-        pare_calibration_free(calibration);
     return done;
+}
+
+bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkpoint, const pare_windows *windows, bool activations,
+                    const pare_context *context, pare_error *error) {
+    *calibration = (pare_calibration){.n_layers = checkpoint->config.n_layers, .tokens = windows->n * windows->length};
+    pare_scores alike; /* refuses layers that differ, as every method does */
+    if (pare_scores_shape(&alike, PARE_UNIT_FFN, &checkpoint->config, error) && copy_windows(&calibration->windows, windows, error) &&
+        (!activations || look(calibration, checkpoint, context, error)))
+        return true;
+    pare_calibration_free(calibration);
+    return false;
 }
 
 void pare_calibration_free(pare_calibration *calibration) {
@@ -119,5 +130,6 @@ void pare_calibration_free(pare_calibration *calibration) {
         pare_free(calibration->places[p].mean_square);
     }
     pare_free(calibration->similarity);
+    pare_windows_free(&calibration->windows);
     *calibration = (pare_calibration){0};
 }

@@ -11,20 +11,24 @@ const pare_method *const pare_methods[] = {
     &pare_method_wanda_sp,
     &pare_method_activation,
     &pare_method_flap,
+    &pare_method_taylor,
     &pare_method_random_groups,
     &pare_method_magnitude_groups,
     &pare_method_wanda_sp_groups,
     &pare_method_activation_groups,
     &pare_method_flap_groups,
+    &pare_method_taylor_groups,
     &pare_method_random_heads,
     &pare_method_magnitude_heads,
     &pare_method_wanda_sp_heads,
     &pare_method_activation_heads,
     &pare_method_flap_heads,
+    &pare_method_taylor_heads,
     &pare_method_magnitude_channels,
     &pare_method_activation_channels,
     &pare_method_last_layers,
     &pare_method_shortgpt,
+    &pare_method_perplexity_layers,
     NULL,
 };
 
@@ -89,8 +93,9 @@ bool pare_score(pare_scores *scores, const pare_method *method, const pare_check
                 uint64_t seed, const pare_context *context, pare_error *error) {
     if (!pare_scores_shape(scores, method->unit, &checkpoint->config, error))
         return false;
-    if (method->calibrated && !calibration)
-        return pare_fail(error, PARE_ERROR_USAGE, "method %s looks at activations: it needs a calibration text", method->name);
+    if (method->calibrated && (!calibration || (!method->text_only && !calibration->similarity)))
+        return pare_fail(error, PARE_ERROR_USAGE, "method %s looks at %s: it needs a calibration text", method->name,
+                         method->text_only ? "losses" : "activations");
     scores->values = pare_allocate((size_t)scores->n_rows * scores->n_units, sizeof(double), error);
     if (!scores->values)
         return false;

@@ -8,6 +8,7 @@ typedef struct {
     double *sums;
     weights_power power;
     uint32_t per;
+    const float *gradient; /* (rows, columns), or NULL */
 } sink;
 
 static double raised(float w, weights_power power) {
@@ -23,6 +24,16 @@ static void add_columns(const sink *s, const float *row, uint32_t i, uint32_t n)
     (void)i;
     for (uint32_t j = 0; j < n; j++)
         s->sums[j / s->per] += raised(row[j], s->power);
+}
+
+static void add_row_products(const sink *s, const float *row, uint32_t i, uint32_t n) {
+    for (uint32_t j = 0; j < n; j++)
+        s->sums[i / s->per] += fabs((double)row[j] * (double)s->gradient[(size_t)i * n + j]);
+}
+
+static void add_column_products(const sink *s, const float *row, uint32_t i, uint32_t n) {
+    for (uint32_t j = 0; j < n; j++)
+        s->sums[j / s->per] += fabs((double)row[j] * (double)s->gradient[(size_t)i * n + j]);
 }
 
 /* Calls add(s, row, i, n) for every row i of n weights. */
@@ -52,15 +63,22 @@ static const char *weight_name(char name[96], uint32_t layer, const char *part) 
 bool weights_add_rows(double *sums, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, weights_power power, uint32_t per,
                       pare_error *error) {
     char name[96];
-    return each_row(&(sink){sums, power, per}, checkpoint, weight_name(name, layer, part), add_row, error);
+    return each_row(&(sink){sums, power, per, NULL}, checkpoint, weight_name(name, layer, part), add_row, error);
 }
 
 bool weights_add_columns(double *sums, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, weights_power power,
                          uint32_t per, pare_error *error) {
     char name[96];
-    return each_row(&(sink){sums, power, per}, checkpoint, weight_name(name, layer, part), add_columns, error);
+    return each_row(&(sink){sums, power, per, NULL}, checkpoint, weight_name(name, layer, part), add_columns, error);
 }
 
 bool weights_add_table(double *sums, const pare_checkpoint *checkpoint, const char *name, weights_power power, pare_error *error) {
-    return each_row(&(sink){sums, power, 1}, checkpoint, name, add_columns, error);
+    return each_row(&(sink){sums, power, 1, NULL}, checkpoint, name, add_columns, error);
+}
+
+bool weights_add_products(double *sums, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, const float *gradient,
+                          bool by_rows, uint32_t per, pare_error *error) {
+    char name[96];
+    return each_row(&(sink){sums, WEIGHTS_ABSOLUTE, per, gradient}, checkpoint, weight_name(name, layer, part),
+                    by_rows ? add_row_products : add_column_products, error);
 }

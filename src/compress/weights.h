@@ -12,6 +12,9 @@ bool weights_add_rows(double *sums, const pare_checkpoint *checkpoint, uint32_t 
                       pare_error *error) PARE_MUST_CHECK;
 bool weights_add_columns(double *sums, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, weights_power power,
                          uint32_t per, pare_error *error) PARE_MUST_CHECK;
+/* sums[i / per] += sum over j of |w_ij g_ij|, or by columns: g (out, in) is the gradient of the matrix. */
+bool weights_add_products(double *sums, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, const float *gradient,
+                          bool by_rows, uint32_t per, pare_error *error) PARE_MUST_CHECK;
 /* The columns of the tensor of this name. */
 bool weights_add_table(double *sums, const pare_checkpoint *checkpoint, const char *name, weights_power power,
                        pare_error *error) PARE_MUST_CHECK;

@@ -52,6 +52,13 @@ double bench_calibration_work(const pare_study *study, size_t model) {
            (double)spec->calibrate.length;
 }
 
+static bool any_activations(const pare_spec *spec) {
+    bool any = false;
+    for (size_t i = 0; i < spec->n_methods; i++)
+        any = any || (spec->methods[i]->calibrated && !spec->methods[i]->text_only);
+    return any;
+}
+
 static bool calibrate(study_bench *bench, pare_error *error) {
     study_progress *progress = bench->progress;
     pare_windows windows;
@@ -59,7 +66,8 @@ static bool calibrate(study_bench *bench, pare_error *error) {
         return false;
     progress->work = bench_calibration_work(bench->study, bench->model);
     pare_context context = study_progress_context(progress);
-    bool done = pare_calibrate(&bench->calibration, bench->subject.checkpoint, &windows, &context, error);
+    bool done =
+        pare_calibrate(&bench->calibration, bench->subject.checkpoint, &windows, any_activations(bench->study->spec), &context, error);
     if (!done)
         pare_checkpoint_blame(bench->subject.checkpoint, &context, error);
     progress->done += progress->work;

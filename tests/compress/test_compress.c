@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "pare/compress.h"
+#include "pare/trainable.h"
 #include "test.h"
 
 #define MODELS PARE_SOURCE_DIR "/tests/model/fixtures/"
@@ -41,7 +42,7 @@ static pare_scores scores_of(const pare_checkpoint *checkpoint, const char *meth
     pare_windows windows = window_of(name);
     const pare_method *m = pare_method_find(method, &error);
     assert_done(m, error);
-    assert_done(pare_calibrate(&calibration, checkpoint, &windows, NULL, &error), error);
+    assert_done(pare_calibrate(&calibration, checkpoint, &windows, true, NULL, &error), error);
     assert_int_equal(calibration.tokens, windows.length);
     assert_done(pare_score(&scores, m, checkpoint, &calibration, seed, NULL, &error), error);
     pare_calibration_free(&calibration);
@@ -58,7 +59,7 @@ static void check_bias(const pare_checkpoint *checkpoint, const char *method, co
     pare_windows windows = window_of(name);
     pare_calibration calibration;
     pare_scores scores;
-    assert_done(pare_calibrate(&calibration, checkpoint, &windows, NULL, &error) &&
+    assert_done(pare_calibrate(&calibration, checkpoint, &windows, true, NULL, &error) &&
                     pare_score(&scores, m, checkpoint, &calibration, 0, NULL, &error),
                 error);
     uint32_t n_kept = scores.n_units > 1 ? scores.n_units / 2 : 1;
@@ -214,10 +215,123 @@ static void achieved_ratios(void **state) {
     pare_checkpoint_close(checkpoint);
 }
 
+/* Of every method: the same inputs give the same bits; what stays is as many as asked for; keeping all is no cut at all. */
+static void every_method(void **state) {
+    (void)state;
+    pare_checkpoint *checkpoint = open_fixture("qwen2");
+    pare_windows windows = window_of("qwen2");
+    pare_calibration calibration;
+    pare_error error = {0};
+    pare_sha256 whole, hash;
+    pare_cut *nothing = pare_cut_open(&checkpoint->config, &error);
+    assert_done(pare_calibrate(&calibration, checkpoint, &windows, true, NULL, &error) && pare_cut_hash(&whole, nothing, &error), error);
+    for (const pare_method *const *m = pare_methods; *m; m++) {
+        pare_scores once, again;
+        uint32_t half;
+        assert_done(pare_score(&once, *m, checkpoint, &calibration, 5, NULL, &error), error);
+        assert_done(pare_score(&again, *m, checkpoint, &calibration, 5, NULL, &error), error);
+        assert_memory_equal(once.values, again.values, (size_t)once.n_rows * once.n_units * sizeof(double));
+        assert_done(pare_cut_count(&half, (*m)->unit, &checkpoint->config, 0.5, 8, &error), error);
+        pare_cut *cut = pare_method_cut(*m, checkpoint, &calibration, &once, half, NULL, &error);
+        assert_done(cut && pare_cut_hash(&hash, cut, &error), error);
+        assert_string_not_equal(hash.hex, whole.hex);
+        pare_achieved a = pare_cut_achieved(cut, checkpoint);
+        pare_size forecast;
+        assert_done(pare_cut_forecast(&forecast, (*m)->unit, &checkpoint->config, half, &error), error);
+        assert_true((*m)->compensate || forecast.parameters == a.after.parameters);
+        assert_true(forecast.macs == a.after.macs && a.after.macs < a.before.macs);
+        pare_cut *all = pare_method_cut(*m, checkpoint, &calibration, &once, once.n_units, NULL, &error);
+        assert_done(all && pare_cut_hash(&hash, all, &error), error);
+        assert_string_equal(hash.hex, whole.hex);
+        pare_cut_close(cut);
+        pare_cut_close(all);
+        pare_scores_free(&once);
+        pare_scores_free(&again);
+    }
+    pare_cut_close(nothing);
+    pare_calibration_free(&calibration);
+    pare_windows_free(&windows);
+    pare_checkpoint_close(checkpoint);
+}
+
+static float *values_of(const pare_checkpoint *checkpoint, const char *name) {
+    return (float *)(uintptr_t)pare_checkpoint_find(checkpoint, name)->data;
+}
+
+/* Swaps rows (or columns) a and b of a matrix, `per` at a time. */
+static void swap(const pare_checkpoint *checkpoint, const char *name, bool rows, uint32_t a, uint32_t b, uint32_t per) {
+    const pare_tensor *t = pare_checkpoint_find(checkpoint, name);
+    float *w = values_of(checkpoint, name);
+    size_t n_rows = pare_tensor_rows(t), n_columns = pare_tensor_columns(t);
+    for (size_t k = 0; k < per; k++)
+        for (size_t j = 0; j < (rows ? n_columns : n_rows); j++) {
+            float *x = rows ? w + (a * per + k) * n_columns + j : w + j * n_columns + a * per + k;
+            float *y = rows ? w + (b * per + k) * n_columns + j : w + j * n_columns + b * per + k;
+            float kept = *x;
+            *x = *y;
+            *y = kept;
+        }
+}
+
+/* Neurons 3 and 17 and key-value heads 0 and 1 of layer 0 change places: so do their scores, and no other score changes. */
+static void order_of_units(void **state) {
+    (void)state;
+    pare_checkpoint *checkpoint = open_fixture("qwen2");
+    const pare_config *c = &checkpoint->config;
+    pare_windows windows = window_of("qwen2");
+    pare_thawed turned;
+    pare_calibration before, after;
+    pare_error error = {0};
+    uint32_t d = c->head_dim, group = c->n_heads / c->n_kv_heads;
+    assert_done(pare_thaw(&turned, checkpoint, NULL, NULL, &error), error);
+    swap(turned.checkpoint, "model.layers.0.mlp.gate_proj.weight", true, 3, 17, 1);
+    swap(turned.checkpoint, "model.layers.0.mlp.up_proj.weight", true, 3, 17, 1);
+    swap(turned.checkpoint, "model.layers.0.mlp.down_proj.weight", false, 3, 17, 1);
+    static const char *const ends[] = {"weight", "bias"};
+    for (int i = 0; i < 2; i++) {
+        char name[96];
+        static const char *const parts[] = {"q", "k", "v"};
+        for (int p = 0; p < 3; p++) {
+            snprintf(name, sizeof name, "model.layers.0.self_attn.%s_proj.%s", parts[p], ends[i]);
+            swap(turned.checkpoint, name, true, 0, 1, p ? d : group * d);
+        }
+    }
+    swap(turned.checkpoint, "model.layers.0.self_attn.o_proj.weight", false, 0, 1, group * d);
+    assert_done(pare_calibrate(&before, checkpoint, &windows, true, NULL, &error) &&
+                    pare_calibrate(&after, turned.checkpoint, &windows, true, NULL, &error),
+                error);
+    for (const pare_method *const *m = pare_methods; *m; m++) {
+        pare_scores one, two;
+        if ((*m)->stochastic)
+            continue;
+        assert_done(pare_score(&one, *m, checkpoint, &before, 0, NULL, &error) &&
+                        pare_score(&two, *m, turned.checkpoint, &after, 0, NULL, &error),
+                    error);
+        for (uint32_t j = 0; j < one.n_rows * one.n_units; j++) {
+            uint32_t from = j;
+            if ((*m)->unit == PARE_UNIT_FFN && (j == 3 || j == 17))
+                from = 20 - j;
+            if ((*m)->unit == PARE_UNIT_GROUPS && j < 2)
+                from = 1 - j;
+            if ((*m)->unit == PARE_UNIT_HEADS && j < 2 * group)
+                from = (j + group) % (2 * group);
+            if (!(fabs(two.values[j] - one.values[from]) <= 1e-4 * (1e-3 + fabs(one.values[from]))))
+                fail_msg("%s: unit %u scores %.9g, it was %.9g at %u", (*m)->name, j, two.values[j], one.values[from], from);
+        }
+        pare_scores_free(&one);
+        pare_scores_free(&two);
+    }
+    pare_calibration_free(&before);
+    pare_calibration_free(&after);
+    pare_thawed_close(&turned);
+    pare_windows_free(&windows);
+    pare_checkpoint_close(checkpoint);
+}
+
 static void methods(void **state) {
     (void)state;
     pare_error error = {0};
-    assert_fails(pare_method_find("taylor", &error), error, PARE_ERROR_USAGE, "random, magnitude, wanda-sp");
+    assert_fails(pare_method_find("tailor", &error), error, PARE_ERROR_USAGE, "random, magnitude, wanda-sp");
     const pare_method *magnitude = pare_method_find("magnitude", &error);
     assert_non_null(magnitude->warning);
     pare_checkpoint *checkpoint = open_fixture("qwen2");
@@ -229,8 +343,8 @@ static void methods(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores_as_pytorch), cmocka_unit_test(widths),          cmocka_unit_test(cuts),
-        cmocka_unit_test(random_draws),      cmocka_unit_test(achieved_ratios), cmocka_unit_test(methods),
+        cmocka_unit_test(scores_as_pytorch), cmocka_unit_test(widths),  cmocka_unit_test(cuts),         cmocka_unit_test(random_draws),
+        cmocka_unit_test(achieved_ratios),   cmocka_unit_test(methods), cmocka_unit_test(every_method), cmocka_unit_test(order_of_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,7 +51,7 @@ typedef struct {
     uint32_t n_rows, n_units;
     double *values; /* (n_rows, n_units); larger = kept first */
 } pare_scores;
-/* Rows and units of a model; UNSUPPORTED where its layers differ. */
+/* Rows and units of a model (no values); UNSUPPORTED where its layers differ. */
 bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 void pare_scores_free(pare_scores *scores);
 
@@ -64,6 +64,9 @@ typedef struct {
     /* values come allocated and zeroed; calibration is NULL for calibration-free methods */
     bool (*score)(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,
                   const pare_context *context, pare_error *error);
+    /* NULL, or makes the whole cut, layer by layer on the activations of what is cut already; then there is no score. */
+    pare_cut *(*build)(const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint32_t n_kept, const pare_context *context,
+                       pare_error *error);
     /* NULL, or puts tensors into a cut that was made by these scores, to make up for what it removes. */
     bool (*compensate)(pare_cut *cut, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
                        pare_error *error);
@@ -72,6 +75,7 @@ extern const pare_method *const pare_methods[]; /* NULL at the end */
 /* NULL with PARE_ERROR_USAGE, naming the methods there are. */
 const pare_method *pare_method_find(const char *name, pare_error *error) PARE_MUST_CHECK;
 
+/* A method that builds its cut has no scores: values stay NULL. */
 bool pare_score(pare_scores *scores, const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                 uint64_t seed, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
@@ -83,7 +87,7 @@ bool pare_cut_count(uint32_t *n_kept, pare_unit unit, const pare_config *config,
                     pare_error *error) PARE_MUST_CHECK;
 /* The n_kept best of each row; ties keep the lower index. NULL on failure. */
 pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
-/* The same, and the method's compensation with it. */
+/* The method's own: by its scores, with its compensation, or built. */
 pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                           const pare_scores *scores, uint32_t n_kept, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 /* What would be left if n_kept of each row stayed, whichever they are: for forecasts. */

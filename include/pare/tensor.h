@@ -181,6 +181,16 @@ void pare_gemm_nn(float *c, const float *a, const float *b, size_t m, size_t n, 
                   bool accumulate);
 void pare_gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
                   bool accumulate);
+/* C (m, n) += factor A (m, k) B (n, k)^T in double. */
+void pare_gemm_nt_f64(double *c, const double *a, const double *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
+                      double factor);
+
+/* Symmetric positive definite A (n, n) in double, whole rows: its factor, in place (NUMERIC, naming the row, where it is none); of a
+ * factor the inverse of A, in place; rows x (n_rows, n) with A x = b for every row b, in place. LAPACK on the calling thread. */
+bool pare_cholesky(double *a, size_t n, pare_error *error) PARE_MUST_CHECK;
+bool pare_cholesky_inverse(double *factor, size_t n, pare_error *error) PARE_MUST_CHECK;
+void pare_cholesky_solve(double *b, const double *factor, size_t n, size_t n_rows);
+
 /* Refuses a BLAS that is unsafe under several callers, and sets it to one thread. Call once before the first product. */
 bool pare_gemm_prepare(pare_error *error) PARE_MUST_CHECK;
 /* "OpenBLAS 0.3.21 SkylakeX": what computes, for results' provenance. */

@@ -101,6 +101,9 @@ pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, ui
 
 pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                           const pare_scores *scores, uint32_t n_kept, const pare_context *context, pare_error *error) {
+    if (method->build)
+        return n_kept == scores->n_units ? pare_cut_open(&checkpoint->config, error)
+                                         : method->build(checkpoint, calibration, n_kept, context, error);
     pare_cut *cut = pare_cut_make(&checkpoint->config, scores, n_kept, error);
     if (!cut || !method->compensate || n_kept == scores->n_units || method->compensate(cut, checkpoint, calibration, context, error))
         return cut;

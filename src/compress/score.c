@@ -12,6 +12,7 @@ const pare_method *const pare_methods[] = {
     &pare_method_activation,
     &pare_method_flap,
     &pare_method_taylor,
+    &pare_method_surgeon,
     &pare_method_random_groups,
     &pare_method_magnitude_groups,
     &pare_method_wanda_sp_groups,
@@ -96,6 +97,8 @@ bool pare_score(pare_scores *scores, const pare_method *method, const pare_check
     if (method->calibrated && (!calibration || (!method->text_only && !calibration->similarity)))
         return pare_fail(error, PARE_ERROR_USAGE, "method %s looks at %s: it needs a calibration text", method->name,
                          method->text_only ? "losses" : "activations");
+    if (!method->score)
+        return true;
     scores->values = pare_allocate((size_t)scores->n_rows * scores->n_units, sizeof(double), error);
     if (!scores->values)
         return false;

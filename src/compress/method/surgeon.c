@@ -1,0 +1,162 @@
+/* surgeon: pare's own. Layer by layer, on the activations of the already cut model, whole FFN neurons are taken out in the order of
+ * optimal brain surgery, and down_proj is fitted anew, in closed form, to what it should give:
+ *
+ *   y = W h + PULL (x_dense - x)        h: the neurons' activations, x: what the uncut layer would give out now, x_dense: what leaves
+ *                                       the same layer of the dense model
+ *
+ * so that a layer also makes up for a part of what earlier layers have lost. The ridge pulls towards the old weights and is scaled by the
+ * median of the activations' mean squares: a few neurons are so loud (thousands of times the median) that their mean would damp all
+ * others away. Sources of its parts: Hassibi & Stork 1993; Kurtic et al. 2023 (ZipLM); Frantar & Alistarh 2022 (OBC). */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../gram.h"
+#include "../refit.h"
+#include "method.h"
+#include "pare/stream.h"
+
+static const double PULL = 0.5, DAMPING = 0.05;
+
+typedef struct {
+    const pare_checkpoint *checkpoint;
+    const pare_context *context;
+    pare_cut *cut;
+    pare_model *dense, *model; /* model: under the cut as it stands */
+    pare_stream *dense_stream, *stream;
+    refit_problem first, problem;              /* first: kept for the last solution, problem: spent by the selection */
+    float *scratch, *activations, *difference; /* of one batch: (rows, F), (rows, C) */
+    size_t seen;                               /* rows of the pass at hand */
+    pare_arena *arena;
+} surgery;
+
+static void observe(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns) {
+    surgery *s = user;
+    int threads = pare_context_threads(s->context);
+    (void)layer;
+    if (place == PARE_TAP_FFN) {
+        memcpy(s->activations, activations, rows * columns * sizeof *activations);
+        gram_add(s->first.gram, s->activations, s->activations, rows, columns, columns, s->scratch, threads);
+        return;
+    }
+    const float *dense = pare_stream_rows(s->dense_stream) + s->seen * columns;
+    for (size_t i = 0; i < rows * columns; i++)
+        s->difference[i] = dense[i] - activations[i];
+    gram_add(s->first.cross, s->difference, s->activations, rows, columns, s->first.n, s->scratch, threads);
+    s->seen += rows;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Sums become means; the ridge; cross = W gram + PULL mean difference h^T, which with the ridge in gram holds its pull to W as well. */
+static bool pose(surgery *s, uint32_t layer, pare_error *error) {
+    size_t n = s->first.n, out = s->first.out;
+    double tokens = (double)pare_stream_tokens(s->stream), *diagonal = pare_allocate(n, sizeof *diagonal, error);
+    double *weights = pare_allocate(out * n, sizeof *weights, error);
+    float *row = pare_allocate(n, sizeof *row, error);
+    bool done = diagonal && weights && row;
+    if (done) {
+        gram_mirror(s->first.gram, n);
+        for (size_t i = 0; i < n * n; i++)
+            s->first.gram[i] /= tokens;
+        for (size_t i = 0; i < out * n; i++)
+            s->first.cross[i] *= PULL / tokens;
+        for (size_t i = 0; i < n; i++)
+            diagonal[i] = s->first.gram[i * n + i];
+        qsort(diagonal, n, sizeof *diagonal, by_value);
+        double ridge = DAMPING * diagonal[n / 2] + 1e-12 * diagonal[n - 1] + 1e-30;
+        for (size_t i = 0; i < n; i++)
+            s->first.gram[i * n + i] += ridge;
+        const pare_view *down = &s->dense->layers[layer].linears[PARE_DOWN].weight;
+        for (uint32_t o = 0; o < out; o++) {
+            pare_view_read(row, down, o, 1, NULL);
+            for (size_t j = 0; j < n; j++)
+                weights[o * n + j] = (double)row[j];
+        }
+        pare_gemm_nt_f64(s->first.cross, weights, s->first.gram, out, n, n, n, n, n, 1);
+    }
+    pare_free(row);
+    pare_free(weights);
+    pare_free(diagonal);
+    return done;
+}
+
+static bool reopen(surgery *s, pare_error *error) {
+    pare_model_close(s->model);
+    return (s->model = pare_model_open(s->checkpoint, s->cut, error)) != NULL;
+}
+
+static bool operate(surgery *s, uint32_t layer, uint32_t n_kept, uint32_t *kept, pare_error *error) {
+    size_t n = s->first.n, out = s->first.out;
+    char name[96];
+    pare_tap tap = {1u << PARE_TAP_FFN | 1u << PARE_TAP_OUT, observe, s};
+    memset(s->first.gram, 0, n * n * sizeof *s->first.gram);
+    memset(s->first.cross, 0, out * n * sizeof *s->first.cross);
+    s->seen = 0;
+    if (!pare_stream_layer(s->dense_stream, s->dense, layer, NULL, true, error) ||
+        !pare_stream_layer(s->stream, s->model, layer, &tap, false, error) || !pose(s, layer, error))
+        return false;
+    memcpy(s->problem.gram, s->first.gram, n * n * sizeof *s->first.gram);
+    memcpy(s->problem.cross, s->first.cross, out * n * sizeof *s->first.cross);
+    if (!refit_select(kept, &s->problem, 1, n_kept, s->context, error) || !pare_cut_keep_ffn(s->cut, layer, kept, n_kept, error))
+        return false;
+    snprintf(name, sizeof name, "model.layers.%u.mlp.down_proj.weight", layer);
+    float *weights = pare_cut_replace(s->cut, name, error);
+    if (!weights || !refit_solve(weights, &s->first, 1, kept, n_kept, error) || !reopen(s, error) ||
+        !pare_stream_layer(s->stream, s->model, layer, NULL, true, error))
+        return false;
+    snprintf(name, sizeof name, "model.layers.%u.", layer);
+    pare_checkpoint_drop(s->checkpoint, name);
+    return true;
+}
+
+static bool open_streams(surgery *s, const pare_windows *windows, pare_error *error) {
+    return (s->dense = pare_model_open(s->checkpoint, NULL, error)) && reopen(s, error) &&
+           (s->dense_stream = pare_stream_open(s->dense, windows, s->context, error)) &&
+           (s->stream = pare_stream_open(s->model, windows, s->context, error));
+}
+
+static bool allocate(surgery *s, pare_error *error) {
+    const pare_config *c = &s->checkpoint->config;
+    size_t n = c->ffn_width, out = c->width, rows = pare_stream_batch(s->stream);
+    s->first = s->problem = (refit_problem){.n = n, .out = out};
+    return (s->arena = pare_arena_open(error)) && (s->first.gram = PARE_PUSH(s->arena, double, n *n, error)) &&
+           (s->problem.gram = PARE_PUSH(s->arena, double, n *n, error)) && (s->first.cross = PARE_PUSH(s->arena, double, out *n, error)) &&
+           (s->problem.cross = PARE_PUSH(s->arena, double, out *n, error)) &&
+           (s->scratch = PARE_PUSH(s->arena, float, gram_scratch(pare_context_threads(s->context)), error)) &&
+           (s->activations = PARE_PUSH(s->arena, float, rows *n, error)) && (s->difference = PARE_PUSH(s->arena, float, rows *out, error));
+}
+
+static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint32_t n_kept, const pare_context *context,
+                       pare_error *error) {
+    surgery s = {.checkpoint = checkpoint, .context = context, .cut = pare_cut_open(&checkpoint->config, error)};
+    bool done = s.cut && open_streams(&s, &calibration->windows, error) && allocate(&s, error);
+    uint32_t *kept = done ? PARE_PUSH(s.arena, uint32_t, n_kept, error) : NULL;
+    done = kept != NULL;
+    for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
+        pare_context_progress(context, "operate", i, checkpoint->config.n_layers);
+        done = operate(&s, i, n_kept, kept, error);
+    }
+    pare_stream_close(s.stream);
+    pare_stream_close(s.dense_stream);
+    pare_model_close(s.model);
+    pare_model_close(s.dense);
+    pare_arena_close(s.arena);
+    if (done)
+        return s.cut;
+    pare_cut_close(s.cut);
+    return NULL;
+}
+
+const pare_method pare_method_surgeon = {
+    .name = "surgeon",
+    .summary = "pare's own: optimal brain surgery on whole neurons, down_proj fitted anew, layer by layer on the cut model",
+    .source = "Hassibi & Stork 1993, Kurtic et al. 2023 (ZipLM), and pare",
+    .unit = PARE_UNIT_FFN,
+    .calibrated = true,
+    .text_only = true,
+    .build = build,
+};

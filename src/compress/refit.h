@@ -1,0 +1,25 @@
+/* refit: which inputs of a linear map to keep, and the map on them that gives most nearly what is wanted. */
+#ifndef PARE_COMPRESS_REFIT_H
+#define PARE_COMPRESS_REFIT_H
+
+#include "pare/compress.h"
+
+/* The problem: over tokens with inputs h (n) and wanted outputs y (out), weights W' on the kept inputs that minimise
+ *   mean |y - W' h_kept|^2 + damping |W' - W_kept|^2.
+ * gram (n, n) = mean h h^T + damping I; cross (out, n) = mean y h^T + damping W. Both are spent. */
+typedef struct {
+    size_t n, out;
+    double *gram, *cross;
+} refit_problem;
+
+/* kept (n_kept units, ascending; a unit is `per` inputs that go together, n / per there are) and weights (out, n_kept * per). Units go in
+ * rounds, a share of those that are to go each, the cheapest first: taking unit u out raises the damped error by
+ *   sum over outputs of w_u (P_uu)^-1 w_u^T,   P the inverse gram of the inputs that are left, w their refitted weights
+ * (optimal brain surgeon; Hassibi & Stork 1993, on whole structures as in Kurtic et al. 2023, ZipLM). */
+bool refit_select(uint32_t *kept, refit_problem *problem, size_t per, uint32_t n_kept, const pare_context *context,
+                  pare_error *error) PARE_MUST_CHECK;
+/* weights (out, n_kept * per) on the kept units; the problem must be the one before refit_select spent it. */
+bool refit_solve(float *weights, const refit_problem *problem, size_t per, const uint32_t *kept, uint32_t n_kept,
+                 pare_error *error) PARE_MUST_CHECK;
+
+#endif

@@ -147,12 +147,13 @@ pare_model *pare_model_open(const pare_checkpoint *checkpoint, const pare_cut *c
 void pare_model_close(pare_model *model);
 
 /* Where a forward pass may be looked at, in the order in which a layer comes by: what enters it (width C); what attention reads, normed
- * (C); attention's output before o_proj (n_heads * D); what the FFN reads, normed (C); silu(gate) * up before down_proj (F); what leaves
- * the layer (C). */
+ * (C); attention's output before o_proj (n_heads * D); the residual stream after attention (C); what the FFN reads, normed (C); silu(gate)
+ * * up before down_proj (F); what leaves the layer (C). */
 typedef enum {
     PARE_TAP_IN,
     PARE_TAP_ATTENTION_IN,
     PARE_TAP_ATTENDED,
+    PARE_TAP_MIDDLE,
     PARE_TAP_FFN_IN,
     PARE_TAP_FFN,
     PARE_TAP_OUT,

@@ -40,7 +40,7 @@ static void collect(void *user, pare_tap_place place, uint32_t layer, float *act
         c->calibration->similarity[layer] += cosines(c->entered, activations, rows, columns);
         return;
     }
-    const pare_moments *m = &c->calibration->places[place];
+    const pare_moments *m = &c->calibration->places[place]; /* one of `measured` */
     size_t at = (size_t)layer * columns;
     pare_kernels_best()->add_moments(m->mean + at, m->mean_square + at, activations, rows, columns);
 }
@@ -49,7 +49,9 @@ static void collect(void *user, pare_tap_place place, uint32_t layer, float *act
 static bool pass(pare_calibration *calibration, const pare_model *model, pare_stream *stream, const pare_context *context,
                  pare_error *error) {
     collector user = {calibration, pare_allocate(pare_stream_batch(stream) * model->config.width, sizeof(float), error)};
-    pare_tap tap = {(1u << PARE_TAP_PLACES) - 1, collect, &user};
+    pare_tap tap = {1u << PARE_TAP_IN | 1u << PARE_TAP_OUT, collect, &user};
+    for (size_t p = 0; p < N_MEASURED; p++)
+        tap.places |= 1u << measured[p];
     bool done = user.entered != NULL;
     for (uint32_t i = 0; done && i < model->config.n_layers; i++) {
         char name[64];

@@ -19,6 +19,7 @@ const pare_method *const pare_methods[] = {
     &pare_method_activation_groups,
     &pare_method_flap_groups,
     &pare_method_taylor_groups,
+    &pare_method_surgeon_groups,
     &pare_method_random_heads,
     &pare_method_magnitude_heads,
     &pare_method_wanda_sp_heads,

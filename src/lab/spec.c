@@ -539,7 +539,12 @@ pare_spec *pare_spec_open(const char *path, pare_error *error) {
     pare_map map;
     if (!pare_map_open(&map, path, error))
         return NULL;
-    pare_spec *spec = pare_spec_parse((const char *)map.data, map.size, path, error);
+    static const char ledger[] = "SQLite format 3";
+    pare_spec *spec = NULL;
+    if (map.size >= sizeof ledger && memcmp(map.data, ledger, sizeof ledger) == 0)
+        pare_fail(error, PARE_ERROR_FORMAT, "%s: this is a ledger; a study is described by a YAML file (the ledger is its --ledger)", path);
+    else
+        spec = pare_spec_parse((const char *)map.data, map.size, path, error);
     pare_map_close(&map);
     if (spec && !check_files(&(parser){path, spec, error})) {
         pare_spec_close(spec);

@@ -169,6 +169,7 @@ static void attention_run(const layer_state *s, workspace *w, uint32_t index, co
     touch(tap, PARE_TAP_ATTENDED, index, s->attended, n, (size_t)shape.n_heads * c->head_dim);
     carry_over(s->middle, s->x, n * c->width);
     linear_run(s->middle, &layer->linears[PARE_O], s->attended, n, true, &w->scratch);
+    touch(tap, PARE_TAP_MIDDLE, index, s->middle, n, c->width);
 }
 
 static void ffn_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {

@@ -26,10 +26,21 @@ pare_tune_options pare_tune_defaults(void) {
 static bool check_options(const pare_tune_options *o, pare_error *error) {
     if (o->length < 2 || o->batch < 1)
         return pare_fail(error, PARE_ERROR_RANGE, "windows of %zu tokens, %zu a step: at least 2 and 1 are needed", o->length, o->batch);
-    if (!(o->rate > 0) || !isfinite(o->rate) || !(o->beta1 >= 0 && o->beta1 < 1) || !(o->beta2 >= 0 && o->beta2 < 1) || !(o->epsilon > 0) ||
-        !(o->decay >= 0) || !(o->clip >= 0))
-        return pare_fail(error, PARE_ERROR_RANGE, "rate %g, betas %g %g, epsilon %g, decay %g, clip %g: out of range", o->rate, o->beta1,
-                         o->beta2, o->epsilon, o->decay, o->clip);
+    const struct {
+        const char *name, *needed;
+        double value;
+        bool fits;
+    } checks[] = {
+        {"the learning rate", "above 0", o->rate, o->rate > 0 && isfinite(o->rate)},
+        {"AdamW's first beta", "in [0, 1)", o->beta1, o->beta1 >= 0 && o->beta1 < 1},
+        {"AdamW's second beta", "in [0, 1)", o->beta2, o->beta2 >= 0 && o->beta2 < 1},
+        {"AdamW's epsilon", "above 0", o->epsilon, o->epsilon > 0},
+        {"the weight decay", "0 or more", o->decay, o->decay >= 0 && isfinite(o->decay)},
+        {"the largest norm of a gradient", "0 or more", o->clip, o->clip >= 0},
+    };
+    for (size_t i = 0; i < sizeof checks / sizeof *checks; i++)
+        if (!checks[i].fits)
+            return pare_fail(error, PARE_ERROR_RANGE, "%s is %g: it must be %s", checks[i].name, checks[i].value, checks[i].needed);
     if (!(o->distil_weight >= 0 && o->distil_weight <= 1) || !(o->distil_temperature > 0) || !isfinite(o->distil_temperature))
         return pare_fail(error, PARE_ERROR_RANGE, "distillation weight %g, temperature %g: out of range", o->distil_weight,
                          o->distil_temperature);

@@ -11,7 +11,7 @@ extern const pare_method pare_method_activation, pare_method_activation_groups, 
     pare_method_activation_channels;
 extern const pare_method pare_method_flap, pare_method_flap_groups, pare_method_flap_heads;
 extern const pare_method pare_method_taylor, pare_method_taylor_groups, pare_method_taylor_heads;
-extern const pare_method pare_method_surgeon;
+extern const pare_method pare_method_surgeon, pare_method_surgeon_groups;
 extern const pare_method pare_method_last_layers, pare_method_shortgpt, pare_method_perplexity_layers;
 
 #endif

@@ -126,6 +126,8 @@ bool pare_path_is_folder(const char *path);
 typedef struct pare_output pare_output;
 pare_output *pare_output_open(const char *path, bool replace, pare_error *error) PARE_MUST_CHECK;
 bool pare_output_write(pare_output *output, const void *bytes, size_t n, pare_error *error) PARE_MUST_CHECK;
+/* Hands what was written so far to the system; *temporary: the file's name until it is committed, for reading it back. */
+bool pare_output_flush(const char **temporary, pare_output *output, pare_error *error) PARE_MUST_CHECK;
 bool pare_output_commit(pare_output *output, pare_error *error) PARE_MUST_CHECK;
 void pare_output_abandon(pare_output *output); /* NULL is fine */
 

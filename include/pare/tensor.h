@@ -91,6 +91,11 @@ const float *pare_view_direct(const pare_view *view);
 
 /* f32 -> one of F32, F16, BF16, round to nearest even. out: n elements of `dtype`. */
 void pare_dtype_pack(void *out, pare_dtype dtype, const float *in, size_t n);
+/* f32 -> Q8_0, Q4_0 or Q4_1, with the bits of llama.cpp's reference quantiser; in: finite; n: a multiple of 32. A scale too large for f16
+ * is stored as infinity. */
+void pare_dtype_quantize(void *out, pare_dtype dtype, const float *in, size_t n);
+/* Whether one of the two above makes it. */
+bool pare_dtype_writable(pare_dtype dtype);
 
 /* ---- kernels ------------------------------------------------------------------------------- */
 

@@ -46,6 +46,12 @@ typedef struct {
 } pare_tokenizer_parts;
 pare_tokenizer *pare_tokenizer_open_parts(const pare_tokenizer_parts *parts, const char *what, pare_error *error) PARE_MUST_CHECK;
 
+/* The same back, from any tokenizer; arrays lie in the arena, texts in it or in the tokenizer. A token without bytes is a hole in the ids.
+ * bos, eos: the ones that are added, or -1; unknown, padding: -1. UNSUPPORTED when no `pre` above stands for its pre-tokeniser, or when it
+ * adds more than one token at an end. */
+bool pare_tokenizer_write_parts(pare_tokenizer_parts *parts, const pare_tokenizer *tokenizer, pare_arena *arena,
+                                pare_error *error) PARE_MUST_CHECK;
+
 void pare_tokenizer_close(pare_tokenizer *tokenizer); /* NULL is fine */
 
 /* Ids; grows as needed; free with pare_tokens_free. */

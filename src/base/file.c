@@ -189,6 +189,11 @@ bool pare_output_write(pare_output *output, const void *bytes, size_t n, pare_er
     return true;
 }
 
+bool pare_output_flush(const char **temporary, pare_output *output, pare_error *error) {
+    *temporary = output->temporary;
+    return flush(output, error);
+}
+
 bool pare_output_commit(pare_output *output, pare_error *error) {
     bool done = flush(output, error);
     if (done && fsync(output->fd) != 0)

@@ -252,4 +252,7 @@ bool pare_tokenizer_add_merge(pare_tokenizer *tokenizer, uint32_t rank, pare_pie
 bool pare_tokenizer_set_added(pare_tokenizer *tokenizer, const pare_added *added, size_t n, pare_error *error) PARE_MUST_CHECK;
 bool pare_tokenizer_finish(pare_tokenizer *tokenizer, pare_error *error) PARE_MUST_CHECK;
 
+/* The merges by rank, merges.n of them; free with pare_free. */
+pare_merge *pare_tokenizer_merges(const pare_tokenizer *tokenizer, pare_error *error) PARE_MUST_CHECK;
+
 #endif

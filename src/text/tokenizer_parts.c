@@ -1,5 +1,5 @@
-/* tokenizer_parts: a tokenizer from what GGUF metadata carries: tokens, types, merges, and the name of a pre-tokeniser, which
- * stands for a normaliser and regexes that are known here by that name. */
+/* tokenizer_parts: a tokenizer from what GGUF metadata carries, and the same back: tokens, types, merges, and the name of a pre-tokeniser,
+ * which stands for a normaliser and regexes that are known here by that name. */
 #include <string.h>
 
 #include "tokenizer.h"
@@ -107,4 +107,80 @@ pare_tokenizer *pare_tokenizer_open_parts(const pare_tokenizer_parts *parts, con
         return NULL;
     }
     return tokenizer;
+}
+
+/* ---- the way back ---- */
+
+static bool same_step(const pare_step *a, const pare_step *b) {
+    return a->kind == b->kind && (a->kind != PARE_STEP_CL100K || a->digits == b->digits) &&
+           (a->kind != PARE_STEP_DIGITS || a->behaviour == b->behaviour);
+}
+
+/* Steps of the kinds PREFIX and PATTERN are in no row of the table. */
+static const char *find_pre(const pare_tokenizer *tokenizer) {
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        const pre_tokeniser *k = &known[i];
+        bool same = k->n_steps == tokenizer->n_steps && k->nfc == tokenizer->nfc && k->ignore_merges == tokenizer->ignore_merges;
+        for (size_t s = 0; same && s < k->n_steps; s++)
+            same = same_step(&k->steps[s], &tokenizer->steps[s]);
+        if (same)
+            return k->name;
+    }
+    return NULL;
+}
+
+static bool write_tokens(pare_tokenizer_parts *parts, const pare_tokenizer *tokenizer, pare_arena *arena, pare_error *error) {
+    size_t n = tokenizer->n_ids;
+    pare_piece *tokens = PARE_PUSH(arena, pare_piece, n, error);
+    int32_t *types = PARE_PUSH(arena, int32_t, n, error);
+    if (!tokens || !types)
+        return false;
+    for (size_t id = 0; id < n; id++) {
+        tokens[id] = tokenizer->spelled[id];
+        types[id] = tokens[id].bytes ? PARE_TOKEN_NORMAL : PARE_TOKEN_UNUSED;
+    }
+    for (size_t i = 0; i < tokenizer->n_added; i++)
+        types[tokenizer->added[i].id] = tokenizer->added[i].special ? PARE_TOKEN_CONTROL : PARE_TOKEN_USER_DEFINED;
+    *parts = (pare_tokenizer_parts){.tokens = tokens, .types = types, .n_tokens = n, .bos = -1, .eos = -1, .unknown = -1, .padding = -1};
+    return true;
+}
+
+/* "left right" for each merge, all texts in one piece of memory. */
+static bool write_merges(pare_tokenizer_parts *parts, const pare_tokenizer *tokenizer, pare_arena *arena, pare_error *error) {
+    size_t n = tokenizer->merges.n, total = 1;
+    pare_merge *merges = pare_tokenizer_merges(tokenizer, error);
+    for (size_t i = 0; merges && i < n; i++)
+        total += tokenizer->spelled[merges[i].pair >> 32].length + 1 + tokenizer->spelled[merges[i].pair & UINT32_MAX].length;
+    char *text = merges ? PARE_PUSH(arena, char, total, error) : NULL;
+    pare_piece *lines = text ? PARE_PUSH(arena, pare_piece, n, error) : NULL;
+    for (size_t i = 0; lines && i < n; i++) {
+        pare_piece left = tokenizer->spelled[merges[i].pair >> 32], right = tokenizer->spelled[merges[i].pair & UINT32_MAX];
+        lines[i] = (pare_piece){text, left.length + 1 + right.length};
+        memcpy(text, left.bytes, left.length);
+        text[left.length] = ' ';
+        memcpy(text + left.length + 1, right.bytes, right.length);
+        text += lines[i].length;
+    }
+    pare_free(merges);
+    parts->merges = lines;
+    parts->n_merges = n;
+    return lines != NULL;
+}
+
+bool pare_tokenizer_write_parts(pare_tokenizer_parts *parts, const pare_tokenizer *tokenizer, pare_arena *arena, pare_error *error) {
+    const char *pre = find_pre(tokenizer);
+    if (!pre)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "%s: its pre-tokeniser is none that GGUF has a name for here (gpt-2, smollm, llama-bpe, qwen2)", tokenizer->what);
+    if (tokenizer->n_prefix > 1 || tokenizer->n_suffix > 1)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: it adds %zu tokens before a text and %zu behind; GGUF can say one of each",
+                         tokenizer->what, tokenizer->n_prefix, tokenizer->n_suffix);
+    if (!write_tokens(parts, tokenizer, arena, error) || !write_merges(parts, tokenizer, arena, error))
+        return false;
+    parts->pre = pre;
+    parts->add_bos = tokenizer->n_prefix > 0;
+    parts->add_eos = tokenizer->n_suffix > 0;
+    parts->bos = parts->add_bos ? (int64_t)tokenizer->prefix[0] : -1;
+    parts->eos = parts->add_eos ? (int64_t)tokenizer->suffix[0] : -1;
+    return true;
 }

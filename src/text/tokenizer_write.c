@@ -129,17 +129,22 @@ static int by_rank(const void *a, const void *b) {
     return (x->rank > y->rank) - (x->rank < y->rank);
 }
 
-static json_t *merges_json(const pare_tokenizer *tokenizer, pare_error *error) {
+pare_merge *pare_tokenizer_merges(const pare_tokenizer *tokenizer, pare_error *error) {
     pare_merge *merges = pare_allocate(tokenizer->merges.n, sizeof *merges, error);
-    json_t *list = merges ? json_array() : NULL;
-    bool done = list != NULL;
     size_t n = 0;
-    for (size_t slot = 0; done && slot <= tokenizer->merges.mask; slot++)
+    for (size_t slot = 0; merges && slot <= tokenizer->merges.mask; slot++)
         if (tokenizer->merges.slots[slot].rank != UINT32_MAX)
             merges[n++] = tokenizer->merges.slots[slot];
-    if (done)
+    if (merges)
         qsort(merges, n, sizeof *merges, by_rank);
-    for (size_t i = 0; done && i < n; i++) {
+    return merges;
+}
+
+static json_t *merges_json(const pare_tokenizer *tokenizer, pare_error *error) {
+    pare_merge *merges = pare_tokenizer_merges(tokenizer, error);
+    json_t *list = merges ? json_array() : NULL;
+    bool done = list != NULL;
+    for (size_t i = 0; done && i < tokenizer->merges.n; i++) {
         json_t *pair = json_array();
         done = append(list, pair) && append(pair, text_of(tokenizer->spelled[merges[i].pair >> 32])) &&
                append(pair, text_of(tokenizer->spelled[merges[i].pair & UINT32_MAX]));

@@ -108,6 +108,40 @@ bool pare_gguf_rename(pare_tensor_list *list, const pare_config *config, const p
                       pare_error *error) PARE_MUST_CHECK;
 pare_tokenizer *pare_gguf_tokenizer(const pare_gguf *gguf, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
+/* ---- GGUF out ---- */
+
+uint32_t pare_gguf_type_number(pare_dtype dtype); /* GGML's */
+/* The name that GGUF gives a tensor of pare_config_visit_tensors, as rename's way back; rotary: its rows are turned by rotary embedding.
+ * False when there is none. */
+bool pare_gguf_spell(char text[96], bool *rotary, const char *name) PARE_MUST_CHECK;
+
+/* Metadata entries as they will lie in a file. Starts from {0}; failures are sticky, as those of pare_string are. */
+typedef struct {
+    pare_string bytes, keys; /* keys: one a line */
+    uint64_t n;
+} pare_gguf_entries;
+void pare_gguf_put_u32(pare_gguf_entries *entries, const char *key, uint32_t value);
+void pare_gguf_put_f32(pare_gguf_entries *entries, const char *key, double value);
+void pare_gguf_put_bool(pare_gguf_entries *entries, const char *key, bool value);
+void pare_gguf_put_string(pare_gguf_entries *entries, const char *key, const char *text, size_t length);
+void pare_gguf_put_strings(pare_gguf_entries *entries, const char *key, const pare_piece *texts, size_t n);
+void pare_gguf_put_i32s(pare_gguf_entries *entries, const char *key, const int32_t *values, size_t n);
+/* A value of another file, under this key. */
+void pare_gguf_put_value(pare_gguf_entries *entries, const char *key, size_t length, const pare_gguf_value *value);
+bool pare_gguf_entries_have(const pare_gguf_entries *entries, const char *key, size_t length);
+bool pare_gguf_entries_check(const pare_gguf_entries *entries, pare_error *error) PARE_MUST_CHECK;
+void pare_gguf_entries_free(pare_gguf_entries *entries);
+/* The low n bytes of a number; a length of 8 bytes and a text. */
+void pare_gguf_push_number(pare_string *bytes, uint64_t value, size_t n);
+void pare_gguf_push_text(pare_string *bytes, const char *text, size_t n);
+
+/* All entries of a file: config as what a cut leaves of checkpoint's, arch as llama.cpp calls it, dtype of most matrices. */
+bool pare_gguf_metadata(pare_gguf_entries *entries, const pare_checkpoint *checkpoint, const pare_config *config, const char *arch,
+                        pare_dtype dtype, pare_error *error) PARE_MUST_CHECK;
+/* Its tokenizer.* for a Hugging Face folder. */
+bool pare_gguf_put_tokenizer(pare_gguf_entries *entries, const pare_checkpoint *checkpoint, const pare_config *config,
+                             pare_error *error) PARE_MUST_CHECK;
+
 /* ---- Hugging Face folders ---- */
 
 bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_error *error) PARE_MUST_CHECK;

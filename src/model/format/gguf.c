@@ -48,6 +48,13 @@ static const struct {
     {35, "TQ2_0", PARE_DTYPE_COUNT},  {39, "MXFP4", PARE_DTYPE_COUNT},
 };
 
+uint32_t pare_gguf_type_number(pare_dtype dtype) {
+    size_t t = 0;
+    while (types[t].dtype != dtype)
+        t++;
+    return types[t].number;
+}
+
 static uint64_t little_endian(const uint8_t *bytes, size_t n) {
     uint64_t value = 0;
     while (n-- > 0)

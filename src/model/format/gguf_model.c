@@ -63,6 +63,26 @@ bool pare_gguf_rename(pare_tensor_list *list, const pare_config *config, const p
     return true;
 }
 
+bool pare_gguf_spell(char text[96], bool *rotary, const char *name) {
+    unsigned layer;
+    int part = 0;
+    *rotary = false;
+    for (size_t i = 0; i < sizeof global_names / sizeof *global_names; i++)
+        if (strcmp(name, global_names[i].hf) == 0)
+            return snprintf(text, 96, "%s", global_names[i].gguf) > 0;
+    const char *last = strrchr(name, '.');
+    if (sscanf(name, "model.layers.%u.%n", &layer, &part) != 1 || !part || !last || last <= name + part)
+        return false;
+    for (size_t i = 0; i < sizeof layer_names / sizeof *layer_names; i++) {
+        size_t length = strlen(layer_names[i].hf);
+        if ((size_t)(last - name) != (size_t)part + length || strncmp(name + part, layer_names[i].hf, length) != 0)
+            continue;
+        *rotary = layer_names[i].rotary;
+        return snprintf(text, 96, "blk.%u.%s%s", layer, layer_names[i].gguf, last) < 96;
+    }
+    return false;
+}
+
 /* ---- configuration ---- */
 
 /* Keys of the architecture: "llama.block_count" and so on. */

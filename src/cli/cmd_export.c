@@ -1,0 +1,107 @@
+/* pare export: a checkpoint as one GGUF file for llama.cpp. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "pare/model.h"
+
+typedef struct {
+    const char *type, *out;
+} export_options;
+
+/* As asked, else the source's; from a quantised type that pare does not write it is bf16. */
+static bool choose_type(pare_dtype *type, const export_options *given, const common *shared, pare_error *error) {
+    if (given->type)
+        return (pare_dtype_find(type, given->type) && pare_dtype_writable(*type)) ||
+               pare_fail(error, PARE_ERROR_USAGE, "--type %s: a GGUF is written in f32, f16, bf16, q8_0, q4_0 or q4_1", given->type);
+    if (pare_dtype_writable(*type))
+        return true;
+    say(shared, "the weights are %s, which pare reads but does not write: bf16 is written (--type chooses)", pare_dtype_info(*type)->name);
+    *type = PARE_DTYPE_BF16;
+    return true;
+}
+
+static json_t *fallbacks_json(const pare_export *result) {
+    json_t *list = json_array();
+    for (const char *name = result->fallbacks.data, *end; name && (end = strchr(name, '\n')); name = end + 1)
+        json_array_append_new(list, json_stringn(name, (size_t)(end - name)));
+    return list;
+}
+
+/* What the file does not say as the source did. */
+static void say_departures(const pare_export *result, const pare_checkpoint *checkpoint, pare_dtype type, const common *shared) {
+    if (result->n_fallbacks) {
+        pare_string names = {0};
+        for (const char *name = result->fallbacks.data, *end; name && (end = strchr(name, '\n')); name = end + 1)
+            pare_string_print(&names, "%s%.*s", names.length ? ", " : "", (int)(end - name), name);
+        say(shared, "f16 instead of %s, whose blocks hold %u weights and do not fit the rows of %zu tensors: %s",
+            pare_dtype_info(type)->name, pare_dtype_info(type)->block, result->n_fallbacks, names.data ? names.data : "");
+        pare_string_free(&names);
+    }
+    if (checkpoint->config.sliding_window)
+        say(shared, "warning: this model attends to the last %u positions; llama.cpp's %s attends to all",
+            checkpoint->config.sliding_window, result->architecture);
+    if (checkpoint->config.arch == PARE_ARCH_QWEN2 && strcmp(result->architecture, "llama") == 0)
+        say(shared, "written as llama.cpp's llama: its qwen2 takes only heads that are together as wide as the model");
+}
+
+static bool print_result(const pare_export *result, const export_options *given, pare_dtype type, double seconds, const common *shared,
+                         pare_error *error) {
+    if (shared->json)
+        return print_json(json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:f, s:f}", "version", PARE_VERSION, "output", given->out, "type",
+                                    pare_dtype_info(type)->name, "architecture", result->architecture, "bytes", (json_int_t)result->bytes,
+                                    "tensors", (json_int_t)result->n_tensors, "f16_instead", fallbacks_json(result), "seconds", seconds,
+                                    "max_rss_mib", pare_memory_peak_mib()),
+                          error);
+    progress_end();
+    printf("%s: %s, %zu tensors, %s as %s\n", given->out, result->architecture, result->n_tensors, human_bytes((double)result->bytes),
+           pare_dtype_info(type)->name);
+    return true;
+}
+
+static bool export_model(const char *path, const export_options *given, const common *shared, pare_error *error) {
+    double begin = pare_clock_s();
+    if (!given->out)
+        return pare_fail(error, PARE_ERROR_USAGE, "-o OUT.gguf is missing");
+    if (pare_path_exists(given->out))
+        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    if (!checkpoint)
+        return false;
+    pare_dtype type = checkpoint->dtype;
+    pare_export result = {0};
+    bool done = choose_type(&type, given, shared, error) &&
+                pare_checkpoint_export(&result, given->out, checkpoint, NULL, type, &shared->context, error);
+    if (done) {
+        say_departures(&result, checkpoint, type, shared);
+        done = print_result(&result, given, type, pare_clock_s() - begin, shared, error);
+    }
+    pare_export_free(&result);
+    pare_checkpoint_close(checkpoint);
+    return done;
+}
+
+bool cmd_export(int argc, char **argv, pare_error *error) {
+    export_options given = {0};
+    const option options[] = {
+        {"type", 0, OPTION_STRING, "T", "f32, f16, bf16, q8_0, q4_0 or q4_1 (the source's); norms and biases are f32", &given.type},
+        {"output", 'o', OPTION_STRING, "FILE", "the GGUF file to make; it must not exist", &given.out},
+        {0},
+    };
+    const command_face face = {
+        .name = "export",
+        .usage = "MODEL [--type T] -o OUT.gguf",
+        .about =
+            "Writes a checkpoint, with its tokenizer and chat template, as one GGUF file that llama.cpp loads. Embedding and head are of\n"
+            "the same type as all matrices. Quantised types (q8_0, q4_0, q4_1) have the bits of llama.cpp's reference quantiser; a\n"
+            "matrix whose rows are no multiple of 32 becomes f16, and is named.",
+        .example = "  pare export demo/model.gguf --type q8_0 -o model-q8_0.gguf",
+        .options = options,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    return n == -2 || (n >= 0 && export_model(arguments[0], &given, &shared, error));
+}

@@ -1,0 +1,128 @@
+/* gguf_tokenizer: a Hugging Face folder's tokenizer as tokenizer.ggml.*: tokens, types and merges from the open tokenizer, the ids of
+ * special tokens from tokenizer_config.json or else config.json, the chat template from its own file or tokenizer_config.json. */
+#include <stdio.h>
+#include <string.h>
+
+#include "format/format.h"
+
+typedef struct {
+    pare_gguf_entries *entries;
+    const pare_checkpoint *checkpoint;
+    pare_tokenizer_parts parts;
+    json_t *settings; /* tokenizer_config.json, or NULL */
+    pare_arena *arena;
+    pare_error *error;
+} source;
+
+/* The embedding may have more rows than there are tokens, for round numbers; llama.cpp wants a token for each row. */
+static bool put_tokens(source *s, uint32_t rows) {
+    size_t n = s->parts.n_tokens;
+    if (n > rows)
+        return pare_fail(s->error, PARE_ERROR_SHAPE, "%s: the tokenizer has %zu tokens, the embedding %u rows", s->checkpoint->path, n,
+                         rows);
+    pare_piece *tokens = PARE_PUSH(s->arena, pare_piece, rows, s->error);
+    int32_t *types = PARE_PUSH(s->arena, int32_t, rows, s->error);
+    char *names = PARE_PUSH(s->arena, char, (size_t)rows * 16, s->error);
+    if (!tokens || !types || !names)
+        return false;
+    for (uint32_t id = 0; id < rows; id++, names += 16) {
+        bool there = id < n && s->parts.tokens[id].bytes;
+        types[id] = there ? s->parts.types[id] : PARE_TOKEN_UNUSED;
+        tokens[id] = there ? s->parts.tokens[id] : (pare_piece){names, (size_t)snprintf(names, 16, "[PAD%u]", id)};
+    }
+    pare_gguf_put_strings(s->entries, "tokenizer.ggml.tokens", tokens, rows);
+    pare_gguf_put_i32s(s->entries, "tokenizer.ggml.token_type", types, rows);
+    pare_gguf_put_strings(s->entries, "tokenizer.ggml.merges", s->parts.merges, s->parts.n_merges);
+    return true;
+}
+
+/* "bos_token" is a text, or an object with "content". */
+static int64_t find_token(const source *s, const char *name) {
+    const json_t *token = json_object_get(s->settings, name);
+    if (json_is_object(token))
+        token = json_object_get(token, "content");
+    const char *text = json_string_value(token);
+    size_t length = json_string_length(token);
+    for (size_t id = 0; text && id < s->parts.n_tokens; id++)
+        if (s->parts.tokens[id].bytes && s->parts.tokens[id].length == length && memcmp(s->parts.tokens[id].bytes, text, length) == 0)
+            return (int64_t)id;
+    return -1;
+}
+
+/* known: what the tokenizer itself puts around a text, which goes before what the folder says; otherwise: config.json's. */
+static void put_id(const source *s, const char *key, const char *name, int64_t known, int64_t otherwise) {
+    int64_t id = known >= 0 ? known : find_token(s, name);
+    id = id >= 0 ? id : otherwise;
+    if (id >= 0)
+        pare_gguf_put_u32(s->entries, key, (uint32_t)id);
+}
+
+static void put_ids(const source *s, const pare_config *config) {
+    const json_t *padding = json_object_get(s->checkpoint->inner->config_json, "pad_token_id");
+    json_int_t pad = json_is_integer(padding) ? json_integer_value(padding) : -1;
+    put_id(s, "tokenizer.ggml.bos_token_id", "bos_token", s->parts.bos, config->bos);
+    put_id(s, "tokenizer.ggml.eos_token_id", "eos_token", s->parts.eos, config->eos);
+    put_id(s, "tokenizer.ggml.unknown_token_id", "unk_token", -1, -1);
+    put_id(s, "tokenizer.ggml.padding_token_id", "pad_token", -1, pad < (json_int_t)config->vocabulary ? pad : -1);
+    pare_gguf_put_bool(s->entries, "tokenizer.ggml.add_bos_token", s->parts.add_bos);
+    if (s->parts.add_eos)
+        pare_gguf_put_bool(s->entries, "tokenizer.ggml.add_eos_token", true);
+}
+
+static const char *inside(const source *s, const char *name) {
+    return pare_arena_format(s->arena, s->error, "%s/%s", s->checkpoint->path, name);
+}
+
+/* One template, or a list of named ones, of which "default" is meant. */
+static const json_t *setting_template(const json_t *settings) {
+    const json_t *template = json_object_get(settings, "chat_template"), *item;
+    size_t i;
+    json_array_foreach(template, i, item) {
+        const char *name = json_string_value(json_object_get(item, "name"));
+        if (name && strcmp(name, "default") == 0)
+            return json_object_get(item, "template");
+    }
+    return template;
+}
+
+static bool put_template(const source *s) {
+    const char *path = inside(s, "chat_template.jinja");
+    const json_t *template = setting_template(s->settings);
+    pare_map map;
+    if (!path)
+        return false;
+    if (!pare_path_exists(path)) {
+        if (json_is_string(template))
+            pare_gguf_put_string(s->entries, "tokenizer.chat_template", json_string_value(template), json_string_length(template));
+        return true;
+    }
+    if (!pare_map_open(&map, path, s->error))
+        return false;
+    pare_gguf_put_string(s->entries, "tokenizer.chat_template", (const char *)map.data, map.size);
+    pare_map_close(&map);
+    return true;
+}
+
+static bool read_settings(source *s) {
+    const char *path = inside(s, "tokenizer_config.json");
+    return path && (!pare_path_exists(path) || (s->settings = pare_json_read(path, s->error)));
+}
+
+bool pare_gguf_put_tokenizer(pare_gguf_entries *entries, const pare_checkpoint *checkpoint, const pare_config *config, pare_error *error) {
+    source s = {.entries = entries, .checkpoint = checkpoint, .error = error};
+    const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(checkpoint, error);
+    if (!tokenizer || !(s.arena = pare_arena_open(error)))
+        return false;
+    bool done = pare_tokenizer_write_parts(&s.parts, tokenizer, s.arena, error) && read_settings(&s);
+    if (done) {
+        pare_gguf_put_string(entries, "tokenizer.ggml.model", "gpt2", 4);
+        pare_gguf_put_string(entries, "tokenizer.ggml.pre", s.parts.pre, strlen(s.parts.pre));
+        done = put_tokens(&s, config->vocabulary);
+    }
+    if (done)
+        put_ids(&s, config);
+    done = done && put_template(&s);
+    json_decref(s.settings);
+    pare_arena_close(s.arena);
+    return done;
+}

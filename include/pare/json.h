@@ -13,6 +13,8 @@ extern "C" {
 /* Parses `n` bytes; `what` names the source in messages ("config.json"). Duplicate keys are refused. The caller owns the result. */
 json_t *pare_json_parse(const char *bytes, size_t n, const char *what, pare_error *error) PARE_MUST_CHECK;
 json_t *pare_json_read(const char *path, pare_error *error) PARE_MUST_CHECK;
+/* The same with all numbers as reals, for files with whole numbers beyond 64 bits: tokenizer_config.json's model_max_length. */
+json_t *pare_json_read_real(const char *path, pare_error *error) PARE_MUST_CHECK;
 
 /* Pretty text (two-space indent, keys in order of insertion, numbers that read back equal). Free with pare_string_free. */
 bool pare_json_print(pare_string *out, const json_t *json, pare_error *error) PARE_MUST_CHECK;

@@ -4,22 +4,34 @@
 #include <math.h>
 #include <string.h>
 
-json_t *pare_json_parse(const char *bytes, size_t n, const char *what, pare_error *error) {
+static json_t *parse(const char *bytes, size_t n, size_t more, const char *what, pare_error *error) {
     json_error_t problem;
-    json_t *json = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &problem);
+    json_t *json = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | more, &problem);
     if (!json)
         pare_fail(error, PARE_ERROR_FORMAT, "%s: not valid JSON at line %d, column %d (byte %d): %s", what, problem.line, problem.column,
                   problem.position, problem.text);
     return json;
 }
 
-json_t *pare_json_read(const char *path, pare_error *error) {
+static json_t *read_file(const char *path, size_t more, pare_error *error) {
     pare_map map;
     if (!pare_map_open(&map, path, error))
         return NULL;
-    json_t *json = pare_json_parse((const char *)map.data, map.size, path, error);
+    json_t *json = parse((const char *)map.data, map.size, more, path, error);
     pare_map_close(&map);
     return json;
+}
+
+json_t *pare_json_parse(const char *bytes, size_t n, const char *what, pare_error *error) {
+    return parse(bytes, n, 0, what, error);
+}
+
+json_t *pare_json_read(const char *path, pare_error *error) {
+    return read_file(path, 0, error);
+}
+
+json_t *pare_json_read_real(const char *path, pare_error *error) {
+    return read_file(path, JSON_DECODE_INT_AS_REAL, error);
 }
 
 static int push_bytes(const char *bytes, size_t n, void *string) {

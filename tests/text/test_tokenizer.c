@@ -125,6 +125,35 @@ static void qwen2_from_parts(void **state) {
     pare_tokenizer_close(parts);
 }
 
+/* A tokenizer told as parts has the name of its pre-tokeniser, and the same ids; what GGUF has no name for is refused. */
+static void parts_are_told(void **state) {
+    (void)state;
+    static const char *const kinds[][2] = {{"gpt2", "gpt-2"}, {"smollm", "smollm"}, {"llama3", "llama-bpe"}, {"qwen2", "qwen2"}};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        pare_error error = {0};
+        pare_tokenizer_parts parts;
+        pare_tokenizer *tokenizer = open_fixture(kinds[i][0]);
+        pare_arena *arena = pare_arena_open(&error);
+        assert_non_null(arena);
+        assert_done(pare_tokenizer_write_parts(&parts, tokenizer, arena, &error), error);
+        assert_string_equal(parts.pre, kinds[i][1]);
+        assert_int_equal(parts.n_tokens, pare_tokenizer_size(tokenizer));
+        assert_int_equal(parts.add_bos ? parts.bos : -1, pare_tokenizer_bos(tokenizer));
+        pare_tokenizer *back = pare_tokenizer_open_parts(&parts, "parts", &error);
+        assert_done(back, error);
+        if (i < 3) /* qwen2's added tokens have flags */
+            assert_int_equal(compare_strings(back, kinds[i][0]), N_STRINGS);
+        pare_tokenizer_close(back);
+        pare_tokenizer_close(tokenizer);
+        pare_arena_close(arena);
+    }
+    pare_error error = {0};
+    pare_tokenizer_parts parts;
+    pare_tokenizer *tokenizer = open_fixture("prefix");
+    assert_fails(pare_tokenizer_write_parts(&parts, tokenizer, NULL, &error), error, PARE_ERROR_UNSUPPORTED, "pre-tokeniser");
+    pare_tokenizer_close(tokenizer);
+}
+
 static void json_is_given_back(void **state) {
     (void)state;
     pare_error error = {0};
@@ -291,9 +320,16 @@ int main(int n, char **arguments) {
     if (n > 1 && strncmp(arguments[1], "--", 2) == 0)
         return drive(n, arguments);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(ids_from_json),      cmocka_unit_test(ids_from_parts),        cmocka_unit_test(qwen2_from_parts),
-        cmocka_unit_test(json_is_given_back), cmocka_unit_test(pieces_are_the_text),   cmocka_unit_test(bos_comes_with_the_template),
-        cmocka_unit_test(ids_of_data_sets),   cmocka_unit_test(many_threads_read_one), cmocka_unit_test(memory_may_fail),
+        cmocka_unit_test(ids_from_json),
+        cmocka_unit_test(ids_from_parts),
+        cmocka_unit_test(qwen2_from_parts),
+        cmocka_unit_test(parts_are_told),
+        cmocka_unit_test(json_is_given_back),
+        cmocka_unit_test(pieces_are_the_text),
+        cmocka_unit_test(bos_comes_with_the_template),
+        cmocka_unit_test(ids_of_data_sets),
+        cmocka_unit_test(many_threads_read_one),
+        cmocka_unit_test(memory_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -14,6 +14,7 @@ static const command commands[] = {
     {"logits", "logits of a text, for comparison with other programs", cmd_logits},
     {"eval", "test cross-entropy by a named protocol", cmd_eval},
     {"compress", "a smaller checkpoint, or a plan of it", cmd_compress},
+    {"policy", "a policy for compress --method prunenet, trained on weights", cmd_policy},
     {"methods", "what compress and studies can cut by", cmd_methods},
     {"finetune", "recovery of a cut model: LoRA, full, distillation", cmd_finetune},
     {"train", "a small model from nothing", cmd_train},

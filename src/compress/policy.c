@@ -104,6 +104,19 @@ void policy_gradient(float *gradient, const pare_policy *policy, const float *w,
     }
 }
 
+void policy_step(pare_policy *policy, float *first_moment, float *second_moment, const float *gradient, uint64_t step, double rate) {
+    const double beta1 = (double)0.9f, beta2 = (double)0.999f, t = (double)step;
+    pare_adamw_step s = {.rate = (float)rate,
+                         .beta1 = 0.9f,
+                         .beta2 = 0.999f,
+                         .eps = 1e-8f,
+                         .decay = 0.01f,
+                         .correction1 = (float)(1 - pow(beta1, t)),
+                         .correction2 = (float)(1 - pow(beta2, t)),
+                         .gradient_scale = 1};
+    pare_kernels_best()->adamw(policy->values, first_moment, second_moment, gradient, policy->n_values, &s);
+}
+
 bool policy_reward(double *reward, const double *values, size_t n_values, const float *w, uint32_t width, const uint32_t *kept,
                    uint32_t n_kept, pare_error *error) {
     size_t n_left = n_kept < width ? n_kept : width;

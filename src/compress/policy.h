@@ -43,6 +43,8 @@ double policy_log_keep(double noise, float logit);
 /* gradient (n_values) of -reward * sum over kept of ln k. kept: n_kept indices. scratch: ffn_width + width floats. */
 void policy_gradient(float *gradient, const pare_policy *policy, const float *w, const float *logits, const double *noise,
                      const uint32_t *kept, uint32_t n_kept, double reward, float *scratch);
+/* Step number `step`, from 1, of AdamW with PyTorch's defaults; moments and gradient: n_values each. */
+void policy_step(pare_policy *policy, float *first_moment, float *second_moment, const float *gradient, uint64_t step, double rate);
 /* 1 / KS between values (n_values, descending) and the singular values of the kept rows of w. */
 bool policy_reward(double *reward, const double *values, size_t n_values, const float *w, uint32_t width, const uint32_t *kept,
                    uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;

@@ -81,20 +81,6 @@ static bool act_on_layer(void *user, uint32_t layer, pare_error *error) {
     return done;
 }
 
-static void step(trainer *t, double rate) {
-    const double beta1 = (double)0.9f, beta2 = (double)0.999f;
-    double now = (double)++t->step;
-    pare_adamw_step s = {.rate = (float)rate,
-                         .beta1 = 0.9f,
-                         .beta2 = 0.999f,
-                         .eps = 1e-8f,
-                         .decay = 0.01f,
-                         .correction1 = (float)(1 - pow(beta1, now)),
-                         .correction2 = (float)(1 - pow(beta2, now)),
-                         .gradient_scale = 1};
-    pare_kernels_best()->adamw(t->policy.values, t->first_moment, t->second_moment, t->gradient, t->policy.n_values, &s);
-}
-
 static bool learn(trainer *t, double rate, const pare_context *context, pare_error *error) {
     uint32_t n = t->policy.ffn_width;
     double discount = 1;
@@ -104,7 +90,7 @@ static bool learn(trainer *t, double rate, const pare_context *context, pare_err
         policy_forward(t->logits, &t->policy, t->w, t->scratch);
         policy_gradient(t->gradient, &t->policy, t->w, t->logits, t->noise + (size_t)i * n, t->kept + (size_t)i * t->n_kept, t->n_kept,
                         t->rewards[i] * discount, t->scratch);
-        step(t, rate);
+        policy_step(&t->policy, t->first_moment, t->second_moment, t->gradient, ++t->step, rate);
     }
     return true;
 }

@@ -8,11 +8,11 @@
 const pare_method *const pare_methods[] = {
     &pare_method_random,
     &pare_method_magnitude,
-    &pare_method_prunenet,
-    &pare_method_lila,
     &pare_method_wanda_sp,
     &pare_method_activation,
     &pare_method_flap,
+    &pare_method_prunenet,
+    &pare_method_lila,
     &pare_method_random_groups,
     &pare_method_magnitude_groups,
     &pare_method_wanda_sp_groups,

@@ -8,13 +8,18 @@
  * energy is spread over the spectrum: F(k) = (l_1 + … + l_k) / (l_1 + … + l_width). The score is the KS distance between F before and
  * after,
  *
- *   max over k of |F_i(k) - F(k)|.
+ *   max over k of |F_i(k) - F(k)|,
  *
- * To first order in w_i w_i^T, with right singular vectors v_k and z_k = w_i . v_k (that is u_ik sigma_k): l'_k = l_k - z_k^2. For sums of
- * the k largest this holds far better than for single values, because what mixes within the sum cancels; for the whole sum it is exact.
- * With p = |w_i|^2 / sum l, the neuron's share of the energy, and Q(k) = (z_1^2 + … + z_k^2) / |w_i|^2, its own spread:
+ * to first order: with right singular vectors v_k and z_k = w_i . v_k (that is u_ik sigma_k), taking the share t of w_i w_i^T away moves
+ * l_k by -t z_k^2 + O(t^2). At t = 1, with p = |w_i|^2 / sum l, the neuron's share of the energy, and Q(k) = (z_1^2 + ... + z_k^2) /
+ * |w_i|^2, its own spread:
  *
  *   score = p / (1 - p) * max over k of |F(k) - Q(k)|
+ *
+ * The limit of small t is exact (the test holds it against NumPy). Whole ablation is not small where gaps between the l_k are below z_k^2,
+ * which is most of a real spectrum: there the exact distance is in the median 1.4 to 2.1 times as large, and ranks neurons otherwise (rank
+ * correlation 0.27 to 0.75 on layers of SmolLM2-135M). So this is the spectrum's sensitivity to a neuron, which an eigendecomposition per
+ * matrix gives for all neurons; exact ablation takes one per neuron, and was not tried as a score.
  *
  * A neuron with little energy, or one that is spread over the spectrum as the whole matrix is, can go. The scores by gate_proj, up_proj
  * (rows) and down_proj (columns) are added: they are shares, and one neuron owns all three. */

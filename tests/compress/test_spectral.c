@@ -1,5 +1,5 @@
-/* The methods that look at spectra: against NumPy, SciPy and PyTorch (fixtures by tools/fixtures/compress_spectral.py), what must not change
- * a score, and policy files that are not what they should be. */
+/* The methods that look at spectra: against NumPy, SciPy and PyTorch (fixtures by tools/fixtures/compress_spectral.py), what must not
+ * change a score, and policy files that are not what they should be. */
 #include <math.h>
 
 #include "method/method.h"
@@ -279,7 +279,8 @@ static void policy_files(void **state) {
     pare_scores_free(&one);
     pare_scores_free(&two);
     again.width++; /* as if for another model */
-    assert_fails(pare_policy_score(&two, &again, checkpoint, 1, NULL, &error), error, PARE_ERROR_SHAPE, "the policy is for models of width");
+    assert_fails(pare_policy_score(&two, &again, checkpoint, 1, NULL, &error), error, PARE_ERROR_SHAPE,
+                 "the policy is for models of width");
     again.width--;
 
     pare_map map;
@@ -329,9 +330,15 @@ static void stopped(void **state) {
 int main(void) {
     pare_error error = {0};
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(as_numpy_and_scipy), cmocka_unit_test(policy_as_pytorch), cmocka_unit_test(rewards_as_scipy),
-        cmocka_unit_test(lila_scores),        cmocka_unit_test(lila_extremes),     cmocka_unit_test(invariants),
-        cmocka_unit_test(draws),              cmocka_unit_test(policy_files),      cmocka_unit_test(stopped),
+        cmocka_unit_test(as_numpy_and_scipy),
+        cmocka_unit_test(policy_as_pytorch),
+        cmocka_unit_test(rewards_as_scipy),
+        cmocka_unit_test(lila_scores),
+        cmocka_unit_test(lila_extremes),
+        cmocka_unit_test(invariants),
+        cmocka_unit_test(draws),
+        cmocka_unit_test(policy_files),
+        cmocka_unit_test(stopped),
     };
     if (!pare_gemm_prepare(&error))
         return 1;

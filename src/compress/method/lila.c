@@ -4,9 +4,9 @@
  *
  * Taken by the letter the criterion says nothing. Let W (neurons, width) have squared singular values l_1 >= l_2 >= …; ablating neuron i
  * takes w_i w_i^T off the Gram matrix, and by Cauchy's interlacing l_k >= l'_k >= l_{k+1}: between any two samples at most one value moves
- * over any threshold, so that the two-sample KS statistic is 1/width for every neuron (the test holds that). What does shift is how the
- * energy is spread over the spectrum: F(k) = (l_1 + … + l_k) / (l_1 + … + l_width). The score is the KS distance between F before and
- * after,
+ * over any threshold, so that the two-sample KS statistic is 1/width for every neuron (the script of the fixture asserts it). What does
+ * shift is how the energy is spread over the spectrum: F(k) = (l_1 + … + l_k) / (l_1 + … + l_width). The score is the KS distance between F
+ * before and after,
  *
  *   max over k of |F_i(k) - F(k)|,
  *

@@ -79,6 +79,36 @@ const pare_method *pare_method_find(const char *name, pare_error *error) PARE_MU
 bool pare_score(pare_scores *scores, const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                 uint64_t seed, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
+/* ---- PruneNet's policy ------------------------------------------------------------------------ */
+
+/* A network that looks at a layer's gate_proj and says which neurons to keep: trained once, on weights alone, for models of one width and
+ * FFN width, at any ratio. Sengupta et al. 2025; src/compress/policy.h */
+typedef struct {
+    uint32_t width, ffn_width, episodes; /* episodes: of training */
+    double ratio, reward;                /* of neurons removed in training; mean over layers that this policy earned then */
+    uint64_t seed;
+    float *values; /* n_values: A (ffn_width, width), b (ffn_width), v (ffn_width) */
+    size_t n_values;
+} pare_policy;
+
+/* Zeros: what the table's method trains with, 20 episodes at ratio 0.3 and rate 1e-3. */
+typedef struct {
+    double ratio, rate;
+    uint32_t episodes;
+    uint64_t seed;
+} pare_policy_options;
+bool pare_policy_train(pare_policy *policy, const pare_checkpoint *checkpoint, const pare_policy_options *options,
+                       const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+void pare_policy_free(pare_policy *policy);
+/* Scores of FFN neurons whose best n are a draw of n by the policy; the draws of one seed at growing ratios are nested. scores as
+ * pare_score leaves them. SHAPE when the policy is for models of other widths. */
+bool pare_policy_score(pare_scores *scores, const pare_policy *policy, const pare_checkpoint *checkpoint, uint64_t seed,
+                       const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+/* A safetensors file of three tensors; its metadata say how it was trained and the SHA-256 of its numbers. Only files that pare wrote are
+ * read; NaN is refused. */
+bool pare_policy_read(pare_policy *policy, const char *path, pare_error *error) PARE_MUST_CHECK;
+bool pare_policy_write(const pare_policy *policy, const char *path, bool replace, pare_error *error) PARE_MUST_CHECK;
+
 /* ---- cuts ----------------------------------------------------------------------------------- */
 
 /* Units of a row that stay: (1 - ratio) of them, rounded to the nearest multiple (half up; of FFN neurons and channels only), at least

@@ -201,6 +201,24 @@ bool pare_gemm_prepare(pare_error *error) PARE_MUST_CHECK;
 /* "OpenBLAS 0.3.21 SkylakeX": what computes, for results' provenance. */
 const char *pare_gemm_name(void);
 
+/* ---- spectra -------------------------------------------------------------------------------- */
+
+/* LAPACK in double on the calling thread, after pare_gemm_prepare; callers may run several at once. Matrices are row-major. NUMERIC
+ * when an element is NaN or infinite or the iteration does not converge; MEMORY. */
+
+/* gram (n, n) = A^T A of a (m, n), both triangles. */
+bool pare_gram(double *gram, const float *a, size_t m, size_t n, pare_error *error) PARE_MUST_CHECK;
+/* values (n): eigenvalues of the symmetric matrix (n, n), ascending. matrix is overwritten: with vectors, its row k becomes the unit
+ * eigenvector of values[k]; without, its content is lost. */
+bool pare_symmetric_eigen(double *values, double *matrix, size_t n, bool vectors, pare_error *error) PARE_MUST_CHECK;
+/* values (min(m, n)): singular values of a (m, n), descending, from the eigenvalues of the smaller Gram matrix: several times faster
+ * than bidiagonalising, with an absolute error of at most about 1e-8 of the largest, which is less than what rounding the weights to
+ * f32 (6e-8) has done to them already. */
+bool pare_singular_values(double *values, const float *a, size_t m, size_t n, pare_error *error) PARE_MUST_CHECK;
+/* a (m, n) = left^T diag(values) right: k = min(m, n) singular values, descending, to full accuracy; left (k, m), right (k, n): a row is a
+ * singular vector. */
+bool pare_svd(double *values, double *left, double *right, const float *a, size_t m, size_t n, pare_error *error) PARE_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

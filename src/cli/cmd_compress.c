@@ -6,7 +6,7 @@
 #include "pare/compress.h"
 
 typedef struct {
-    const char *method, *calibrate, *type, *out;
+    const char *method, *calibrate, *policy, *type, *out;
     double ratio;
     uint32_t multiple, windows, length;
     uint64_t seed;
@@ -21,6 +21,7 @@ typedef struct {
     pare_corpus text;
     pare_windows windows;
     pare_calibration calibration;
+    pare_policy policy; /* values NULL: none was given */
     pare_scores scores;
     uint32_t n_kept; /* of each row of units */
     pare_cut *cut;
@@ -30,6 +31,7 @@ typedef struct {
 static void release(compression *c) {
     pare_cut_close(c->cut);
     pare_scores_free(&c->scores);
+    pare_policy_free(&c->policy);
     pare_calibration_free(&c->calibration);
     pare_windows_free(&c->windows);
     pare_corpus_close(&c->text);
@@ -63,6 +65,14 @@ static bool calibrate(compression *c, const compress_options *given, const commo
            pare_calibrate(&c->calibration, c->checkpoint, &c->windows, !c->method->text_only, &shared->context, error);
 }
 
+static bool score(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    if (!given->policy)
+        return pare_score(&c->scores, c->method, c->checkpoint, c->method->calibrated ? &c->calibration : NULL, given->seed,
+                          &shared->context, error);
+    return pare_policy_read(&c->policy, given->policy, error) &&
+           pare_policy_score(&c->scores, &c->policy, c->checkpoint, given->seed, &shared->context, error);
+}
+
 static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
     const pare_config *config = &c->checkpoint->config;
     if (!pare_cut_count(&c->n_kept, c->method->unit, config, given->ratio, given->multiple, error))
@@ -70,8 +80,7 @@ static bool make_cut(compression *c, const compress_options *given, const common
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
     const pare_calibration *calibration = c->method->calibrated ? &c->calibration : NULL;
-    return calibrate(c, given, shared, error) &&
-           pare_score(&c->scores, c->method, c->checkpoint, calibration, given->seed, &shared->context, error) &&
+    return calibrate(c, given, shared, error) && score(c, given, shared, error) &&
            (c->cut = pare_method_cut(c->method, c->checkpoint, calibration, &c->scores, c->n_kept, &shared->context, error));
 }
 
@@ -80,6 +89,16 @@ static json_t *calibration_json(const compression *c, const compress_options *gi
         return NULL;
     return json_pack("{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n, "length",
                      (int)c->windows.length);
+}
+
+static json_t *policy_json(const compression *c, const compress_options *given) {
+    if (!c->policy.values)
+        return NULL;
+    pare_sha256 hash;
+    if (!pare_sha256_bytes(&hash, c->policy.values, c->policy.n_values * sizeof *c->policy.values, NULL))
+        return NULL;
+    return json_pack("{s:s, s:s, s:f, s:i, s:I}", "file", given->policy, "sha256", hash.hex, "ratio", c->policy.ratio, "episodes",
+                     (int)c->policy.episodes, "seed", (json_int_t)c->policy.seed);
 }
 
 static json_t *indices_json(const pare_kept *kept) {
@@ -113,14 +132,14 @@ static json_t *counts_json(const compression *c) {
 /* The decision, small and printable: what was cut, by what, and what that removes. */
 static json_t *decision_json(const compression *c, const compress_options *given, bool with_units) {
     pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
-    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:s, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
+    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
                      "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
-                     (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "unit",
-                     pare_unit_name(c->method->unit), "units", (int)c->scores.n_units, "kept", counts_json(c), "achieved", "parameters",
-                     a.parameters, "non_embedding", a.non_embedding, "bytes", a.bytes, "macs", a.macs, "size", "parameters",
-                     (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs,
-                     "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
-                     "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
+                     (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "policy",
+                     policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units", (int)c->scores.n_units, "kept",
+                     counts_json(c), "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes", a.bytes, "macs",
+                     a.macs, "size", "parameters", (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding,
+                     "macs", (json_int_t)a.after.macs, "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type",
+                     pare_dtype_info(c->type)->name, "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
 }
 
 static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -166,6 +185,8 @@ static bool compress(const char *path, const compress_options *given, const comm
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
     if (!(c.method = pare_method_find(given->method, error)))
         return false;
+    if (given->policy && strcmp(given->method, "prunenet") != 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
     bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
                 make_cut(&c, given, shared, error) && (given->plan || write_out(&c, given, shared, error)) &&
                 print_result(&c, given, shared, error);
@@ -181,10 +202,11 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods", &given.method},
         {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units to remove, 0 <= R < 1", &given.ratio},
         {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
+        {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
         {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
         {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &given.multiple},
-        {"seed", 0, OPTION_SEED, "S", "for random and for the calibration windows (0)", &given.seed},
+        {"seed", 0, OPTION_SEED, "S", "for random, prunenet and the calibration windows (0)", &given.seed},
         {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
         {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
         {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},

@@ -15,6 +15,7 @@ static const command commands[] = {
     {"eval", "test cross-entropy by a named protocol", cmd_eval},
     {"compress", "a smaller checkpoint, or a plan of it", cmd_compress},
     {"export", "a checkpoint as a GGUF file for llama.cpp", cmd_export},
+    {"policy", "a policy for compress --method prunenet, trained on weights", cmd_policy},
     {"methods", "what compress and studies can cut by", cmd_methods},
     {"finetune", "recovery of a cut model: LoRA, full, distillation", cmd_finetune},
     {"train", "a small model from nothing", cmd_train},

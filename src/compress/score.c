@@ -11,6 +11,8 @@ const pare_method *const pare_methods[] = {
     &pare_method_wanda_sp,
     &pare_method_activation,
     &pare_method_flap,
+    &pare_method_prunenet,
+    &pare_method_lila,
     &pare_method_taylor,
     &pare_method_surgeon,
     &pare_method_random_groups,

@@ -6,7 +6,7 @@ expect 2 'a command is missing' "$PARE"
 expect 2 'did you mean compress' "$PARE" compres
 expect 0 'shortgpt' "$PARE" methods
 expect 0 '"unit": "query heads"' "$PARE" methods --json
-for command in info tokenize tokenizer logits eval compress export study fit predict report; do
+for command in info tokenize tokenizer logits eval compress policy export study fit predict report; do
     expect 0 '^Example:' "$PARE" "$command" --help
     grep -qE "^  pare $command" "$work/stdout" || fail "$command --help has no example of it"
     expect 2 'unknown option "--nonsense"' "$PARE" "$command" --nonsense
@@ -25,7 +25,7 @@ cat "$SOURCE"/tests/eval/fixtures/text.txt{,,} >"$work/demo/test.txt"
 cp "$work/demo/test.txt" "$work/demo/calibration.txt"
 sed 's/joined2048/joined256/; s/length: 512/length: 256/; s/multiple: 32/multiple: 4/' "$SOURCE/examples/demo.yaml" >"$work/examples/demo.yaml"
 head -c 300 "$SOURCE/examples/demo.yaml" >"$work/examples/short"
-for command in info methods tokenize logits eval compress export study fit predict report; do
+for command in info methods tokenize logits eval compress policy export study fit predict report; do
     "$PARE" "$command" --help | sed -n '/^Example:/,$p' | grep '^  pare ' >"$work/example"
     # the tiny model has 512 positions, and random weights: it is worse than a uniform guess
     sed -i '/pare logits/s/demo.yaml/short/; s/pare fit/pare fit --include-broken/' "$work/example"

@@ -1,0 +1,80 @@
+/* spectrum: see spectrum.h. */
+#include "spectrum.h"
+
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+
+double pare_kolmogorov_smirnov(const double *a, size_t n, const double *b, size_t m) {
+    double largest = 0;
+    for (size_t i = 0, j = 0; i < n && j < m;) { /* both past the next threshold: equal values step together */
+        double at = fmax(a[i], b[j]);
+        while (i < n && a[i] >= at)
+            i++;
+        while (j < m && b[j] >= at)
+            j++;
+        largest = fmax(largest, fabs((double)i / (double)n - (double)j / (double)m));
+    }
+    return largest;
+}
+
+bool spectrum_read(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
+    char name[96];
+    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
+    const pare_tensor *tensor = pare_checkpoint_find(checkpoint, name);
+    if (!tensor)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
+    pare_view view = pare_view_all(tensor);
+    size_t n_scratch = pare_view_scratch(&view);
+    float *scratch = n_scratch ? pare_allocate(n_scratch, sizeof *scratch, error) : NULL;
+    if (n_scratch && !scratch)
+        return false;
+    pare_view_read(out, &view, 0, view.n_rows, scratch);
+    pare_free(scratch);
+    pare_checkpoint_drop(checkpoint, name);
+    return true;
+}
+
+typedef struct {
+    uint32_t n_done, failed; /* failed: the lowest that did, or UINT32_MAX */
+    pare_error error;
+} outcome;
+
+/* Keeps the error of the lowest index, so that what is said does not depend on who came first. */
+static void settle(outcome *o, uint32_t i, bool done, const pare_error *mine) {
+#pragma omp critical(spectrum_settle)
+    {
+        o->n_done++;
+        if (!done && i < o->failed) {
+            o->failed = i;
+            o->error = *mine;
+        }
+    }
+}
+
+bool spectrum_each(spectrum_task *run, void *user, uint32_t n, const char *stage, double before, double total, const pare_context *context,
+                   pare_error *error) {
+    outcome o = {.failed = UINT32_MAX};
+    pare_context_progress(context, stage, before, total);
+#pragma omp parallel for num_threads(pare_context_threads(context)) schedule(dynamic)
+    for (uint32_t i = 0; i < n; i++) {
+        pare_error mine = {0};
+        uint32_t failed, n_done;
+#pragma omp critical(spectrum_settle)
+        {
+            failed = o.failed;
+            n_done = o.n_done;
+        }
+        if (i > failed) /* a lower one failed already: its error will be told */
+            continue;
+        bool done = pare_context_check(context, &mine) && run(user, i, &mine);
+        settle(&o, i, done, &mine);
+        if (omp_get_thread_num() == 0)
+            pare_context_progress(context, stage, before + n_done + 1, total);
+    }
+    if (o.failed == UINT32_MAX)
+        return true;
+    if (error)
+        *error = o.error;
+    return false;
+}

@@ -119,16 +119,16 @@ typedef struct {
     const char *architecture; /* as llama.cpp calls it: "llama" or "qwen2" */
     uint64_t bytes;           /* of the file */
     size_t n_tensors, n_fallbacks;
-    pare_string fallbacks; /* GGUF names of matrices whose rows are no whole blocks of a quantised type, f16 instead; one a line */
+    pare_string fallbacks; /* GGUF names of matrices whose rows are no whole blocks of their type, f16 instead; one a line */
 } pare_export;
 /* Writes checkpoint under cut (may be NULL) as one GGUF file (version 3) that llama.cpp loads. dtype, of all matrices, the embedding and
- * the head among them: F32, F16, BF16, or Q8_0, Q4_0, Q4_1 quantised as llama.cpp's reference quantiser does; norms and biases are f32.
- * Matrices of the source that have this type already keep their bits. Llama and Mistral become llama.cpp's `llama`, rows of q and k in
- * adjacent-pair rotary order; Qwen2 its `qwen2`, or `llama` too where heads * head_dim is not the width. Metadata of a GGUF source is
- * carried over; of a Hugging Face folder it is made from config.json and the tokenizer files, which must be there. Streams tensor by tensor
- * in bounded memory; under a temporary name; read back and held against the plan; fsync; rename; an existing path is refused. A non-finite
- * weight, or one too large for its type, stops it (NUMERIC), and so do layers of different shapes (UNSUPPORTED). result: may be NULL; when
- * done, release it with pare_export_free. */
+ * the head among them: F32, F16, BF16, or Q8_0, Q4_0, Q4_1 quantised as llama.cpp's reference quantiser does; PARE_DTYPE_COUNT: each as it
+ * is stored. Norms and biases are f32. Matrices of the source that have their type already keep their bits. Llama and Mistral become
+ * llama.cpp's `llama`, rows of q and k in adjacent-pair rotary order; Qwen2 its `qwen2`, or `llama` too where heads * head_dim is not the
+ * width. Metadata of a GGUF source is carried over; of a Hugging Face folder it is made from config.json and the tokenizer files, which
+ * must be there. Streams tensor by tensor in bounded memory; under a temporary name; read back and held against the plan; fsync; rename; an
+ * existing path is refused. A non-finite weight, or one too large for its type, stops it (NUMERIC), and so do layers of different shapes
+ * (UNSUPPORTED). result: may be NULL; when done, release it with pare_export_free. */
 bool pare_checkpoint_export(pare_export *result, const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype,
                             const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_export_free(pare_export *result);

@@ -9,16 +9,11 @@ typedef struct {
     const char *type, *out;
 } export_options;
 
-/* As asked, else the source's; from a quantised type that pare does not write it is bf16. */
-static bool choose_type(pare_dtype *type, const export_options *given, const common *shared, pare_error *error) {
-    if (given->type)
-        return (pare_dtype_find(type, given->type) && pare_dtype_writable(*type)) ||
-               pare_fail(error, PARE_ERROR_USAGE, "--type %s: a GGUF is written in f32, f16, bf16, q8_0, q4_0 or q4_1", given->type);
-    if (pare_dtype_writable(*type))
-        return true;
-    say(shared, "the weights are %s, which pare reads but does not write: bf16 is written (--type chooses)", pare_dtype_info(*type)->name);
-    *type = PARE_DTYPE_BF16;
-    return true;
+/* As asked, else each tensor as it is stored. */
+static bool choose_type(pare_dtype *type, const export_options *given, pare_error *error) {
+    *type = PARE_DTYPE_COUNT;
+    return !given->type || (pare_dtype_find(type, given->type) && pare_dtype_writable(*type)) ||
+           pare_fail(error, PARE_ERROR_USAGE, "--type %s: a GGUF is written in f32, f16, bf16, q8_0, q4_0 or q4_1", given->type);
 }
 
 static json_t *fallbacks_json(const pare_export *result) {
@@ -28,16 +23,25 @@ static json_t *fallbacks_json(const pare_export *result) {
     return list;
 }
 
-/* What the file does not say as the source did. */
-static void say_departures(const pare_export *result, const pare_checkpoint *checkpoint, pare_dtype type, const common *shared) {
-    if (result->n_fallbacks) {
-        pare_string names = {0};
-        for (const char *name = result->fallbacks.data, *end; name && (end = strchr(name, '\n')); name = end + 1)
-            pare_string_print(&names, "%s%.*s", names.length ? ", " : "", (int)(end - name), name);
-        say(shared, "f16 instead of %s, whose blocks hold %u weights and do not fit the rows of %zu tensors: %s",
-            pare_dtype_info(type)->name, pare_dtype_info(type)->block, result->n_fallbacks, names.data ? names.data : "");
-        pare_string_free(&names);
+/* Layers are alike: "blk.*.ffn_down.weight" stands for the tensor of every layer. */
+static void print_kinds(pare_string *kinds, const pare_export *result) {
+    for (const char *name = result->fallbacks.data, *end; name && (end = strchr(name, '\n')); name = end + 1) {
+        char kind[128];
+        const char *part = strncmp(name, "blk.", 4) == 0 ? strchr(name + 4, '.') : NULL;
+        snprintf(kind, sizeof kind, "%s%.*s", part ? "blk.*" : "", (int)(end - (part ? part : name)), part ? part : name);
+        if (!kinds->data || !strstr(kinds->data, kind))
+            pare_string_print(kinds, "%s%s", kinds->length ? ", " : "", kind);
     }
+}
+
+/* Where the file is another than might be thought. */
+static void say_departures(const pare_export *result, const pare_checkpoint *checkpoint, pare_dtype type, const common *shared) {
+    pare_string kinds = {0};
+    print_kinds(&kinds, result);
+    if (result->n_fallbacks)
+        say(shared, "f16 instead of %s for %zu tensors whose rows are no multiple of %u: %s", pare_dtype_info(type)->name,
+            result->n_fallbacks, pare_dtype_info(type)->block, kinds.data ? kinds.data : "");
+    pare_string_free(&kinds);
     if (checkpoint->config.sliding_window)
         say(shared, "warning: this model attends to the last %u positions; llama.cpp's %s attends to all",
             checkpoint->config.sliding_window, result->architecture);
@@ -68,11 +72,12 @@ static bool export_model(const char *path, const export_options *given, const co
     pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
     if (!checkpoint)
         return false;
-    pare_dtype type = checkpoint->dtype;
+    pare_dtype type;
     pare_export result = {0};
-    bool done = choose_type(&type, given, shared, error) &&
-                pare_checkpoint_export(&result, given->out, checkpoint, NULL, type, &shared->context, error);
+    bool done =
+        choose_type(&type, given, error) && pare_checkpoint_export(&result, given->out, checkpoint, NULL, type, &shared->context, error);
     if (done) {
+        type = type == PARE_DTYPE_COUNT ? checkpoint->dtype : type;
         say_departures(&result, checkpoint, type, shared);
         done = print_result(&result, given, type, pare_clock_s() - begin, shared, error);
     }
@@ -84,7 +89,8 @@ static bool export_model(const char *path, const export_options *given, const co
 bool cmd_export(int argc, char **argv, pare_error *error) {
     export_options given = {0};
     const option options[] = {
-        {"type", 0, OPTION_STRING, "T", "f32, f16, bf16, q8_0, q4_0 or q4_1 (the source's); norms and biases are f32", &given.type},
+        {"type", 0, OPTION_STRING, "T", "f32, f16, bf16, q8_0, q4_0 or q4_1 (each tensor as it is stored); norms and biases are f32",
+         &given.type},
         {"output", 'o', OPTION_STRING, "FILE", "the GGUF file to make; it must not exist", &given.out},
         {0},
     };

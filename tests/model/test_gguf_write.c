@@ -263,6 +263,21 @@ static void quantised_matrices_are_those_of_the_quantiser(void **state) {
     pare_checkpoint_close(source);
 }
 
+/* Every type that pare reads, those among them that it does not write. */
+static void without_a_type_every_matrix_keeps_its_bits(void **state) {
+    (void)state;
+    pare_checkpoint *source = open_fixture("types.gguf"), *back = exported(NULL, source, NULL, PARE_DTYPE_COUNT);
+    assert_int_equal(source->n_tensors, back->n_tensors);
+    for (size_t i = 0; i < source->n_tensors; i++) {
+        const pare_tensor *a = &source->tensors[i], *b = &back->tensors[i];
+        assert_int_equal(a->dtype, b->dtype);
+        assert_int_equal(a->n_bytes, b->n_bytes);
+        assert_memory_equal(a->data, b->data, a->n_bytes);
+    }
+    pare_checkpoint_close(back);
+    pare_checkpoint_close(source);
+}
+
 /* mistral: 3 heads of 24 make rows of 72 in o_proj, two blocks and a quarter. */
 static void rows_that_are_no_whole_blocks_become_f16(void **state) {
     (void)state;
@@ -436,6 +451,7 @@ int main(void) {
         cmocka_unit_test(metadata_of_a_gguf_is_carried_over),
         cmocka_unit_test(writing_what_was_exported_changes_no_byte),
         cmocka_unit_test(quantised_matrices_are_those_of_the_quantiser),
+        cmocka_unit_test(without_a_type_every_matrix_keeps_its_bits),
         cmocka_unit_test(rows_that_are_no_whole_blocks_become_f16),
         cmocka_unit_test(a_cut_is_exported_as_it_is_computed),
         cmocka_unit_test(a_bias_that_the_source_lacks_is_zero),

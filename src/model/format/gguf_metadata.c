@@ -9,14 +9,12 @@ enum { QUANTISATION_VERSION = 2, ALIGNMENT = 32 };
 
 /* llama_ftype of llama.cpp: the type of most matrices. */
 static uint32_t file_type(pare_dtype dtype) {
-    switch (dtype) {
-    case PARE_DTYPE_F16: return 1;
-    case PARE_DTYPE_Q4_0: return 2;
-    case PARE_DTYPE_Q4_1: return 3;
-    case PARE_DTYPE_Q8_0: return 7;
-    case PARE_DTYPE_BF16: return 32;
-    default: return 0;
-    }
+    static const uint8_t numbers[PARE_DTYPE_COUNT] = {
+        [PARE_DTYPE_F32] = 0,           [PARE_DTYPE_F16] = 1,           [PARE_DTYPE_BF16] = 32, [PARE_DTYPE_Q8_0] = 7,
+        [PARE_DTYPE_Q4_0] = 2,          [PARE_DTYPE_Q4_1] = 3,          [PARE_DTYPE_Q5_0] = 8,  [PARE_DTYPE_Q5_1] = 9,
+        [PARE_DTYPE_Q4_K] = 15 /* M */, [PARE_DTYPE_Q5_K] = 17 /* M */, [PARE_DTYPE_Q6_K] = 18,
+    };
+    return numbers[dtype];
 }
 
 /* The last part of the path; a GGUF source has a name of its own, or none. */

@@ -25,7 +25,7 @@ typedef struct {
     const pare_cut *cut;
     const pare_config *config; /* of what is written */
     const char *arch;
-    pare_dtype dtype;
+    pare_dtype dtype; /* of all matrices; PARE_DTYPE_COUNT: each as it is stored */
     const pare_context *context;
     pare_arena *arena;
     entry *entries;
@@ -86,10 +86,16 @@ static bool pair_rows(pare_view *view, writer *w, pare_error *error) {
     return true;
 }
 
-/* Vectors stay f32; a matrix whose rows are no whole blocks becomes f16, which llama.cpp takes beside any type. */
+static bool keeps_bits(const entry *e) {
+    return e->view.tensor->dtype == e->dtype && !e->view.columns;
+}
+
+/* Vectors are f32. A matrix whose rows are no whole blocks becomes f16, which llama.cpp takes beside any type; so does one of a type that
+ * can only be kept as it is, when columns are cut. */
 static bool choose_type(entry *e, writer *w, pare_error *error) {
-    e->dtype = e->n_dims == 1 ? PARE_DTYPE_F32 : w->dtype;
-    if (e->n_dims == 2 && e->dims[1] % pare_dtype_info(e->dtype)->block) {
+    e->dtype = e->n_dims == 1 ? PARE_DTYPE_F32 : w->dtype == PARE_DTYPE_COUNT ? e->view.tensor->dtype : w->dtype;
+    bool whole = e->n_dims == 1 || e->dims[1] % pare_dtype_info(e->dtype)->block == 0;
+    if (!whole || (!keeps_bits(e) && !pare_dtype_writable(e->dtype))) {
         e->dtype = PARE_DTYPE_F16;
         w->result.n_fallbacks++;
         pare_string_print(&w->result.fallbacks, "%s\n", e->spelled);
@@ -200,7 +206,8 @@ static bool write_padding(writer *w, uint64_t written, pare_error *error) {
 static bool write_head(writer *w, pare_error *error) {
     pare_gguf_entries entries = {0};
     pare_string head = {0};
-    bool done = pare_gguf_metadata(&entries, w->checkpoint, w->config, w->arch, w->dtype, error);
+    pare_dtype most = w->dtype == PARE_DTYPE_COUNT ? w->checkpoint->dtype : w->dtype;
+    bool done = pare_gguf_metadata(&entries, w->checkpoint, w->config, w->arch, most, error);
     if (done) {
         pare_string_push(&head, "GGUF\3\0\0\0", 8);
         pare_gguf_push_number(&head, w->n_entries, 8);
@@ -217,10 +224,6 @@ static bool write_head(writer *w, pare_error *error) {
 }
 
 /* ---- stream ---- */
-
-static bool keeps_bits(const entry *e) {
-    return e->view.tensor->dtype == e->dtype && !e->view.columns;
-}
 
 /* Each thread makes its share of the panel's rows; what a row becomes does not depend on who makes it. */
 static void fill_panel(writer *w, const entry *e, uint32_t first, uint32_t n) {
@@ -336,7 +339,7 @@ void pare_export_free(pare_export *result) {
 
 bool pare_checkpoint_export(pare_export *result, const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype,
                             const pare_context *context, pare_error *error) {
-    if (!pare_dtype_writable(dtype))
+    if (dtype != PARE_DTYPE_COUNT && !pare_dtype_writable(dtype))
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: GGUF files are written in f32, f16, bf16, q8_0, q4_0 or q4_1", path);
     writer w = {.checkpoint = checkpoint,
                 .cut = cut,

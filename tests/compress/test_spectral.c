@@ -278,11 +278,11 @@ static void policy_files(void **state) {
     assert_memory_equal(one.values, two.values, (size_t)one.n_rows * one.n_units * sizeof(double));
     pare_scores_free(&one);
     pare_scores_free(&two);
-    pare_policy_free(&again);
     again.width++; /* as if for another model */
     assert_fails(pare_policy_score(&two, &again, checkpoint, 1, NULL, &error), error, PARE_ERROR_SHAPE,
                  "the policy is for models of width");
     again.width--;
+    pare_policy_free(&again);
 
     pare_map map;
     assert_done(pare_map_open(&map, path, &error), error);

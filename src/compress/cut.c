@@ -1,9 +1,8 @@
 /* cut: scores -> which units survive. Shared by all methods: rounding, ties, the accounting of what was removed. */
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "pare/compress.h"
+#include "rank.h"
 
 static bool check_ratio(double ratio, pare_error *error) {
     return (ratio >= 0 && ratio < 1) || pare_fail(error, PARE_ERROR_USAGE, "ratio %g: it must be at least 0 and below 1", ratio);
@@ -23,24 +22,6 @@ bool pare_cut_count(uint32_t *n_kept, pare_unit unit, const pare_config *config,
     return true;
 }
 
-typedef struct {
-    double value;
-    uint32_t index;
-} ranked;
-
-/* Larger first; equal scores by index, so that the order is total and qsort's result unique. */
-static int by_score(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
-    if (x->value != y->value)
-        return x->value > y->value ? -1 : 1;
-    return (x->index > y->index) - (x->index < y->index);
-}
-
-static int by_index(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* kept (n_kept) = the best units of one row, ascending. */
 static bool choose(uint32_t *kept, ranked *order, const pare_scores *scores, uint32_t row, uint32_t n_kept, pare_error *error) {
     for (uint32_t j = 0; j < scores->n_units; j++) {
@@ -49,10 +30,7 @@ static bool choose(uint32_t *kept, ranked *order, const pare_scores *scores, uin
             return pare_fail(error, PARE_ERROR_NUMERIC, "the score of %s %u in row %u is not a number", pare_unit_name(scores->unit), j,
                              row);
     }
-    qsort(order, scores->n_units, sizeof *order, by_score);
-    for (uint32_t j = 0; j < n_kept; j++)
-        kept[j] = order[j].index;
-    qsort(kept, n_kept, sizeof *kept, by_index);
+    rank_best(kept, n_kept, order, scores->n_units);
     return true;
 }
 

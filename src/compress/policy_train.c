@@ -2,10 +2,10 @@
  * weights, so that their rewards (singular values: nearly all of the time) are computed side by side; the updates then go layer by layer.
  */
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "policy.h"
+#include "rank.h"
 #include "spectrum.h"
 
 typedef struct {
@@ -32,32 +32,12 @@ static bool measure_layer(void *user, uint32_t layer, pare_error *error) {
     return done;
 }
 
-typedef struct {
-    double value;
-    uint32_t index;
-} ranked;
-
-static int by_value(const void *a, const void *b) {
-    const ranked *x = a, *y = b;
-    if (x->value != y->value)
-        return x->value > y->value ? -1 : 1;
-    return (x->index > y->index) - (x->index < y->index);
-}
-
-static int by_index(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
-
 /* kept = the n_kept largest of ln k + Gumbel noise, ascending. */
 static void draw(uint32_t *kept, ranked *order, uint32_t n, uint32_t n_kept, const float *logits, const double *noise,
                  const double *gumbel) {
     for (uint32_t j = 0; j < n; j++)
         order[j] = (ranked){policy_log_keep(noise[j], logits[j]) + gumbel[j], j};
-    qsort(order, n, sizeof *order, by_value);
-    for (uint32_t j = 0; j < n_kept; j++)
-        kept[j] = order[j].index;
-    qsort(kept, n_kept, sizeof *kept, by_index);
+    rank_best(kept, n_kept, order, n);
 }
 
 static bool act_on_layer(void *user, uint32_t layer, pare_error *error) {

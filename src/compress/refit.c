@@ -1,8 +1,9 @@
 /* refit: see refit.h. */
 #include "refit.h"
 
-#include <stdlib.h>
 #include <string.h>
+
+#include "rank.h"
 
 enum { ROUNDS = 16 };
 
@@ -12,23 +13,6 @@ typedef struct {
     uint32_t *unit; /* (units): which of the problem's */
     double *p, *w;  /* (units * per, units * per), (out, units * per) */
 } remainder_state;
-
-typedef struct {
-    double cost;
-    uint32_t place;
-} priced;
-
-static int by_cost(const void *a, const void *b) {
-    const priced *x = a, *y = b;
-    if (x->cost != y->cost)
-        return x->cost < y->cost ? -1 : 1;
-    return (x->place > y->place) - (x->place < y->place);
-}
-
-static int ascending(const void *a, const void *b) {
-    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-    return (x > y) - (x < y);
-}
 
 /* w_u (P_uu)^-1 w_u^T, summed over outputs, of the unit at `place`. block, rows: scratch of (per, per) and (out, per). */
 static bool price(double *cost, const remainder_state *r, uint32_t place, double *block, double *rows, pare_error *error) {
@@ -55,19 +39,17 @@ static bool price(double *cost, const remainder_state *r, uint32_t place, double
 
 /* gone (n_gone, ascending places): the cheapest. */
 static bool choose(uint32_t *gone, size_t n_gone, const remainder_state *r, pare_arena *arena, pare_error *error) {
-    priced *costs = PARE_PUSH(arena, priced, r->units, error);
+    ranked *list = PARE_PUSH(arena, ranked, r->units, error);
     double *block = PARE_PUSH(arena, double, r->per * r->per, error), *rows = PARE_PUSH(arena, double, r->out * r->per, error);
-    bool done = costs && block && rows;
+    bool done = list && block && rows;
     for (uint32_t i = 0; done && i < r->units; i++) {
-        costs[i].place = i;
-        done = price(&costs[i].cost, r, i, block, rows, error);
+        double cost = 0;
+        done = price(&cost, r, i, block, rows, error);
+        list[i] = (ranked){-cost, i};
     }
     if (!done)
         return false;
-    qsort(costs, r->units, sizeof *costs, by_cost);
-    for (size_t i = 0; i < n_gone; i++)
-        gone[i] = costs[i].place;
-    qsort(gone, n_gone, sizeof *gone, ascending);
+    rank_best(gone, (uint32_t)n_gone, list, (uint32_t)r->units);
     return true;
 }
 

@@ -55,6 +55,14 @@ typedef struct {
 bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 void pare_scores_free(pare_scores *scores);
 
+/* What is to stay: n_kept of the n_units of every row, or of row i each[i]. */
+typedef struct {
+    pare_unit unit;
+    double ratio; /* share of the units that was to go */
+    uint32_t multiple, n_rows, n_units, n_kept;
+    uint32_t *each; /* (n_rows) or NULL; pare_plan_free releases it */
+} pare_plan;
+
 typedef struct {
     const char *name, *summary, *source;
     pare_unit unit;
@@ -65,8 +73,8 @@ typedef struct {
     bool (*score)(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,
                   const pare_context *context, pare_error *error);
     /* NULL, or makes the whole cut, layer by layer on the activations of what is cut already; then there is no score. */
-    pare_cut *(*build)(const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint32_t n_kept, const pare_context *context,
-                       pare_error *error);
+    pare_cut *(*build)(const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
+                       const pare_context *context, pare_error *error);
     /* NULL, or puts tensors into a cut that was made by these scores, to make up for what it removes. */
     bool (*compensate)(pare_cut *cut, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
                        pare_error *error);
@@ -111,17 +119,23 @@ bool pare_policy_write(const pare_policy *policy, const char *path, bool replace
 
 /* ---- cuts ----------------------------------------------------------------------------------- */
 
-/* Units of a row that stay: (1 - ratio) of them, rounded to the nearest multiple (half up; of FFN neurons and channels only), at least
- * one multiple, at most all; ratio 0 keeps all. RANGE when a layer or head count would be all or nothing. */
-bool pare_cut_count(uint32_t *n_kept, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple,
+/* (1 - ratio) of a row's units stay, rounded to the nearest multiple (half up; of FFN neurons and channels only), at least one multiple,
+ * at most all; ratio 0 keeps all. USAGE when ratio or multiple is out of range. */
+bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple,
                     pare_error *error) PARE_MUST_CHECK;
-/* The n_kept best of each row; ties keep the lower index. NULL on failure. */
-pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
+void pare_plan_free(pare_plan *plan);
+static inline uint32_t pare_plan_kept(const pare_plan *plan, uint32_t row) {
+    return plan->each ? plan->each[row] : plan->n_kept;
+}
+bool pare_plan_keeps_all(const pare_plan *plan);
+/* What would be left, whichever units stay. */
+bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
+
+/* The best of each row, as many as planned; ties keep the lower index. NULL on failure. */
+pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, const pare_plan *plan, pare_error *error) PARE_MUST_CHECK;
 /* The method's own: by its scores, with its compensation, or built. */
 pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
-                          const pare_scores *scores, uint32_t n_kept, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
-/* What would be left if n_kept of each row stayed, whichever they are: for forecasts. */
-bool pare_cut_forecast(pare_size *size, pare_unit unit, const pare_config *config, uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
+                          const pare_scores *scores, const pare_plan *plan, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
 /* Fractions removed by a cut. */
 typedef struct {

@@ -23,7 +23,7 @@ typedef struct {
     pare_calibration calibration;
     pare_policy policy; /* values NULL: none was given */
     pare_scores scores;
-    uint32_t n_kept; /* of each row of units */
+    pare_plan plan;
     pare_cut *cut;
     double begin;
 } compression;
@@ -31,6 +31,7 @@ typedef struct {
 static void release(compression *c) {
     pare_cut_close(c->cut);
     pare_scores_free(&c->scores);
+    pare_plan_free(&c->plan);
     pare_policy_free(&c->policy);
     pare_calibration_free(&c->calibration);
     pare_windows_free(&c->windows);
@@ -75,13 +76,13 @@ static bool score(compression *c, const compress_options *given, const common *s
 
 static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
     const pare_config *config = &c->checkpoint->config;
-    if (!pare_cut_count(&c->n_kept, c->method->unit, config, given->ratio, given->multiple, error))
+    if (!pare_plan_make(&c->plan, c->method->unit, config, given->ratio, given->multiple, error))
         return false;
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
     const pare_calibration *calibration = c->method->calibrated ? &c->calibration : NULL;
     return calibrate(c, given, shared, error) && score(c, given, shared, error) &&
-           (c->cut = pare_method_cut(c->method, c->checkpoint, calibration, &c->scores, c->n_kept, &shared->context, error));
+           (c->cut = pare_method_cut(c->method, c->checkpoint, calibration, &c->scores, &c->plan, &shared->context, error));
 }
 
 static json_t *calibration_json(const compression *c, const compress_options *given) {
@@ -124,8 +125,8 @@ static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
 
 static json_t *counts_json(const compression *c) {
     json_t *counts = json_array();
-    for (uint32_t i = 0; i < c->scores.n_rows; i++)
-        json_array_append_new(counts, json_integer(c->n_kept));
+    for (uint32_t i = 0; i < c->plan.n_rows; i++)
+        json_array_append_new(counts, json_integer(pare_plan_kept(&c->plan, i)));
     return counts;
 }
 
@@ -135,10 +136,10 @@ static json_t *decision_json(const compression *c, const compress_options *given
     return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
                      "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
                      (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "policy",
-                     policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units", (int)c->scores.n_units, "kept",
-                     counts_json(c), "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes", a.bytes, "macs",
-                     a.macs, "size", "parameters", (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding,
-                     "macs", (json_int_t)a.after.macs, "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type",
+                     policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units", (int)c->plan.n_units, "kept", counts_json(c),
+                     "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes", a.bytes, "macs", a.macs, "size",
+                     "parameters", (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs",
+                     (json_int_t)a.after.macs, "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type",
                      pare_dtype_info(c->type)->name, "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
 }
 
@@ -155,7 +156,7 @@ static bool print_result(const compression *c, const compress_options *given, co
     double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
     progress_end();
     char place[64];
-    printf("%s at r = %g keeps %u of %u %s%s\n", c->method->name, given->ratio, c->n_kept, c->scores.n_units,
+    printf("%s at r = %g keeps %u of %u %s%s\n", c->method->name, given->ratio, c->plan.n_kept, c->plan.n_units,
            pare_unit_name(c->method->unit), pare_unit_place(place, c->method->unit, &c->checkpoint->config));
     printf("removed: %.1f %% of parameters (%s left), %.1f %% outside of embeddings, %.1f %% of MACs per token\n", 100 * a.parameters,
            human_count(a.after.parameters), 100 * a.non_embedding, 100 * a.macs);

@@ -250,7 +250,11 @@ bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *
     double begin = pare_clock_s();
     pare_context context = study_progress_context(bench->progress);
     const pare_calibration *calibration = run->method->calibrated ? &bench->calibration : NULL;
-    pare_cut *cut = pare_method_cut(run->method, bench->subject.checkpoint, calibration, scores, run->n_kept, &context, error);
+    const pare_checkpoint *checkpoint = bench->subject.checkpoint;
+    pare_plan plan;
+    pare_cut *cut = pare_plan_make(&plan, run->method->unit, &checkpoint->config, run->ratio, run->multiple, error)
+                        ? pare_method_cut(run->method, checkpoint, calibration, scores, &plan, &context, error)
+                        : NULL;
     bool done = cut && measure(record, bench, run, cut, begin, error);
     pare_cut_close(cut);
     return done;

@@ -136,10 +136,10 @@ static bool note_windows(pare_study *study, size_t model, pare_error *error) {
 
 /* Multiply-accumulates of `tokens` through the run's cut; of the dense model without a method. */
 static bool work_of(double *work, const pare_config *config, const pare_run *run, double tokens, pare_error *error) {
-    pare_size size;
-    if (!run->method)
-        size = pare_config_size(config);
-    else if (!pare_cut_forecast(&size, run->method->unit, config, run->n_kept, error))
+    pare_size size = pare_config_size(config);
+    pare_plan plan;
+    if (run->method && !(pare_plan_make(&plan, run->method->unit, config, run->ratio, run->multiple, error) &&
+                         pare_plan_forecast(&size, &plan, config, error)))
         return false;
     *work = (double)size.macs * tokens;
     return true;
@@ -221,16 +221,18 @@ static bool add_ratio(pare_study *study, size_t model, size_t ratio, const unit_
 
 /* Of the ratios from `first` on that leave the same count, the one nearest to what is removed in truth; *next: past them all. */
 static bool pick_ratio(size_t *pick, size_t *next, uint32_t *n_kept, const pare_spec *spec, const pare_config *config, pare_unit unit,
-                       uint32_t n_units, size_t first, pare_error *error) {
-    uint32_t multiple = multiple_of(spec, unit), other;
+                       size_t first, pare_error *error) {
+    uint32_t multiple = multiple_of(spec, unit);
+    pare_plan plan, other;
     *pick = first;
-    if (!pare_cut_count(n_kept, unit, config, spec->ratios[first], multiple, error))
+    if (!pare_plan_make(&plan, unit, config, spec->ratios[first], multiple, error))
         return false;
-    double achieved = 1 - (double)*n_kept / n_units;
+    *n_kept = plan.n_kept;
+    double achieved = 1 - (double)plan.n_kept / plan.n_units;
     for (*next = first + 1; *next < spec->n_ratios; (*next)++) {
-        if (!pare_cut_count(&other, unit, config, spec->ratios[*next], multiple, error))
+        if (!pare_plan_make(&other, unit, config, spec->ratios[*next], multiple, error))
             return false;
-        if (other != *n_kept)
+        if (other.n_kept != plan.n_kept)
             break;
         if (fabs(spec->ratios[*next] - achieved) < fabs(spec->ratios[*pick] - achieved))
             *pick = *next;
@@ -259,14 +261,14 @@ static bool note_ratios(pare_study *study, size_t model, pare_unit unit, const u
 static bool plan_unit(unit_plan *plan, pare_study *study, size_t model, pare_unit unit, pare_error *error) {
     const pare_spec *spec = study->spec;
     const pare_config *config = &study->inner->models[model].config;
-    pare_scores shape;
+    pare_plan whole;
     uint32_t n_kept;
-    if (!pare_scores_shape(&shape, unit, config, error) ||
+    if (!pare_plan_make(&whole, unit, config, 0, 1, error) ||
         !(plan->n_kept = PARE_PUSH(study->inner->arena, uint32_t, spec->n_ratios, error)))
         return false;
-    plan->n_units = shape.n_units;
+    plan->n_units = whole.n_units;
     for (size_t i = 0, pick, next; i < spec->n_ratios; i = next) {
-        if (!pick_ratio(&pick, &next, &n_kept, spec, config, unit, plan->n_units, i, error) ||
+        if (!pick_ratio(&pick, &next, &n_kept, spec, config, unit, i, error) ||
             !note_ratios(study, model, unit, plan, n_kept, i, next, pick, error))
             return false;
         if (n_kept < plan->n_units)

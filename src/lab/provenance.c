@@ -75,9 +75,9 @@ void study_record_begin(pare_run_record *record, const pare_study *study, const 
     record->ratio = run->ratio;
     record->multiple = run->multiple;
     record->seed = run->seed;
-    pare_scores shape;
-    if (pare_scores_shape(&shape, run->method ? run->method->unit : PARE_UNIT_FFN, &model->config, NULL))
-        record->dense_width = shape.n_units;
+    pare_plan whole;
+    if (pare_plan_make(&whole, run->method ? run->method->unit : PARE_UNIT_FFN, &model->config, 0, 1, NULL))
+        record->dense_width = whole.n_units;
     record->kept_width = run->n_kept;
     if (run->method && run->method->calibrated) {
         record->calibration.text = spec->calibrate.text;

@@ -62,13 +62,15 @@ static void check_bias(const pare_checkpoint *checkpoint, const char *method, co
     assert_done(pare_calibrate(&calibration, checkpoint, &windows, true, NULL, &error) &&
                     pare_score(&scores, m, checkpoint, &calibration, 0, NULL, &error),
                 error);
-    uint32_t n_kept = scores.n_units > 1 ? scores.n_units / 2 : 1;
-    pare_cut *cut = pare_method_cut(m, checkpoint, &calibration, &scores, n_kept, NULL, &error);
+    pare_plan plan;
+    assert_done(pare_plan_make(&plan, m->unit, &checkpoint->config, 0, 1, &error), error);
+    plan.n_kept = scores.n_units > 1 ? scores.n_units / 2 : 1;
+    pare_cut *cut = pare_method_cut(m, checkpoint, &calibration, &scores, &plan, NULL, &error);
     assert_done(cut, error);
     pare_view view;
     snprintf(tensor, sizeof tensor, "model.layers.%u.%s.bias", layer, m->unit == PARE_UNIT_FFN ? "mlp.down_proj" : "self_attn.o_proj");
     bool found = pare_cut_find(&view, cut, checkpoint, tensor);
-    assert_int_equal(found, n_kept < scores.n_units);
+    assert_int_equal(found, plan.n_kept < scores.n_units);
     for (uint32_t j = 0; found && j < view.n_rows; j++) {
         double wanted = strtod(rest, &rest), got = (double)pare_view_direct(&view)[j];
         if (!(fabs(got - wanted) < 1e-5 * (1 + fabs(wanted))))
@@ -125,12 +127,12 @@ static void widths(void **state) {
         {1536, 32, 0.9999, 32}, {1000, 32, 0, 1000},   {1000, 32, 0.001, 992}, {11008, 256, 0.3, 7680}, {96, 96, 0.5, 96},
     };
     pare_error error = {0};
-    uint32_t kept;
+    pare_plan plan;
     pare_config c = {.n_layers = 10, .n_heads = 8, .n_kv_heads = 2};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         c.ffn_width = cases[i].width;
-        assert_done(pare_cut_count(&kept, PARE_UNIT_FFN, &c, cases[i].ratio, cases[i].multiple, &error), error);
-        assert_int_equal(kept, cases[i].kept);
+        assert_done(pare_plan_make(&plan, PARE_UNIT_FFN, &c, cases[i].ratio, cases[i].multiple, &error), error);
+        assert_int_equal(plan.n_kept, cases[i].kept);
     }
     c.ffn_width = 1536;
     static const struct {
@@ -139,14 +141,14 @@ static void widths(void **state) {
         uint32_t kept;
     } others[] = {{PARE_UNIT_GROUPS, 0.5, 1}, {PARE_UNIT_GROUPS, 0.9, 1}, {PARE_UNIT_HEADS, 0.5, 2}, {PARE_UNIT_LAYERS, 0.25, 8}};
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) { /* no multiple here */
-        assert_done(pare_cut_count(&kept, others[i].unit, &c, others[i].ratio, 32, &error), error);
-        assert_int_equal(kept, others[i].kept);
+        assert_done(pare_plan_make(&plan, others[i].unit, &c, others[i].ratio, 32, &error), error);
+        assert_int_equal(plan.n_kept, others[i].kept);
     }
     static const double bad[] = {1, -0.1, 1.5, (double)NAN, (double)INFINITY};
     for (int i = 0; i < 5; i++)
-        assert_fails(pare_cut_count(&kept, PARE_UNIT_FFN, &c, bad[i], 32, &error), error, PARE_ERROR_USAGE, "at least 0 and below 1");
-    assert_fails(pare_cut_count(&kept, PARE_UNIT_FFN, &c, 0.1, 0, &error), error, PARE_ERROR_USAGE, "multiple");
-    assert_fails(pare_cut_count(&kept, PARE_UNIT_FFN, &c, 0.1, 1537, &error), error, PARE_ERROR_USAGE, "multiple");
+        assert_fails(pare_plan_make(&plan, PARE_UNIT_FFN, &c, bad[i], 32, &error), error, PARE_ERROR_USAGE, "at least 0 and below 1");
+    assert_fails(pare_plan_make(&plan, PARE_UNIT_FFN, &c, 0.1, 0, &error), error, PARE_ERROR_USAGE, "multiple");
+    assert_fails(pare_plan_make(&plan, PARE_UNIT_FFN, &c, 0.1, 1537, &error), error, PARE_ERROR_USAGE, "multiple");
 }
 
 /* Best first, ties keep the lower index, result ascending; a NaN score is an error. */
@@ -155,15 +157,16 @@ static void cuts(void **state) {
     double values[] = {3, 1, 3, 2, 3, /* layer 1: */ 0, 0, 0, 0, 0};
     pare_scores scores = {.unit = PARE_UNIT_FFN, .n_rows = 2, .n_units = 5, .values = values};
     pare_config c = {.n_layers = 2, .ffn_width = 5, .n_heads = 1, .n_kv_heads = 1, .head_dim = 2, .width = 2};
+    pare_plan plan = {.unit = PARE_UNIT_FFN, .n_rows = 2, .n_units = 5, .n_kept = 2};
     pare_error error = {0};
-    pare_cut *cut = pare_cut_make(&c, &scores, 2, &error);
+    pare_cut *cut = pare_cut_make(&c, &scores, &plan, &error);
     assert_done(cut, error);
     static const uint32_t wanted[] = {0, 2, 0, 1};
     assert_memory_equal(cut->each[0].ffn.index, wanted, 2 * sizeof *wanted);
     assert_memory_equal(cut->each[1].ffn.index, wanted + 2, 2 * sizeof *wanted);
     pare_cut_close(cut);
     values[7] = (double)NAN;
-    assert_fails(pare_cut_make(&c, &scores, 2, &error) != NULL, error, PARE_ERROR_NUMERIC, "FFN neurons 2 in row 1");
+    assert_fails(pare_cut_make(&c, &scores, &plan, &error) != NULL, error, PARE_ERROR_NUMERIC, "FFN neurons 2 in row 1");
 }
 
 /* The same seed gives the same draw, another seed another, layers differ, and every neuron is kept about equally often. */
@@ -173,11 +176,12 @@ static void random_draws(void **state) {
     pare_error error = {0};
     uint32_t width = checkpoint->config.ffn_width, layers = checkpoint->config.n_layers, kept = width / 4;
     unsigned *counts = pare_allocate(width, sizeof *counts, &error);
+    pare_plan plan = {.unit = PARE_UNIT_FFN, .n_rows = layers, .n_units = width, .n_kept = kept};
     enum { SEEDS = 2000 };
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         pare_scores scores;
         assert_done(pare_score(&scores, pare_methods[0], checkpoint, NULL, seed, NULL, &error), error);
-        pare_cut *cut = pare_cut_make(&checkpoint->config, &scores, kept, &error);
+        pare_cut *cut = pare_cut_make(&checkpoint->config, &scores, &plan, &error);
         assert_done(cut, error);
         for (uint32_t j = 0; j < kept; j++)
             counts[cut->each[0].ffn.index[j]]++;
@@ -201,7 +205,9 @@ static void achieved_ratios(void **state) {
     pare_scores scores;
     pare_error error = {0};
     assert_done(pare_score(&scores, pare_methods[0], checkpoint, NULL, 1, NULL, &error), error);
-    pare_cut *cut = pare_cut_make(c, &scores, c->ffn_width / 2, &error);
+    pare_plan plan;
+    assert_done(pare_plan_make(&plan, PARE_UNIT_FFN, c, 0.5, 1, &error), error);
+    pare_cut *cut = pare_cut_make(c, &scores, &plan, &error);
     assert_done(cut, error);
     pare_achieved a = pare_cut_achieved(cut, checkpoint);
     uint64_t gone = 3ull * c->width * (c->ffn_width / 2) * c->n_layers;
@@ -227,27 +233,28 @@ static void every_method(void **state) {
     assert_done(pare_calibrate(&calibration, checkpoint, &windows, true, NULL, &error) && pare_cut_hash(&whole, nothing, &error), error);
     for (const pare_method *const *m = pare_methods; *m; m++) {
         pare_scores once, again;
-        uint32_t half;
+        pare_plan half, whole_plan;
         assert_done(pare_score(&once, *m, checkpoint, &calibration, 5, NULL, &error), error);
         assert_done(pare_score(&again, *m, checkpoint, &calibration, 5, NULL, &error), error);
         assert_true((once.values != NULL) == ((*m)->score != NULL));
         if (once.values)
             assert_memory_equal(once.values, again.values, (size_t)once.n_rows * once.n_units * sizeof(double));
-        assert_done(pare_cut_count(&half, (*m)->unit, &checkpoint->config, 0.5, 8, &error), error);
-        pare_cut *cut = pare_method_cut(*m, checkpoint, &calibration, &once, half, NULL, &error);
+        assert_done(pare_plan_make(&half, (*m)->unit, &checkpoint->config, 0.5, 8, &error), error);
+        pare_cut *cut = pare_method_cut(*m, checkpoint, &calibration, &once, &half, NULL, &error);
         assert_done(cut && pare_cut_hash(&hash, cut, &error), error);
         assert_string_not_equal(hash.hex, whole.hex);
         pare_achieved a = pare_cut_achieved(cut, checkpoint);
         pare_size forecast;
-        assert_done(pare_cut_forecast(&forecast, (*m)->unit, &checkpoint->config, half, &error), error);
+        assert_done(pare_plan_forecast(&forecast, &half, &checkpoint->config, &error), error);
         assert_true((*m)->compensate || forecast.parameters == a.after.parameters);
         assert_true(forecast.macs == a.after.macs && a.after.macs < a.before.macs);
-        pare_cut *twice = pare_method_cut(*m, checkpoint, &calibration, &again, half, NULL, &error);
+        pare_cut *twice = pare_method_cut(*m, checkpoint, &calibration, &again, &half, NULL, &error);
         pare_sha256 second;
         assert_done(twice && pare_cut_hash(&second, twice, &error), error);
         assert_string_equal(second.hex, hash.hex);
         pare_cut_close(twice);
-        pare_cut *all = pare_method_cut(*m, checkpoint, &calibration, &once, once.n_units, NULL, &error);
+        assert_done(pare_plan_make(&whole_plan, (*m)->unit, &checkpoint->config, 0, 8, &error), error);
+        pare_cut *all = pare_method_cut(*m, checkpoint, &calibration, &once, &whole_plan, NULL, &error);
         assert_done(all && pare_cut_hash(&hash, all, &error), error);
         assert_string_equal(hash.hex, whole.hex);
         pare_cut_close(cut);

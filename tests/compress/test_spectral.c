@@ -224,7 +224,9 @@ static void invariants(void **state) {
         size_t bytes = (size_t)one.n_rows * one.n_units * sizeof *one.values;
         assert_memory_equal(one.values, two.values, bytes);
         assert_int_equal(memcmp(one.values, other.values, bytes) != 0, all[i]->stochastic);
-        pare_cut *whole = pare_cut_open(c, &error), *cut = pare_cut_make(c, &one, c->ffn_width, &error);
+        pare_plan plan;
+        assert_done(pare_plan_make(&plan, PARE_UNIT_FFN, c, 0, 1, &error), error);
+        pare_cut *whole = pare_cut_open(c, &error), *cut = pare_cut_make(c, &one, &plan, &error);
         pare_sha256 a, b;
         assert_done(whole && cut && pare_cut_hash(&a, whole, &error) && pare_cut_hash(&b, cut, &error), error);
         assert_string_equal(a.hex, b.hex);

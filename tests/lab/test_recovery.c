@@ -100,6 +100,7 @@ static double recovered(const pare_run *asked, bool full, bool taught, uint64_t 
     pare_eval_text text;
     pare_scores scores;
     pare_cut *cut = NULL;
+    pare_plan plan;
     pare_eval_result result;
     pare_tune_result trained;
     const char *path = DATA;
@@ -115,7 +116,8 @@ static double recovered(const pare_run *asked, bool full, bool taught, uint64_t 
     assert_done(checkpoint && pare_protocol_parse(&protocol, "joined64", &error) &&
                     pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/test.txt", checkpoint->tokenizer, &error) &&
                     pare_score(&scores, asked->method, checkpoint, NULL, asked->seed, NULL, &error) &&
-                    (cut = pare_cut_make(&checkpoint->config, &scores, asked->n_kept, &error)),
+                    pare_plan_make(&plan, asked->method->unit, &checkpoint->config, asked->ratio, asked->multiple, &error) &&
+                    (cut = pare_cut_make(&checkpoint->config, &scores, &plan, &error)),
                 error);
     pare_dataset_options d = {.paths = &path, .n_paths = 1, .length = 32, .seed = 3, .separator = checkpoint->config.eos};
     pare_dataset *data = pare_dataset_open(&d, checkpoint->tokenizer, NULL, &error);

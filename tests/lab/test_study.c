@@ -98,12 +98,14 @@ static double cross_entropy_of(const pare_run *run, const char *model_path) {
     pare_eval_text text;
     pare_scores scores;
     pare_cut *cut = NULL;
+    pare_plan plan;
     pare_eval_result result;
     pare_checkpoint *checkpoint = pare_checkpoint_open(model_path, &error);
     assert_done(checkpoint && pare_protocol_parse(&protocol, "joined64", &error) &&
                     pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/test.txt", checkpoint->tokenizer, &error) &&
                     pare_score(&scores, run->method, checkpoint, NULL, run->seed, NULL, &error) &&
-                    (cut = pare_cut_make(&checkpoint->config, &scores, run->n_kept, &error)),
+                    pare_plan_make(&plan, run->method->unit, &checkpoint->config, run->ratio, run->multiple, &error) &&
+                    (cut = pare_cut_make(&checkpoint->config, &scores, &plan, &error)),
                 error);
     pare_model *model = pare_model_open(checkpoint, cut, &error);
     assert_done(model && pare_eval_run(&result, model, &text, 0, NULL, NULL, &error), error);

@@ -175,15 +175,15 @@ static bool allocate(surgery *s, pare_error *error) {
            (s->activations = PARE_PUSH(s->arena, float, rows *n, error)) && (s->difference = PARE_PUSH(s->arena, float, rows *out, error));
 }
 
-static pare_cut *build_at(const site *at, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint32_t n_kept,
+static pare_cut *build_at(const site *at, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
                           const pare_context *context, pare_error *error) {
     surgery s = {.site = at, .checkpoint = checkpoint, .context = context, .cut = pare_cut_open(&checkpoint->config, error)};
     bool done = s.cut && open_streams(&s, &calibration->windows, error) && allocate(&s, error);
-    uint32_t *kept = done ? PARE_PUSH(s.arena, uint32_t, n_kept, error) : NULL;
+    uint32_t *kept = done ? PARE_PUSH(s.arena, uint32_t, plan->n_units, error) : NULL;
     done = kept != NULL;
     for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
         pare_context_progress(context, "operate", i, checkpoint->config.n_layers);
-        done = operate(&s, i, n_kept, kept, error);
+        done = operate(&s, i, pare_plan_kept(plan, i), kept, error);
     }
     pare_stream_close(s.stream);
     pare_stream_close(s.dense_stream);
@@ -196,14 +196,14 @@ static pare_cut *build_at(const site *at, const pare_checkpoint *checkpoint, con
     return NULL;
 }
 
-static pare_cut *build_ffn(const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint32_t n_kept,
+static pare_cut *build_ffn(const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
                            const pare_context *context, pare_error *error) {
-    return build_at(&ffn_site, checkpoint, calibration, n_kept, context, error);
+    return build_at(&ffn_site, checkpoint, calibration, plan, context, error);
 }
 
-static pare_cut *build_groups(const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint32_t n_kept,
+static pare_cut *build_groups(const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
                               const pare_context *context, pare_error *error) {
-    return build_at(&attention_site, checkpoint, calibration, n_kept, context, error);
+    return build_at(&attention_site, checkpoint, calibration, plan, context, error);
 }
 
 #define SOURCE .source = "Hassibi & Stork 1993, Kurtic et al. 2023 (ZipLM), and pare", .calibrated = true, .text_only = true

@@ -1,0 +1,51 @@
+/* plan: how many units of each row stay. Shared by all methods: ratios, rounding, forecasts. */
+#include <math.h>
+
+#include "pare/compress.h"
+
+static bool check_ratio(double ratio, pare_error *error) {
+    return (ratio >= 0 && ratio < 1) || pare_fail(error, PARE_ERROR_USAGE, "ratio %g: it must be at least 0 and below 1", ratio);
+}
+
+bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple, pare_error *error) {
+    pare_scores shape;
+    bool aligned = unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS;
+    *plan = (pare_plan){.unit = unit, .ratio = ratio, .multiple = aligned ? multiple : 1};
+    if (!check_ratio(ratio, error) || !pare_scores_shape(&shape, unit, config, error))
+        return false;
+    uint32_t n = shape.n_units, step = plan->multiple;
+    if (step == 0 || step > n)
+        return pare_fail(error, PARE_ERROR_USAGE, "multiple %u: it must lie between 1 and the %u %s", step, n, pare_unit_name(unit));
+    uint32_t rounded = (uint32_t)floor((1 - ratio) * n / step + 0.5) * step;
+    rounded = rounded < step ? step : rounded;
+    plan->n_rows = shape.n_rows;
+    plan->n_units = n;
+    plan->n_kept = ratio == 0 || rounded > n ? n : rounded;
+    return true;
+}
+
+void pare_plan_free(pare_plan *plan) {
+    pare_free(plan->each);
+    *plan = (pare_plan){0};
+}
+
+bool pare_plan_keeps_all(const pare_plan *plan) {
+    for (uint32_t i = 0; i < plan->n_rows; i++)
+        if (pare_plan_kept(plan, i) < plan->n_units)
+            return false;
+    return true;
+}
+
+bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) {
+    pare_scores even;
+    if (!pare_scores_shape(&even, plan->unit, config, error))
+        return false;
+    even.values = pare_allocate((size_t)even.n_rows * even.n_units, sizeof(double), error);
+    pare_cut *cut = even.values ? pare_cut_make(config, &even, plan, error) : NULL;
+    if (cut)
+        *size = pare_config_size(&cut->config);
+    bool done = cut != NULL;
+    pare_cut_close(cut);
+    pare_scores_free(&even);
+    return done;
+}

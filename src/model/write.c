@@ -49,8 +49,6 @@ typedef struct {
 
 /* Llama's attention_bias and its class cover q, k, v and o together: a source with the first three gets zeros for o. */
 static bool fit_config(pare_config *config, pare_error *error) {
-    if (config->shapes)
-        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "layers of different shapes: no Hugging Face configuration can say that");
     if (config->arch == PARE_ARCH_LLAMA && config->attention_bias)
         config->output_bias = true;
     bool llama = config->arch == PARE_ARCH_LLAMA,

@@ -40,8 +40,17 @@ void pare_calibration_free(pare_calibration *calibration);
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* What is removed whole. Units are chosen within a row: a layer's FFN neurons; a layer's key-value heads, each with the query heads that
- * read it; the query heads of one key-value head; the model's residual channels; the model's layers. */
-typedef enum { PARE_UNIT_FFN, PARE_UNIT_GROUPS, PARE_UNIT_HEADS, PARE_UNIT_CHANNELS, PARE_UNIT_LAYERS, PARE_UNITS } pare_unit;
+ * read it; the query heads of one key-value head; the model's residual channels; the model's layers; or several of
+ * these at once, counted in weights: a row of scores is then a layer, its FFN neurons first, its key-value heads after them. */
+typedef enum {
+    PARE_UNIT_FFN,
+    PARE_UNIT_GROUPS,
+    PARE_UNIT_HEADS,
+    PARE_UNIT_CHANNELS,
+    PARE_UNIT_LAYERS,
+    PARE_UNIT_SEVERAL,
+    PARE_UNITS
+} pare_unit;
 const char *pare_unit_name(pare_unit unit); /* "FFN neurons", … */
 /* "in each of 30 layers", with n rows in it; "" where there is one row. */
 const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config);
@@ -55,7 +64,8 @@ typedef struct {
 bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 void pare_scores_free(pare_scores *scores);
 
-/* What is to stay: n_kept of the n_units of every row, or of row i each[i]. */
+/* What is to stay: n_kept of the n_units of every row, or of row i each[i]. Of several kinds of units there is one row, and its units are
+ * the weights of a layer on average. */
 typedef struct {
     pare_unit unit;
     double ratio; /* share of the units that was to go */

@@ -118,6 +118,10 @@ static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
     json_t *layers = json_array();
     for (uint32_t i = 0; i < cut->source.n_layers; i++) {
         const pare_layer_cut *l = &cut->each[i];
+        if (unit == PARE_UNIT_SEVERAL) {
+            json_array_append_new(layers, json_pack("{s:o, s:o}", "ffn", indices_json(&l->ffn), "groups", indices_json(&l->kv_heads)));
+            continue;
+        }
         json_array_append_new(layers, indices_json(unit == PARE_UNIT_FFN ? &l->ffn : unit == PARE_UNIT_GROUPS ? &l->kv_heads : &l->heads));
     }
     return layers;
@@ -158,6 +162,10 @@ static bool print_result(const compression *c, const compress_options *given, co
     char place[64];
     printf("%s at r = %g keeps %u of %u %s%s\n", c->method->name, given->ratio, c->plan.n_kept, c->plan.n_units,
            pare_unit_name(c->method->unit), pare_unit_place(place, c->method->unit, &c->checkpoint->config));
+    const pare_config *left = &c->cut->config;
+    if (c->plan.unit == PARE_UNIT_SEVERAL)
+        printf("what is left: %u layers with %u FFN neurons, %u query and %u key-value heads\n", left->n_layers, left->ffn_width,
+               left->n_heads, left->n_kv_heads);
     printf("removed: %.1f %% of parameters (%s left), %.1f %% outside of embeddings, %.1f %% of MACs per token\n", 100 * a.parameters,
            human_count(a.after.parameters), 100 * a.non_embedding, 100 * a.macs);
     printf("%s: %s as %s\n", given->plan ? "would be written" : given->out, human_bytes(bytes), pare_dtype_info(c->type)->name);

@@ -3,6 +3,7 @@
 
 #include "pare/compress.h"
 #include "rank.h"
+#include "several.h"
 
 /* kept (n_kept) = the best units of one row, ascending. */
 static bool choose(uint32_t *kept, ranked *order, const pare_scores *scores, uint32_t row, uint32_t n_kept, pare_error *error) {
@@ -41,12 +42,15 @@ static bool keep_chosen(pare_cut *cut, const pare_plan *plan, uint32_t *chosen, 
         return done;
     case PARE_UNIT_CHANNELS: return pare_cut_keep_channels(cut, chosen, plan->n_kept, error);
     case PARE_UNIT_LAYERS: return pare_cut_keep_layers(cut, chosen, plan->n_kept, error);
+    case PARE_UNIT_SEVERAL: /* several_cut's */
     case PARE_UNITS: break;
     }
     return false;
 }
 
 pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, const pare_plan *plan, pare_error *error) {
+    if (plan->unit == PARE_UNIT_SEVERAL)
+        return several_cut(config, scores, plan, error);
     pare_cut *cut = pare_cut_open(config, error);
     uint32_t *chosen = pare_allocate((size_t)scores->n_rows * scores->n_units, sizeof *chosen, error), *at = chosen;
     ranked *order = pare_allocate(scores->n_units, sizeof *order, error);

@@ -9,13 +9,23 @@ static bool check_ratio(double ratio, pare_error *error) {
 
 bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple, pare_error *error) {
     pare_scores shape;
-    bool aligned = unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS;
+    bool aligned = unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_SEVERAL;
     *plan = (pare_plan){.unit = unit, .ratio = ratio, .multiple = aligned ? multiple : 1};
     if (!check_ratio(ratio, error) || !pare_scores_shape(&shape, unit, config, error))
         return false;
+    if (unit == PARE_UNIT_SEVERAL) {
+        shape.n_rows = 1;
+        shape.n_units = (uint32_t)(pare_config_size(config).non_embedding / config->n_layers);
+    }
     uint32_t n = shape.n_units, step = plan->multiple;
     if (step == 0 || step > n)
         return pare_fail(error, PARE_ERROR_USAGE, "multiple %u: it must lie between 1 and the %u %s", step, n, pare_unit_name(unit));
+    if (unit == PARE_UNIT_SEVERAL) {
+        if (multiple > config->ffn_width)
+            return pare_fail(error, PARE_ERROR_USAGE, "multiple %u: it must lie between 1 and the %u FFN neurons", multiple,
+                             config->ffn_width);
+        step = 1; /* the multiple is of the FFN width */
+    }
     uint32_t rounded = (uint32_t)floor((1 - ratio) * n / step + 0.5) * step;
     rounded = rounded < step ? step : rounded;
     plan->n_rows = shape.n_rows;

@@ -1,6 +1,7 @@
 /* refit: see refit.h. */
 #include "refit.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "rank.h"
@@ -68,14 +69,15 @@ static void gather_square(double *to, const double *from, size_t from_row, const
             gather(to + (i * per + k) * n_columns * per, from + (rows[i] * per + k) * from_row, 1, from_row, columns, n_columns, per);
 }
 
-/* Takes the places in `gone` out: P_kk - P_kg P_gg^-1 P_gk and w_k - w_g P_gg^-1 P_gk. */
-static bool eliminate(remainder_state *r, const uint32_t *gone, size_t n_gone, pare_arena *arena, pare_error *error) {
+/* Takes the places in `gone` out: P_kk - P_kg P_gg^-1 P_gk and w_k - w_g P_gg^-1 P_gk. *cost += what that raises the damped error by. */
+static bool eliminate(double *cost, remainder_state *r, const uint32_t *gone, size_t n_gone, pare_arena *arena, pare_error *error) {
     size_t n = r->units * r->per, left = r->units - n_gone, g = n_gone * r->per, k = left * r->per;
     uint32_t *stay = PARE_PUSH(arena, uint32_t, left, error);
     double *gg = PARE_PUSH(arena, double, g *g, error), *kg = PARE_PUSH(arena, double, k *g, error);
     double *solved = PARE_PUSH(arena, double, k *g, error), *wg = PARE_PUSH(arena, double, r->out *g, error);
+    double *p_wg = PARE_PUSH(arena, double, r->out *g, error);
     double *p = PARE_PUSH(arena, double, k *k, error), *w = PARE_PUSH(arena, double, r->out *k, error);
-    if (!stay || !gg || !kg || !solved || !wg || !p || !w)
+    if (!stay || !gg || !kg || !solved || !wg || !p_wg || !p || !w)
         return false;
     for (size_t i = 0, j = 0, at = 0; i < r->units; i++)
         if (j < n_gone && gone[j] == i)
@@ -93,6 +95,10 @@ static bool eliminate(remainder_state *r, const uint32_t *gone, size_t n_gone, p
     pare_cholesky_solve(solved, gg, g, k);
     pare_gemm_nt_f64(p, solved, kg, k, k, g, g, g, k, -1);
     pare_gemm_nt_f64(w, wg, solved, r->out, k, g, g, g, k, -1);
+    memcpy(p_wg, wg, r->out * g * sizeof *wg);
+    pare_cholesky_solve(p_wg, gg, g, r->out);
+    for (size_t i = 0; i < r->out * g; i++)
+        *cost += wg[i] * p_wg[i];
     memcpy(r->p, p, k * k * sizeof *p);
     memcpy(r->w, w, r->out * k * sizeof *w);
     for (size_t i = 0; i < left; i++)
@@ -101,32 +107,57 @@ static bool eliminate(remainder_state *r, const uint32_t *gone, size_t n_gone, p
     return true;
 }
 
-static bool one_round(remainder_state *r, size_t n_gone, pare_error *error) {
+static bool one_round(double *cost, remainder_state *r, size_t n_gone, pare_error *error) {
     pare_arena *arena = pare_arena_open(error);
     uint32_t *gone = arena ? PARE_PUSH(arena, uint32_t, n_gone, error) : NULL;
-    bool done = gone && choose(gone, n_gone, r, arena, error) && eliminate(r, gone, n_gone, arena, error);
+    bool done = gone && choose(gone, n_gone, r, arena, error) && eliminate(cost, r, gone, n_gone, arena, error);
     pare_arena_close(arena);
     return done;
 }
 
-bool refit_select(uint32_t *kept, refit_problem *problem, size_t per, uint32_t n_kept, const pare_context *context, pare_error *error) {
-    size_t n = problem->n, units = n / per, todo = units - n_kept;
-    remainder_state r = {.per = per, .units = units, .out = problem->out, .p = problem->gram, .w = problem->cross};
-    if (!pare_cholesky(r.p, n, error))
+static bool begin(remainder_state *r, refit_problem *problem, size_t per, pare_error *error) {
+    size_t n = problem->n, units = n / per;
+    *r = (remainder_state){.per = per, .units = units, .out = problem->out, .p = problem->gram, .w = problem->cross};
+    if (!pare_cholesky(r->p, n, error))
         return false;
-    pare_cholesky_solve(r.w, r.p, n, r.out); /* the refitted weights before anything is gone */
-    if (!pare_cholesky_inverse(r.p, n, error) || !(r.unit = pare_allocate(units, sizeof *r.unit, error)))
+    pare_cholesky_solve(r->w, r->p, n, r->out); /* the refitted weights before anything is gone */
+    if (!pare_cholesky_inverse(r->p, n, error) || !(r->unit = pare_allocate(units, sizeof *r->unit, error)))
         return false;
     for (uint32_t i = 0; i < units; i++)
-        r.unit[i] = i;
-    bool done = true;
-    for (size_t round = 0; done && round < ROUNDS; round++) {
-        size_t share = todo / (ROUNDS - round);
+        r->unit[i] = i;
+    return true;
+}
+
+/* cost: NULL, or (units + 1): by the units that are left; straight lines between rounds. */
+static bool run(remainder_state *r, uint32_t n_kept, double *cost, const pare_context *context, pare_error *error) {
+    size_t todo = r->units - n_kept;
+    double risen = 0;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        size_t share = todo / (ROUNDS - round), from = r->units;
+        double before = risen;
         todo -= share;
-        done = share == 0 || (pare_context_check(context, error) && one_round(&r, share, error));
+        if (share && !(pare_context_check(context, error) && one_round(&risen, r, share, error)))
+            return false;
+        for (size_t i = 0; cost && i <= share; i++)
+            cost[from - i] = before + (risen - before) * (double)i / (double)(share ? share : 1);
     }
+    return true;
+}
+
+bool refit_select(uint32_t *kept, refit_problem *problem, size_t per, uint32_t n_kept, const pare_context *context, pare_error *error) {
+    remainder_state r = {0};
+    bool done = begin(&r, problem, per, error) && run(&r, n_kept, NULL, context, error);
     if (done)
         memcpy(kept, r.unit, n_kept * sizeof *kept);
+    pare_free(r.unit);
+    return done;
+}
+
+bool refit_costs(double *cost, refit_problem *problem, size_t per, uint32_t n_least, const pare_context *context, pare_error *error) {
+    remainder_state r = {0};
+    for (size_t i = 0; i < n_least; i++)
+        cost[i] = (double)INFINITY;
+    bool done = begin(&r, problem, per, error) && run(&r, n_least, cost, context, error);
     pare_free(r.unit);
     return done;
 }

@@ -18,6 +18,10 @@ typedef struct {
  * (optimal brain surgeon; Hassibi & Stork 1993, on whole structures as in Kurtic et al. 2023, ZipLM). */
 bool refit_select(uint32_t *kept, refit_problem *problem, size_t per, uint32_t n_kept, const pare_context *context,
                   pare_error *error) PARE_MUST_CHECK;
+/* cost (units + 1): the damped error by the number of units that are left, in that order, above what it is with all of them; infinite below
+ * n_least. Exact at the end of each round, a straight line between. Spends the problem. */
+bool refit_costs(double *cost, refit_problem *problem, size_t per, uint32_t n_least, const pare_context *context,
+                 pare_error *error) PARE_MUST_CHECK;
 /* weights (out, n_kept * per) on the kept units; the problem must be the one before refit_select spent it. */
 bool refit_solve(float *weights, const refit_problem *problem, size_t per, const uint32_t *kept, uint32_t n_kept,
                  pare_error *error) PARE_MUST_CHECK;

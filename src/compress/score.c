@@ -33,6 +33,8 @@ const pare_method *const pare_methods[] = {
     &pare_method_last_layers,
     &pare_method_shortgpt,
     &pare_method_perplexity_layers,
+    &pare_method_taylor_all,
+    &pare_method_surgeon_all,
     NULL,
 };
 
@@ -53,12 +55,13 @@ const pare_method *pare_method_find(const char *name, pare_error *error) {
 /* ---- units ---- */
 
 const char *pare_unit_name(pare_unit unit) {
-    static const char *const names[PARE_UNITS] = {"FFN neurons", "key-value heads", "query heads", "residual channels", "layers"};
+    static const char *const names[PARE_UNITS] = {"FFN neurons",       "key-value heads", "query heads",
+                                                  "residual channels", "layers",          "weights a layer"};
     return names[unit];
 }
 
 const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config) {
-    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_LAYERS)
+    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_LAYERS || unit == PARE_UNIT_SEVERAL)
         text[0] = '\0';
     else
         snprintf(text, 64, " in each of %u %s", config->n_layers * (unit == PARE_UNIT_HEADS ? config->n_kv_heads : 1),
@@ -86,6 +89,7 @@ bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c
         scores->n_rows = 1;
         scores->n_units = c->n_layers;
         break;
+    case PARE_UNIT_SEVERAL: scores->n_units = c->ffn_width + c->n_kv_heads; break;
     case PARE_UNITS: break;
     }
     return true;

@@ -246,8 +246,9 @@ static void every_method(void **state) {
         pare_achieved a = pare_cut_achieved(cut, checkpoint);
         pare_size forecast;
         assert_done(pare_plan_forecast(&forecast, &half, &checkpoint->config, &error), error);
-        assert_true((*m)->compensate || forecast.parameters == a.after.parameters);
-        assert_true(forecast.macs == a.after.macs && a.after.macs < a.before.macs);
+        assert_true((*m)->compensate || (*m)->unit == PARE_UNIT_SEVERAL || forecast.parameters == a.after.parameters);
+        double off = fabs((double)forecast.macs / (double)a.after.macs - 1); /* one shape of several serves as well as another */
+        assert_true(off <= ((*m)->unit == PARE_UNIT_SEVERAL ? 0.05 : 0) && a.after.macs < a.before.macs);
         pare_cut *twice = pare_method_cut(*m, checkpoint, &calibration, &again, &half, NULL, &error);
         pare_sha256 second;
         assert_done(twice && pare_cut_hash(&second, twice, &error), error);
@@ -323,8 +324,10 @@ static void order_of_units(void **state) {
                     error);
         for (uint32_t j = 0; j < one.n_rows * one.n_units; j++) {
             uint32_t from = j;
-            if ((*m)->unit == PARE_UNIT_FFN && (j == 3 || j == 17))
+            if (((*m)->unit == PARE_UNIT_FFN || (*m)->unit == PARE_UNIT_SEVERAL) && (j == 3 || j == 17))
                 from = 20 - j;
+            if ((*m)->unit == PARE_UNIT_SEVERAL && (j == c->ffn_width || j == c->ffn_width + 1))
+                from = 2 * c->ffn_width + 1 - j;
             if ((*m)->unit == PARE_UNIT_GROUPS && j < 2)
                 from = 1 - j;
             if ((*m)->unit == PARE_UNIT_HEADS && j < 2 * group)

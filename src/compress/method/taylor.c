@@ -7,6 +7,7 @@
  *   key-value head  its k and v rows, the q rows and o columns of its query heads
  *   query head      its q rows and o columns
  *
+ * Of several kinds at once the same, which is comparable between them; a whole layer's is the sum over its units.
  * The paper takes ten samples of 64 tokens; here it is the first windows, at most 4,096 tokens. Gradients of the matrices that count are
  * kept for all layers at once, 4 bytes a weight: it is the one method whose memory grows with the model. */
 #include <math.h>
@@ -20,6 +21,8 @@ enum { TOKENS_MOST = 4096, BATCH_TOKENS = 2048 };
 
 /* The matrices that a kind of unit owns parts of. */
 static bool counts(pare_unit unit, pare_projection p) {
+    if (unit == PARE_UNIT_SEVERAL)
+        return true;
     if (unit == PARE_UNIT_FFN)
         return p == PARE_GATE || p == PARE_UP || p == PARE_DOWN;
     return p == PARE_Q || p == PARE_O || (unit == PARE_UNIT_GROUPS && (p == PARE_K || p == PARE_V));
@@ -59,11 +62,12 @@ static bool score_layer(pare_scores *scores, const pare_checkpoint *checkpoint, 
     const pare_config *c = &checkpoint->config;
     double *values = scores->values + (size_t)i * (scores->n_rows / c->n_layers) * scores->n_units;
     for (int p = 0; p < PARE_PROJECTIONS; p++) {
-        bool by_rows = p != PARE_O && p != PARE_DOWN, grouped = scores->unit == PARE_UNIT_GROUPS && (p == PARE_Q || p == PARE_O);
-        uint32_t per = scores->unit == PARE_UNIT_FFN ? 1 : grouped ? c->n_heads / c->n_kv_heads * c->head_dim : c->head_dim;
+        bool ffn = p == PARE_GATE || p == PARE_UP || p == PARE_DOWN, several = scores->unit == PARE_UNIT_SEVERAL;
+        bool by_rows = p != PARE_O && p != PARE_DOWN, grouped = scores->unit != PARE_UNIT_HEADS && (p == PARE_Q || p == PARE_O);
+        uint32_t per = ffn ? 1 : grouped ? c->n_heads / c->n_kv_heads * c->head_dim : c->head_dim;
         if (counts(scores->unit, (pare_projection)p) &&
-            !weights_add_products(values, checkpoint, i, pare_projection_path((pare_projection)p), g->layers[i].linears[p].weight, by_rows,
-                                  per, error))
+            !weights_add_products(values + (several && !ffn ? c->ffn_width : 0), checkpoint, i, pare_projection_path((pare_projection)p),
+                                  g->layers[i].linears[p].weight, by_rows, per, error))
             return false;
     }
     return true;
@@ -99,6 +103,13 @@ const pare_method pare_method_taylor_groups = {
     .name = "taylor-groups",
     .summary = "the same over a key-value head and its query heads",
     .unit = PARE_UNIT_GROUPS,
+    SOURCE,
+};
+
+const pare_method pare_method_taylor_all = {
+    .name = "taylor-all",
+    .summary = "the same over neurons, key-value heads and whole layers at once, in the shape that loses least",
+    .unit = PARE_UNIT_SEVERAL,
     SOURCE,
 };
 

@@ -344,7 +344,7 @@ json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_confi
     json_object_set_new(json, "dtype", json_string(words[dtype]));
     json_object_del(json, "pare"); /* the source's, where it has one, is for the source's shapes */
     if (inner->config_json && pare_own_config_wanted(&checkpoint->config) && !pare_own_config_wanted(config))
-        set_arch(json, config->arch);
+        set_arch(json, as_mistral(config) ? PARE_ARCH_MISTRAL : config->arch);
     if ((!pare_own_config_wanted(config) || pare_own_config_write(json, config, error)) && set_rope(json, config, error) &&
         (!inner->gguf || set_padding(json, inner->gguf, config, error)))
         return json;

@@ -40,8 +40,17 @@ void pare_calibration_free(pare_calibration *calibration);
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* What is removed whole. Units are chosen within a row: a layer's FFN neurons; a layer's key-value heads, each with the query heads that
- * read it; the query heads of one key-value head; the model's residual channels; the model's layers. */
-typedef enum { PARE_UNIT_FFN, PARE_UNIT_GROUPS, PARE_UNIT_HEADS, PARE_UNIT_CHANNELS, PARE_UNIT_LAYERS, PARE_UNITS } pare_unit;
+ * read it; the query heads of one key-value head; the model's residual channels; the model's layers; singular
+ * directions of a layer's seven matrices, of each as many as leave the share 1 - ratio of its weights in its two factors. */
+typedef enum {
+    PARE_UNIT_FFN,
+    PARE_UNIT_GROUPS,
+    PARE_UNIT_HEADS,
+    PARE_UNIT_CHANNELS,
+    PARE_UNIT_LAYERS,
+    PARE_UNIT_DIRECTIONS,
+    PARE_UNITS
+} pare_unit;
 const char *pare_unit_name(pare_unit unit); /* "FFN neurons", … */
 /* "in each of 30 layers", with n rows in it; "" where there is one row. */
 const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config);
@@ -58,7 +67,7 @@ void pare_scores_free(pare_scores *scores);
 /* What is to stay: n_kept of the n_units of every row, or of row i each[i]. */
 typedef struct {
     pare_unit unit;
-    double ratio; /* share of the units that was to go */
+    double ratio; /* share of the units that was to go; of singular directions: of each matrix's weights */
     uint32_t multiple, n_rows, n_units, n_kept;
     uint32_t *each; /* (n_rows) or NULL; pare_plan_free releases it */
 } pare_plan;

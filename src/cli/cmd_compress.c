@@ -109,7 +109,15 @@ static json_t *indices_json(const pare_kept *kept) {
     return list;
 }
 
-/* What stays, unit by unit: of each layer, or of the model. */
+static json_t *ranks_json(const pare_layer_ranks *ranks) {
+    json_t *json = json_object();
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        if (ranks->of[p])
+            json_object_set_new(json, pare_projection_name((pare_projection)p), json_integer(ranks->of[p]));
+    return json;
+}
+
+/* What stays, unit by unit: of each layer, or of the model. Of factored matrices the ranks. */
 static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
     if (unit == PARE_UNIT_CHANNELS)
         return indices_json(&cut->channels);
@@ -118,6 +126,10 @@ static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
     json_t *layers = json_array();
     for (uint32_t i = 0; i < cut->source.n_layers; i++) {
         const pare_layer_cut *l = &cut->each[i];
+        if (unit == PARE_UNIT_DIRECTIONS) {
+            json_array_append_new(layers, ranks_json(&l->ranks));
+            continue;
+        }
         json_array_append_new(layers, indices_json(unit == PARE_UNIT_FFN ? &l->ffn : unit == PARE_UNIT_GROUPS ? &l->kv_heads : &l->heads));
     }
     return layers;

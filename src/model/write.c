@@ -18,8 +18,10 @@ static const uint64_t default_shard_bytes = 5000000000u;
 
 typedef struct {
     const char *name;
-    bool stored;    /* no: a bias that Hugging Face's Llama wants and the source lacks: zeros */
-    pare_view view; /* what is left of it, and its adapter */
+    bool stored;          /* no: a bias that Hugging Face's Llama wants and the source lacks: zeros */
+    pare_view view;       /* what is left of it, and its adapter */
+    pare_factors factors; /* of a matrix that is a product in the source */
+    pare_tensor *made;    /* NULL, or what the view is of: its data there only while it is written */
     uint32_t n_dims;
     uint64_t dims[PARE_TENSOR_DIMS], n_bytes, offset; /* offset: in its shard's data */
     uint32_t shard;
@@ -49,6 +51,7 @@ typedef struct {
 
 /* Llama's attention_bias and its class cover q, k, v and o together: a source with the first three gets zeros for o. */
 static bool fit_config(pare_config *config, pare_error *error) {
+    config->ranks = NULL; /* products are multiplied out */
     if (config->shapes)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "layers of different shapes: no Hugging Face configuration can say that");
     if (config->arch == PARE_ARCH_LLAMA && config->attention_bias)
@@ -59,6 +62,17 @@ static bool fit_config(pare_config *config, pare_error *error) {
                              pare_arch_name(config->arch));
 }
 
+/* A matrix that is multiplied out, or a factor that takes up an adapter. */
+static bool plan_made(entry *e, writer *w, pare_error *error) {
+    if (!(e->made = PARE_PUSH(w->arena, pare_tensor, 1, error)))
+        return false;
+    *e->made = (pare_tensor){.dtype = PARE_DTYPE_F32, .n_dims = e->n_dims, .source = w->checkpoint->path};
+    memcpy(e->made->dims, e->dims, e->n_dims * sizeof *e->dims);
+    e->view = pare_view_all(e->made);
+    e->stored = true;
+    return true;
+}
+
 static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
     writer *w = user;
     void *entries = w->entries;
@@ -67,10 +81,16 @@ static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uin
     w->entries = entries;
     entry *e = &w->entries[w->n_entries++];
     e->name = pare_arena_copy(w->arena, name, strlen(name), error);
-    e->stored = pare_cut_find(&e->view, w->cut, w->checkpoint, name);
-    e->view.merged = w->adapters ? pare_adapters_find(w->adapters, name) : NULL;
     e->n_dims = n_dims;
     memcpy(e->dims, dims, n_dims * sizeof *dims);
+    e->factors = pare_factors_find(pare_cut_config(w->cut, w->checkpoint), name);
+    if (pare_factors_made(&e->factors, w->adapters)) {
+        if (!plan_made(e, w, error))
+            return false;
+    } else {
+        e->stored = pare_cut_find(&e->view, w->cut, w->checkpoint, name);
+        e->view.merged = w->adapters ? pare_adapters_find(w->adapters, name) : NULL;
+    }
     if (!e->name || !pare_shape_bytes(&e->n_bytes, w->dtype, n_dims, dims))
         return e->name && pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: its size overflows", name);
     uint64_t columns = n_dims == 2 ? dims[1] : 1;
@@ -200,9 +220,7 @@ static bool stream_zeros(writer *w, const entry *e, pare_error *error) {
     return true;
 }
 
-static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
-    if (!e->stored)
-        return stream_zeros(w, e, error);
+static bool stream_stored(writer *w, const entry *e, pare_error *error) {
     const pare_view *view = &e->view;
     uint32_t rows = (uint32_t)(w->panel_bytes / (view->n_columns * pare_dtype_info(w->dtype)->bytes));
     for (uint32_t first = 0; first < view->n_rows; first += rows) {
@@ -213,6 +231,19 @@ static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
             break;
     }
     return true;
+}
+
+static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
+    if (!e->stored)
+        return stream_zeros(w, e, error);
+    if (!e->made)
+        return stream_stored(w, e, error);
+    float *values = pare_factors_make(&e->factors, w->checkpoint, w->cut, w->adapters, w->n_threads, error);
+    e->made->data = (const uint8_t *)values;
+    bool done = values && stream_stored(w, e, error);
+    e->made->data = NULL;
+    pare_free(values);
+    return done;
 }
 
 /* Header length, header; padded with spaces so that the data starts at a multiple of 8. */

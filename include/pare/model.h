@@ -118,9 +118,10 @@ bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *vis
 
 typedef struct pare_cut pare_cut; /* cut.h; NULL: nothing is cut */
 
-/* Parameters, bytes and multiply-accumulates of a model of this config; embeddings counted once when tied. */
+/* Parameters, bytes and multiply-accumulates of a model of this config; embeddings counted once when tied. bytes: of tensors in their
+ * stored type, a cut's own matrices in that of most; macs: per token, without attention scores. */
 typedef struct {
-    uint64_t parameters, non_embedding, bytes, macs; /* bytes: of tensors in their stored type; macs: per token, without attention scores */
+    uint64_t parameters, non_embedding, bytes, macs;
 } pare_size;
 pare_size pare_config_size(const pare_config *config); /* bytes stays 0: a config knows no types */
 pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut *cut);

@@ -142,17 +142,46 @@ static json_t *counts_json(const compression *c) {
     return counts;
 }
 
+/* Stock programs know no factors. */
+static bool multiplies_back(const compression *c) {
+    return c->cut->config.ranks != NULL;
+}
+
+/* Of what is written: factors that are multiplied back are as large as what they came from. */
+static pare_achieved achieved(const compression *c) {
+    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
+    return multiplies_back(c) ? (pare_achieved){.before = a.before, .after = a.before} : a;
+}
+
+static json_t *fractions_json(const pare_achieved *a) {
+    return json_pack("{s:f, s:f, s:f, s:f}", "parameters", a->parameters, "non_embedding", a->non_embedding, "bytes", a->bytes, "macs",
+                     a->macs);
+}
+
+/* What the factors would save, where they are not what is written. */
+static json_t *as_factors_json(const compression *c) {
+    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
+    return multiplies_back(c) ? fractions_json(&a) : NULL;
+}
+
 /* The decision, small and printable: what was cut, by what, and what that removes. */
 static json_t *decision_json(const compression *c, const compress_options *given, bool with_units) {
-    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
-    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
-                     "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
+    pare_achieved a = achieved(c);
+    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}", "version",
+                     PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
                      (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "policy",
                      policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units", (int)c->plan.n_units, "kept", counts_json(c),
-                     "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes", a.bytes, "macs", a.macs, "size",
-                     "parameters", (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs",
-                     (json_int_t)a.after.macs, "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type",
-                     pare_dtype_info(c->type)->name, "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
+                     "achieved", fractions_json(&a), "achieved_as_factors", as_factors_json(c), "size", "parameters",
+                     (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs,
+                     "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
+                     "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
+}
+
+/* Where the file is another than might be thought. */
+static void say_departures(const compression *c, const common *shared) {
+    if (multiplies_back(c))
+        say(shared, "warning: factors are multiplied back into whole matrices, the only ones that stock programs load: nothing is saved "
+                    "that way");
 }
 
 static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -164,7 +193,7 @@ static bool print_result(const compression *c, const compress_options *given, co
         json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
         return print_json(json, error);
     }
-    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
+    pare_achieved a = achieved(c);
     double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
     progress_end();
     char place[64];
@@ -172,6 +201,9 @@ static bool print_result(const compression *c, const compress_options *given, co
            pare_unit_name(c->method->unit), pare_unit_place(place, c->method->unit, &c->checkpoint->config));
     printf("removed: %.1f %% of parameters (%s left), %.1f %% outside of embeddings, %.1f %% of MACs per token\n", 100 * a.parameters,
            human_count(a.after.parameters), 100 * a.non_embedding, 100 * a.macs);
+    if (multiplies_back(c))
+        printf("as factors: %.1f %% of parameters removed, %.1f %% outside of embeddings\n",
+               100 * pare_cut_achieved(c->cut, c->checkpoint).parameters, 100 * pare_cut_achieved(c->cut, c->checkpoint).non_embedding);
     printf("%s: %s as %s\n", given->plan ? "would be written" : given->out, human_bytes(bytes), pare_dtype_info(c->type)->name);
     return true;
 }
@@ -200,9 +232,11 @@ static bool compress(const char *path, const compress_options *given, const comm
         return false;
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
-    bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
-                make_cut(&c, given, shared, error) && (given->plan || write_out(&c, given, shared, error)) &&
-                print_result(&c, given, shared, error);
+    bool done =
+        (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) && make_cut(&c, given, shared, error);
+    if (done)
+        say_departures(&c, shared);
+    done = done && (given->plan || write_out(&c, given, shared, error)) && print_result(&c, given, shared, error);
     if (!done && c.checkpoint)
         pare_checkpoint_blame(c.checkpoint, &shared->context, error);
     release(&c);

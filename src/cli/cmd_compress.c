@@ -247,7 +247,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
     compress_options given = {.ratio = (double)__builtin_nanf(""), .multiple = 32, .windows = 32, .length = 512};
     const option options[] = {
         {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods", &given.method},
-        {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units to remove, 0 <= R < 1", &given.ratio},
+        {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units (svd: of each matrix's weights) to remove, 0 <= R < 1",
+         &given.ratio},
         {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
         {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
@@ -263,7 +264,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         .name = "compress",
         .usage = "MODEL --method M --ratio R [--calibrate FILE] -o OUT",
         .about = "Removes whole FFN neurons, heads, residual channels or layers, the same count in every layer, and writes a smaller\n"
-                 "checkpoint that stock programs load. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
+                 "checkpoint that stock programs load; or makes every matrix of a layer a product of two factors (svd, svd-llm), which\n"
+                 "only pare computes with. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
         .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
                    "  pare compress demo/model.gguf --method random --ratio 0.3 --plan",
         .options = options,

@@ -154,6 +154,10 @@ bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, p
 /* Tokenizer files and generation_config.json into the folder `into`. */
 bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 
+/* Of one layer; json NULL: every matrix is whole. */
+bool pare_ranks_read(pare_layer_ranks *ranks, const json_t *json, uint32_t layer, const char *what, pare_error *error) PARE_MUST_CHECK;
+json_t *pare_ranks_write(const pare_layer_ranks *ranks); /* NULL: every matrix is whole */
+
 /* One file of a folder that is being written. */
 bool pare_hf_text_write(const char *into, const char *name, const char *text, size_t n, pare_error *error) PARE_MUST_CHECK;
 bool pare_hf_json_write(const char *into, const char *name, const json_t *json, pare_error *error) PARE_MUST_CHECK;

@@ -136,6 +136,13 @@ bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, 
                            pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context,
                            pare_error *error) PARE_MUST_CHECK;
 
+/* The same with every factored matrix multiplied out, for programs that know no factors; nothing is saved then. Above they stay factors,
+ * and the folder is of pare's own format; one takes up its adapter by growing in rank, U' = [U, scale B] and V' = [V; A], and becomes a
+ * whole matrix where that is no smaller. A matrix that is multiplied out, or grows, lies in memory as f32 while it is written. */
+bool pare_checkpoint_write_whole(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut,
+                                 const struct pare_adapters *adapters, pare_dtype dtype, uint64_t shard_bytes, const char *note,
+                                 const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+
 /* What an export came to. */
 typedef struct {
     const char *architecture; /* as llama.cpp calls it: "llama" or "qwen2" */

@@ -10,12 +10,13 @@ typedef struct {
     double ratio;
     uint32_t multiple, windows, length;
     uint64_t seed;
-    bool plan;
+    bool plan, own_format;
 } compress_options;
 
 /* Everything one compression holds; released by release(). */
 typedef struct {
     const pare_method *method;
+    bool own_format;
     pare_dtype type;
     pare_checkpoint *checkpoint;
     pare_corpus text;
@@ -144,7 +145,7 @@ static json_t *counts_json(const compression *c) {
 
 /* Stock programs know no factors. */
 static bool multiplies_back(const compression *c) {
-    return c->cut->config.ranks != NULL;
+    return c->cut->config.ranks && !c->own_format;
 }
 
 /* Of what is written: factors that are multiplied back are as large as what they came from. */
@@ -181,7 +182,7 @@ static json_t *decision_json(const compression *c, const compress_options *given
 static void say_departures(const compression *c, const common *shared) {
     if (multiplies_back(c))
         say(shared, "warning: factors are multiplied back into whole matrices, the only ones that stock programs load: nothing is saved "
-                    "that way");
+                    "that way (--own-format keeps them, for pare alone)");
 }
 
 static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -211,15 +212,18 @@ static bool print_result(const compression *c, const compress_options *given, co
 static bool write_out(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
     pare_string note = {0};
     json_t *decision = decision_json(c, given, true);
-    bool done = decision && pare_json_print(&note, decision, error) &&
-                pare_checkpoint_write(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
+    bool done = decision && pare_json_print(&note, decision, error);
+    if (done && multiplies_back(c))
+        done = pare_checkpoint_write_whole(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
+    else if (done)
+        done = pare_checkpoint_write(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
     json_decref(decision);
     pare_string_free(&note);
     return done;
 }
 
 static bool compress(const char *path, const compress_options *given, const common *shared, pare_error *error) {
-    compression c = {.begin = pare_clock_s()};
+    compression c = {.begin = pare_clock_s(), .own_format = given->own_format};
     if (!given->method)
         return pare_fail(error, PARE_ERROR_USAGE, "--method M is missing");
     if (!(given->ratio >= 0 && given->ratio < 1)) /* NaN when it was not given */
@@ -256,6 +260,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &given.multiple},
         {"seed", 0, OPTION_SEED, "S", "for random, prunenet and the calibration windows (0)", &given.seed},
         {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
+        {"own-format", 0, OPTION_FLAG, NULL, "svd, svd-llm: write the factors, which pare alone reads, and not their products",
+         &given.own_format},
         {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
         {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},
         {0},

@@ -86,6 +86,17 @@ static bool check_ranks(const pare_config *c, const char *what, pare_error *erro
 bool pare_config_check(const pare_config *config, const char *what, pare_error *error) {
     if (!check_counts(config, what, error) || !check_rope(&config->rope, what, error))
         return false;
+    for (uint32_t i = 0; config->shapes && i < config->n_layers; i++) {
+        pare_config one = *config;
+        one.shapes = NULL;
+        one.ffn_width = config->shapes[i].ffn_width;
+        one.n_heads = config->shapes[i].n_heads;
+        one.n_kv_heads = config->shapes[i].n_kv_heads;
+        if (one.ffn_width > config->ffn_width || one.n_heads > config->n_heads || one.n_kv_heads > config->n_kv_heads)
+            return pare_fail(error, PARE_ERROR_SHAPE, "%s: layer %u is larger than the largest", what, i);
+        if (!check_counts(&one, what, error))
+            return false;
+    }
     if (!isfinite(config->rms_eps) || config->rms_eps < 0 || config->rms_eps > 1)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: rms_norm_eps is %g, not between 0 and 1", what, config->rms_eps);
     return check_ranks(config, what, error);

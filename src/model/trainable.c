@@ -175,7 +175,8 @@ bool pare_thaw_new(pare_thawed *thawed, const char *config, const char *tokenize
         return false;
     c->format = PARE_FORMAT_HF;
     bool done = (c->inner->config_json = pare_json_read(config, error)) &&
-                pare_hf_config_read(&c->config, c->inner->config_json, config, error) && pare_checkpoint_add_tokenizer(c, error);
+                pare_hf_config_read(&c->config, c->inner->config_json, config, c->inner->arena, error) &&
+                pare_checkpoint_add_tokenizer(c, error);
     if (done && pare_tokenizer_size(c->tokenizer) > c->config.vocabulary)
         done = pare_fail(error, PARE_ERROR_SHAPE, "%s: vocab_size is %u, but the tokenizer in %s has %zu tokens", config,
                          c->config.vocabulary, tokenizer, pare_tokenizer_size(c->tokenizer));

@@ -50,10 +50,9 @@ typedef struct {
 /* ---- plan ---- */
 
 /* Llama's attention_bias and its class cover q, k, v and o together: a source with the first three gets zeros for o. */
-static bool fit_config(pare_config *config, pare_error *error) {
-    config->ranks = NULL; /* products are multiplied out */
-    if (config->shapes)
-        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "layers of different shapes: no Hugging Face configuration can say that");
+static bool fit_config(pare_config *config, bool whole, pare_error *error) {
+    if (whole)
+        config->ranks = NULL; /* products are multiplied out */
     if (config->arch == PARE_ARCH_LLAMA && config->attention_bias)
         config->output_bias = true;
     bool llama = config->arch == PARE_ARCH_LLAMA,
@@ -342,8 +341,19 @@ static bool write_folder(writer *w, const char *folder, pare_error *error) {
     return done;
 }
 
-bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
-                           pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context, pare_error *error) {
+/* Factors take up the adapters. */
+static bool grow_ranks(writer *w, pare_error *error) {
+    if (!w->config.ranks || !w->adapters)
+        return true;
+    pare_layer_ranks *ranks = PARE_PUSH(w->arena, pare_layer_ranks, w->config.n_layers, error);
+    if (ranks)
+        w->config.ranks = pare_factors_grow(ranks, &w->config, w->adapters) ? ranks : NULL;
+    return ranks != NULL;
+}
+
+static bool write_checkpoint(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                             pare_dtype dtype, uint64_t shard_bytes, const char *note, bool whole, const pare_context *context,
+                             pare_error *error) {
     if (dtype != PARE_DTYPE_F32 && dtype != PARE_DTYPE_F16 && dtype != PARE_DTYPE_BF16)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: checkpoints are written in f32, f16 or bf16", path);
     writer w = {.checkpoint = checkpoint,
@@ -354,9 +364,9 @@ bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, 
                 .note = note,
                 .context = context,
                 .n_threads = pare_context_threads(context)};
-    if (!fit_config(&w.config, error) || !(w.arena = pare_arena_open(error)))
+    if (!fit_config(&w.config, whole, error) || !(w.arena = pare_arena_open(error)))
         return false;
-    bool done = pare_config_visit_tensors(&w.config, plan_tensor, &w, error);
+    bool done = grow_ranks(&w, error) && pare_config_visit_tensors(&w.config, plan_tensor, &w, error);
     pare_folder *folder = NULL;
     if (done) {
         deal_shards(&w, shard_bytes ? shard_bytes : default_shard_bytes);
@@ -370,4 +380,14 @@ bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, 
     pare_free(w.entries);
     pare_arena_close(w.arena);
     return done;
+}
+
+bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                           pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context, pare_error *error) {
+    return write_checkpoint(path, checkpoint, cut, adapters, dtype, shard_bytes, note, false, context, error);
+}
+
+bool pare_checkpoint_write_whole(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                                 pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context, pare_error *error) {
+    return write_checkpoint(path, checkpoint, cut, adapters, dtype, shard_bytes, note, true, context, error);
 }

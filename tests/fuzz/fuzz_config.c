@@ -15,8 +15,9 @@ static bool count(void *user, const char *name, uint32_t n_dims, const uint64_t 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
     pare_error error = {0};
     pare_config config;
+    pare_arena *arena = pare_arena_open(&error);
     json_t *json = pare_json_parse((const char *)bytes, n, "fuzz.json", &error);
-    if (json && pare_hf_config_read(&config, json, "fuzz.json", &error)) {
+    if (json && pare_hf_config_read(&config, json, "fuzz.json", arena, &error)) {
         int seen = 0;
         if (!pare_config_check(&config, "fuzz.json", &error))
             abort();
@@ -24,5 +25,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n) {
             abort();
     }
     json_decref(json);
+    pare_arena_close(arena);
     return 0;
 }

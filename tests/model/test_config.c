@@ -7,10 +7,12 @@
     "\"num_hidden_layers\":2,\"hidden_size\":64,\"intermediate_size\":96,\"num_attention_heads\":4,\"num_key_value_heads\":2,"             \
     "\"vocab_size\":300,\"max_position_embeddings\":128"
 
+static pare_arena *arena; /* of all configurations */
+
 static bool read_config(pare_config *config, const char *text, pare_error *error) {
     json_t *json = pare_json_parse(text, strlen(text), "config.json", error);
     assert_done(json, *error);
-    bool done = pare_hf_config_read(config, json, "config.json", error);
+    bool done = pare_hf_config_read(config, json, "config.json", arena, error);
     json_decref(json);
     return done;
 }
@@ -185,11 +187,48 @@ static void tensors_are_visited_in_order_of_layers(void **state) {
     assert_string_equal(v.last, "model.layers.9.self_attn.q_proj.weight");
 }
 
+#define OWN(layers) "{\"model_type\":\"pare\",\"pare\":{\"architecture\":\"qwen2\",\"layers\":[" layers "]}," SHAPE "}"
+#define LAYER(ffn, heads, groups) "{\"intermediate_size\":" #ffn ",\"num_attention_heads\":" #heads ",\"num_key_value_heads\":" #groups "}"
+
+static void own_format_lists_layers(void **state) {
+    (void)state;
+    pare_config c = good(OWN(LAYER(96, 2, 1) "," LAYER(32, 4, 2)));
+    assert_int_equal(c.arch, PARE_ARCH_QWEN2);
+    assert_true(c.shapes && c.shapes[0].ffn_width == 96 && c.shapes[1].ffn_width == 32 && c.shapes[0].n_heads == 2);
+    static const struct {
+        const char *text, *problem;
+    } bad[] = {
+        {"{\"model_type\":\"pare\"," SHAPE "}", "without"},
+        {OWN(LAYER(96, 2, 1)), "lists 1 layers"},
+        {OWN(LAYER(97, 2, 1) "," LAYER(32, 4, 2)), "layer 0 is larger than the largest"},
+        {OWN(LAYER(96, 3, 2) "," LAYER(32, 4, 2)), "no multiple"},
+        {OWN(LAYER(0, 2, 1) "," LAYER(32, 4, 2)), "layer 0: \"intermediate_size\" is missing or zero"},
+        {OWN("7," LAYER(32, 4, 2)), "layer 0: not an object"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        pare_error error = {0};
+        assert_false(read_config(&c, bad[i].text, &error));
+        assert_non_null(strstr(error.message, bad[i].problem));
+    }
+}
+
+static int open_arena(void **state) {
+    (void)state;
+    arena = pare_arena_open(NULL);
+    return arena ? 0 : -1;
+}
+
+static int close_arena(void **state) {
+    (void)state;
+    pare_arena_close(arena);
+    return 0;
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(absent_keys_mean_what_they_mean_in_transformers), cmocka_unit_test(both_spellings_of_rotary_settings_are_read),
         cmocka_unit_test(llama3_factors_ramp_between_the_two_wavelengths), cmocka_unit_test(bad_configurations_are_named),
-        cmocka_unit_test(tensors_are_visited_in_order_of_layers),
+        cmocka_unit_test(tensors_are_visited_in_order_of_layers),          cmocka_unit_test(own_format_lists_layers),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

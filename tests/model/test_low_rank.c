@@ -5,6 +5,7 @@
 #include "fixtures.h"
 #include "format/format.h"
 #include "pare/cut.h"
+#include "pare/json.h"
 #include "pare/trainable.h"
 
 enum { TOKENS = 24 };
@@ -180,7 +181,7 @@ static void multiplied_out(void **state) {
             const char *path = fresh();
             pair two = open_pair(names[m]);
             pare_adapters *adapters = adapted ? adapters_for(&two.factors->config, 2) : NULL;
-            assert_done(pare_checkpoint_write(path, two.checkpoint, two.factors, adapters, PARE_DTYPE_F32, 0, NULL, &context, &error),
+            assert_done(pare_checkpoint_write_whole(path, two.checkpoint, two.factors, adapters, PARE_DTYPE_F32, 0, NULL, &context, &error),
                         error);
             pare_checkpoint *back = pare_checkpoint_open(path, &error);
             assert_done(back, error);
@@ -192,6 +193,113 @@ static void multiplied_out(void **state) {
             pare_adapters_close(adapters);
             close_pair(&two);
         }
+}
+
+static pare_checkpoint *opened(const char *path) {
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(path, &error);
+    assert_done(checkpoint, error);
+    return checkpoint;
+}
+
+/* pare's own format: the factors come back, bit for bit; also written again, from weights in memory. */
+static void written_as_factors(void **state) {
+    (void)state;
+    pare_error error = {0};
+    for (size_t m = 0; m < 4; m++) {
+        const char *path = fresh(), *again = fresh();
+        pair two = open_pair(names[m]);
+        assert_done(pare_checkpoint_write(path, two.checkpoint, two.factors, NULL, PARE_DTYPE_F32, 0, NULL, NULL, &error), error);
+        pare_checkpoint *back = opened(path);
+        assert_int_equal(pare_config_size(&back->config).parameters, pare_config_size(&two.factors->config).parameters);
+        assert_null(back->config.shapes);
+        pare_thawed thawed;
+        assert_done(pare_thaw(&thawed, back, NULL, NULL, &error), error);
+        assert_done(pare_checkpoint_write(again, thawed.checkpoint, NULL, NULL, PARE_DTYPE_F32, 0, NULL, NULL, &error), error);
+        pare_checkpoint *twice = opened(again);
+        uint32_t vocabulary = back->config.vocabulary;
+        float *got = logits_of(back, NULL, NULL, 1), *later = logits_of(twice, NULL, NULL, 2);
+        assert_memory_equal(got, later, (size_t)TOKENS * vocabulary * sizeof *got);
+        pare_free(later);
+        /* a GGUF stores frequencies, config.json what they are made of */
+        assert_close(got, logits_of(two.checkpoint, two.factors, NULL, 2), vocabulary, strstr(names[m], "gguf") ? 2e-5 : 1e-30);
+        pare_thawed_close(&thawed);
+        pare_checkpoint_close(twice);
+        pare_checkpoint_close(back);
+        close_pair(&two);
+    }
+}
+
+/* Factors take an adapter up; where the product would be as large as the matrix it becomes one. */
+static void factors_grow(void **state) {
+    (void)state;
+    pare_error error = {0};
+    for (uint32_t rank = 2; rank <= 26; rank += 24) {
+        const char *path = fresh();
+        pair two = open_pair("qwen2");
+        pare_adapters *adapters = adapters_for(&two.factors->config, rank);
+        assert_done(pare_checkpoint_write(path, two.checkpoint, two.factors, adapters, PARE_DTYPE_F32, 0, NULL, NULL, &error), error);
+        pare_checkpoint *back = opened(path);
+        int grown = 0, whole = 0;
+        for (uint32_t i = 0; i < back->config.n_layers; i++)
+            for (int p = 0; p < PARE_PROJECTIONS; p++) {
+                pare_linear_shape s = pare_config_linear(&back->config, i, (pare_projection)p);
+                uint32_t before = pare_config_rank(&two.factors->config, i, (pare_projection)p),
+                         after = pare_config_rank(&back->config, i, (pare_projection)p);
+                bool saves = before && (before + rank) * (s.out + s.in) < s.out * s.in;
+                assert_int_equal(after, saves ? before + rank : 0);
+                grown += saves;
+                whole += before && !saves;
+            }
+        assert_true(grown > 0 && (rank == 2 || whole > 0));
+        assert_close(logits_of(back, NULL, NULL, 2), logits_of(two.checkpoint, two.factors, adapters, 2), back->config.vocabulary, 2e-5);
+        pare_checkpoint_close(back);
+        pare_adapters_close(adapters);
+        close_pair(&two);
+    }
+}
+
+/* The config.json of a folder with one layer's "ranks" replaced. */
+static void edit_ranks(const char *folder, const char *ranks) {
+    char path[600];
+    pare_error error = {0};
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    json_t *json = pare_json_read(path, &error), *value = json_loads(ranks, JSON_DECODE_ANY, NULL);
+    assert_non_null(value);
+    assert_done(json, error);
+    json_t *layer = json_array_get(json_object_get(json_object_get(json, "pare"), "layers"), 0);
+    assert_int_equal(json_object_set_new(layer, "ranks", value), 0);
+    assert_int_equal(json_dump_file(json, path, 0), 0);
+    json_decref(json);
+}
+
+static void hostile_ranks(void **state) {
+    (void)state;
+    static const struct {
+        const char *ranks, *part;
+        pare_code code;
+    } cases[] = {
+        {"{\"k_proj\": 0}", "layer 0: the rank of k_proj is no number above 0", PARE_ERROR_RANGE},
+        {"{\"k_proj\": -3}", "layer 0: the rank of k_proj", PARE_ERROR_RANGE},
+        {"{\"k_proj\": 4.5}", "layer 0: the rank of k_proj", PARE_ERROR_RANGE},
+        {"{\"k_proj\": \"4\"}", "layer 0: the rank of k_proj", PARE_ERROR_RANGE},
+        {"{\"k_proj\": 4294967297}", "layer 0: the rank of k_proj", PARE_ERROR_RANGE},
+        {"{\"k_proj\": 4000}", "layer 0, k_proj: a rank of 4000", PARE_ERROR_RANGE},
+        {"{\"x_proj\": 4}", "\"x_proj\", which is none of the seven", PARE_ERROR_FORMAT},
+        {"[4]", "\"ranks\" is not an object", PARE_ERROR_FORMAT},
+        {"{\"k_proj\": 5}", "self_attn.k_proj.u.weight", PARE_ERROR_SHAPE},                /* 4 is stored */
+        {"{\"q_proj\": 3, \"k_proj\": 4}", "self_attn.q_proj.u.weight", PARE_ERROR_SHAPE}, /* stored as a whole */
+        {"{}", "weight", PARE_ERROR_SHAPE},
+    };
+    pare_error error = {0};
+    const char *path = fresh();
+    pair two = open_pair("qwen2");
+    assert_done(pare_checkpoint_write(path, two.checkpoint, two.factors, NULL, PARE_DTYPE_F32, 0, NULL, NULL, &error), error);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        edit_ranks(path, cases[i].ranks);
+        assert_fails(pare_checkpoint_open(path, &error), error, cases[i].code, cases[i].part);
+    }
+    close_pair(&two);
 }
 
 static void exported_multiplied_out(void **state) {
@@ -243,7 +351,7 @@ static void out_of_memory(void **state) {
         pare_error error = {0};
         const char *path = fresh();
         pare_allocate_fail_at(n);
-        done = pare_checkpoint_write(path, two.checkpoint, two.factors, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error);
+        done = pare_checkpoint_write_whole(path, two.checkpoint, two.factors, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error);
         pare_allocate_fail_at(0);
         if (!done) {
             assert_int_equal(error.code, PARE_ERROR_MEMORY);
@@ -263,6 +371,9 @@ int main(void) {
         cmocka_unit_test(exported_multiplied_out),
         cmocka_unit_test(out_of_range),
         cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(written_as_factors),
+        cmocka_unit_test(factors_grow),
+        cmocka_unit_test(hostile_ranks),
     };
     return cmocka_run_group_tests(tests, make_work, remove_work);
 }

@@ -144,19 +144,22 @@ bool pare_gguf_put_tokenizer(pare_gguf_entries *entries, const pare_checkpoint *
 
 /* ---- Hugging Face folders ---- */
 
-bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_error *error) PARE_MUST_CHECK;
+/* arena: holds what the configuration points to. */
+bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 /* A config.json for `config`, what a cut leaves of checkpoint's: the source's keys with what the cut and the number type change and
  * the other version's spelling added, or a new one for a GGUF. */
 json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_config *config, pare_dtype dtype,
                              pare_error *error) PARE_MUST_CHECK;
+/* pare's own format (own_config.c): its part of a config.json. The architecture beneath, or NULL; what lies beyond it, into a config that
+ * holds the rest; whether a config needs it; its keys. */
+const char *pare_own_config_architecture(const json_t *json);
+bool pare_own_config_read(pare_config *config, const json_t *json, const char *what, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+bool pare_own_config_wanted(const pare_config *config);
+bool pare_own_config_write(json_t *json, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 /* Maps the folder's weight files and lists their tensors. */
 bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 /* Tokenizer files and generation_config.json into the folder `into`. */
 bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
-
-/* Of one layer; json NULL: every matrix is whole. */
-bool pare_ranks_read(pare_layer_ranks *ranks, const json_t *json, uint32_t layer, const char *what, pare_error *error) PARE_MUST_CHECK;
-json_t *pare_ranks_write(const pare_layer_ranks *ranks); /* NULL: every matrix is whole */
 
 /* One file of a folder that is being written. */
 bool pare_hf_text_write(const char *into, const char *name, const char *text, size_t n, pare_error *error) PARE_MUST_CHECK;

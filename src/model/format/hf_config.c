@@ -30,6 +30,8 @@ static bool find_arch(pare_config *config, const source *s) {
         return false;
     if (!type)
         return pare_fail(s->error, PARE_ERROR_FORMAT, "%s: \"model_type\" is missing: not a language model's configuration", s->what);
+    if (strcmp(type, "pare") == 0 && !(type = pare_own_config_architecture(s->json)))
+        return pare_fail(s->error, PARE_ERROR_FORMAT, "%s: model_type \"pare\" without {\"pare\": {\"architecture\": …}}", s->what);
     int arch = 0;
     while (arch < PARE_ARCH_COUNT && strcmp(type, pare_arch_name((pare_arch)arch)) != 0)
         arch++;
@@ -140,7 +142,7 @@ static bool read_counts(pare_config *c, const source *s) {
     return get_count(&c->head_dim, s, "head_dim", c->n_heads ? c->width / c->n_heads : 0);
 }
 
-bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_error *error) {
+bool pare_hf_config_read(pare_config *config, const json_t *json, const char *what, pare_arena *arena, pare_error *error) {
     source s = {json, what, error};
     *config = (pare_config){.rms_eps = 1e-6};
     if (!json_is_object(json))
@@ -158,7 +160,7 @@ bool pare_hf_config_read(pare_config *config, const json_t *json, const char *wh
     config->attention_bias = config->arch == PARE_ARCH_QWEN2 || (llama && attention_bias);
     config->output_bias = llama && attention_bias;
     config->mlp_bias = llama && mlp_bias;
-    return pare_config_check(config, what, error);
+    return pare_own_config_read(config, json, what, arena, error) && pare_config_check(config, what, error);
 }
 
 /* ---- writing ---- */
@@ -270,7 +272,7 @@ static bool set_padding(json_t *json, const pare_gguf *gguf, const pare_config *
 
 /* transformers 5 wants a Llama's width to be a multiple of its heads; Mistral is the same network without that rule. */
 static bool as_mistral(const pare_config *c) {
-    return c->arch == PARE_ARCH_LLAMA && c->width % c->n_heads != 0;
+    return c->arch == PARE_ARCH_LLAMA && c->width % c->n_heads != 0 && !pare_own_config_wanted(c);
 }
 
 static bool refuse_heads(const pare_config *c, pare_error *error) {
@@ -340,7 +342,11 @@ json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_confi
     set_shape(json, config);
     json_object_set_new(json, "torch_dtype", json_string(words[dtype]));
     json_object_set_new(json, "dtype", json_string(words[dtype]));
-    if (set_rope(json, config, error) && (!inner->gguf || set_padding(json, inner->gguf, config, error)))
+    json_object_del(json, "pare"); /* the source's, where it has one, is for the source's shapes */
+    if (inner->config_json && pare_own_config_wanted(&checkpoint->config) && !pare_own_config_wanted(config))
+        set_arch(json, config->arch);
+    if ((!pare_own_config_wanted(config) || pare_own_config_write(json, config, error)) && set_rope(json, config, error) &&
+        (!inner->gguf || set_padding(json, inner->gguf, config, error)))
         return json;
     json_decref(json);
     return NULL;

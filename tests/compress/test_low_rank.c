@@ -4,6 +4,7 @@
 
 #include "low_rank.h"
 #include "pare/compress.h"
+#include "pare/stream.h"
 #include "pare/trainable.h"
 #include "test.h"
 
@@ -323,6 +324,30 @@ static void factors_are_not_cut(void **state) {
     pare_checkpoint_close(checkpoint);
 }
 
+/* Its buffers have no room for what lies between two factors. */
+static void streams_of_whole_matrices(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = open_model("pare-llama-40k");
+    text t = text_of("pare-llama-40k");
+    pare_windows windows = {.ids = t.ids, .n = 1, .length = 64};
+    pare_cut *cut = cut_by("svd", checkpoint, &t, 0, 0, 0.3, 1);
+    pare_model *dense = pare_model_open(checkpoint, NULL, &error), *factored = pare_model_open(checkpoint, cut, &error);
+    assert_done(dense && factored, error);
+    pare_stream *stream = pare_stream_open(dense, &windows, NULL, &error), *other = pare_stream_open(factored, &windows, NULL, &error);
+    assert_done(stream && other, error);
+    assert_fails(pare_stream_layer(stream, factored, 1, NULL, true, &error), error, PARE_ERROR_UNSUPPORTED, "not opened for");
+    assert_done(pare_stream_layer(stream, dense, 1, NULL, true, &error) && pare_stream_layer(other, factored, 1, NULL, true, &error) &&
+                    pare_stream_layer(other, dense, 1, NULL, true, &error),
+                error);
+    pare_stream_close(stream);
+    pare_stream_close(other);
+    pare_model_close(dense);
+    pare_model_close(factored);
+    pare_cut_close(cut);
+    pare_checkpoint_close(checkpoint);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(losses_as_numpy),
@@ -334,6 +359,7 @@ int main(void) {
         cmocka_unit_test(order_of_neurons),
         cmocka_unit_test(inputs_that_span_little),
         cmocka_unit_test(factors_are_not_cut),
+        cmocka_unit_test(streams_of_whole_matrices),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -16,7 +16,7 @@
 #include "method.h"
 #include "pare/stream.h"
 
-/* Of each variance: with tokens enough it changes the loss by less than 0.001 nats; with fewer tokens than columns the directions that
+/* Of each variance: on the models above it changes no loss by 0.001 nats; with fewer tokens than columns the directions that
  * were never seen are then ranked by the weights, and not by rounding (1e-6 of a variance). */
 static const double RIDGE = 1e-3;
 

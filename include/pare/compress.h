@@ -40,8 +40,9 @@ void pare_calibration_free(pare_calibration *calibration);
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* What is removed whole. Units are chosen within a row: a layer's FFN neurons; a layer's key-value heads, each with the query heads that
- * read it; the query heads of one key-value head; the model's residual channels; the model's layers; or several of
- * these at once, counted in weights: a row of scores is then a layer, its FFN neurons first, its key-value heads after them. */
+ * read it; the query heads of one key-value head; the model's residual channels; the model's layers; several of these at once, counted in
+ * weights: a row of scores is then a layer, its FFN neurons first, its key-value heads after them; singular directions of a layer's seven
+ * matrices, of each as many as leave the share 1 - ratio of its weights in its two factors. */
 typedef enum {
     PARE_UNIT_FFN,
     PARE_UNIT_GROUPS,
@@ -49,6 +50,7 @@ typedef enum {
     PARE_UNIT_CHANNELS,
     PARE_UNIT_LAYERS,
     PARE_UNIT_SEVERAL,
+    PARE_UNIT_DIRECTIONS,
     PARE_UNITS
 } pare_unit;
 const char *pare_unit_name(pare_unit unit); /* "FFN neurons", … */
@@ -68,7 +70,7 @@ void pare_scores_free(pare_scores *scores);
  * the weights of a layer on average. */
 typedef struct {
     pare_unit unit;
-    double ratio; /* share of the units that was to go */
+    double ratio; /* share of the units that was to go; of singular directions: of each matrix's weights */
     uint32_t multiple, n_rows, n_units, n_kept;
     uint32_t *each; /* (n_rows) or NULL; pare_plan_free releases it */
 } pare_plan;

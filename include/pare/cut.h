@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
     pare_kept ffn, heads, kv_heads;
     pare_kept q_rows, kv_rows; /* the rows that belong to those heads */
+    pare_layer_ranks ranks;    /* 0: a whole matrix */
 } pare_layer_cut;
 
 struct pare_cut {
@@ -53,6 +54,11 @@ bool pare_cut_keep_layers(pare_cut *cut, const uint32_t *index, uint32_t n, pare
  * the cut's own. It takes the stored tensor's place. A bias that the source lacks may be asked for, of o_proj and of down_proj: the config
  * then has one in every layer, zero where it was not asked for, and is a Llama's, which alone of the three architectures has them. */
 float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) PARE_MUST_CHECK;
+
+/* The matrix of a projection becomes a product U V: *u (out, rank) and *v (rank, in), zeros, to be filled, in the shape that the cut
+ * leaves; the cut's own. layer: counted as they are left. RANGE when the rank is 0 or larger than the matrix has. */
+bool pare_cut_factor(pare_cut *cut, uint32_t layer, pare_projection projection, uint32_t rank, float **u, float **v,
+                     pare_error *error) PARE_MUST_CHECK;
 
 /* What is left of tensor `name` of the cut model. cut NULL: the checkpoint's own. False, and no error, when there is none. */
 bool pare_cut_find(pare_view *view, const pare_cut *cut, const pare_checkpoint *checkpoint, const char *name) PARE_MUST_CHECK;

@@ -15,7 +15,8 @@ extern "C" {
 
 /* f32, shaped like what they belong to; NULL: frozen. */
 typedef struct {
-    float *weight, *bias; /* (out, in), (out) */
+    float *weight, *bias; /* (out, in), (out); of a factored matrix weight is U's (out, rank) */
+    float *inner;         /* V's (rank, in) */
     float *a, *b;         /* of the linear's adapter: (rank, in), (out, rank) */
 } pare_linear_gradient;
 

@@ -29,15 +29,26 @@ typedef struct {
     const pare_tensor *factors;                       /* FACTORS (GGUF rope_freqs.weight): frequency i is divided by factors[i] */
 } pare_rope;
 
+/* The seven matrices of a layer, by the names that checkpoints and adapters give them. */
+typedef enum { PARE_Q, PARE_K, PARE_V, PARE_O, PARE_GATE, PARE_UP, PARE_DOWN, PARE_PROJECTIONS } pare_projection;
+const char *pare_projection_name(pare_projection projection); /* "q_proj" */
+const char *pare_projection_path(pare_projection projection); /* "self_attn.q_proj" */
+
 typedef struct {
     uint32_t ffn_width, n_heads, n_kv_heads;
 } pare_layer_shape;
+
+/* 0: a whole matrix W. Otherwise W = U V with U (out, rank) and V (rank, in): tensors u.weight and v.weight take weight's place. */
+typedef struct {
+    uint32_t of[PARE_PROJECTIONS];
+} pare_layer_ranks;
 
 typedef struct {
     pare_arch arch;
     /* ffn_width, n_heads, n_kv_heads: of every layer, or where `shapes` is set the largest of them */
     uint32_t n_layers, width, ffn_width, n_heads, n_kv_heads, head_dim, vocabulary, max_positions;
     const pare_layer_shape *shapes; /* (n_layers), or NULL: all layers alike */
+    const pare_layer_ranks *ranks;  /* (n_layers), or NULL: every matrix is whole */
     double rms_eps;
     pare_rope rope;
     bool tied;               /* the head is the embedding */
@@ -51,6 +62,16 @@ typedef struct {
 static inline pare_layer_shape pare_config_layer(const pare_config *config, uint32_t layer) {
     return config->shapes ? config->shapes[layer] : (pare_layer_shape){config->ffn_width, config->n_heads, config->n_kv_heads};
 }
+
+static inline uint32_t pare_config_rank(const pare_config *config, uint32_t layer, pare_projection projection) {
+    return config->ranks ? config->ranks[layer].of[projection] : 0;
+}
+
+/* Rows and columns of a projection's matrix. */
+typedef struct {
+    uint64_t out, in;
+} pare_linear_shape;
+pare_linear_shape pare_config_linear(const pare_config *config, uint32_t layer, pare_projection projection);
 
 /* ---- checkpoint ---------------------------------------------------------------------------- */
 
@@ -97,9 +118,10 @@ bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *vis
 
 typedef struct pare_cut pare_cut; /* cut.h; NULL: nothing is cut */
 
-/* Parameters, bytes and multiply-accumulates of a model of this config; embeddings counted once when tied. */
+/* Parameters, bytes and multiply-accumulates of a model of this config; embeddings counted once when tied. bytes: of tensors in their
+ * stored type, a cut's own matrices in that of most; macs: per token, without attention scores. */
 typedef struct {
-    uint64_t parameters, non_embedding, bytes, macs; /* bytes: of tensors in their stored type; macs: per token, without attention scores */
+    uint64_t parameters, non_embedding, bytes, macs;
 } pare_size;
 pare_size pare_config_size(const pare_config *config); /* bytes stays 0: a config knows no types */
 pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut *cut);
@@ -113,6 +135,13 @@ struct pare_adapters; /* trainable.h */
 bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const struct pare_adapters *adapters,
                            pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context,
                            pare_error *error) PARE_MUST_CHECK;
+
+/* The same with every factored matrix multiplied out, for programs that know no factors; nothing is saved then. Above they stay factors,
+ * and the folder is of pare's own format; one takes up its adapter by growing in rank, U' = [U, scale B] and V' = [V; A], and becomes a
+ * whole matrix where that is no smaller. A matrix that is multiplied out, or grows, lies in memory as f32 while it is written. */
+bool pare_checkpoint_write_whole(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut,
+                                 const struct pare_adapters *adapters, pare_dtype dtype, uint64_t shard_bytes, const char *note,
+                                 const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
 /* What an export came to. */
 typedef struct {
@@ -136,15 +165,18 @@ void pare_export_free(pare_export *result);
 /* ---- model --------------------------------------------------------------------------------- */
 
 typedef struct {
-    pare_view weight;            /* (out, in) */
+    pare_view weight;            /* (out, in); of a factored matrix its U (out, rank) */
+    pare_view inner;             /* of a factored matrix its V (rank, in); tensor NULL: the matrix is whole */
     const float *bias;           /* (out) or NULL */
     const pare_adapter *adapter; /* NULL: none */
 } pare_linear;
 
-/* The seven matrices of a layer, by the names that checkpoints and adapters give them. */
-typedef enum { PARE_Q, PARE_K, PARE_V, PARE_O, PARE_GATE, PARE_UP, PARE_DOWN, PARE_PROJECTIONS } pare_projection;
-const char *pare_projection_name(pare_projection projection); /* "q_proj" */
-const char *pare_projection_path(pare_projection projection); /* "self_attn.q_proj" */
+static inline uint32_t pare_linear_inputs(const pare_linear *linear) {
+    return linear->inner.tensor ? linear->inner.n_columns : linear->weight.n_columns;
+}
+static inline uint32_t pare_linear_rank(const pare_linear *linear) {
+    return linear->inner.tensor ? linear->weight.n_columns : 0;
+}
 
 typedef struct {
     const float *attention_norm, *ffn_norm; /* (width) */

@@ -10,12 +10,13 @@ typedef struct {
     double ratio;
     uint32_t multiple, windows, length;
     uint64_t seed;
-    bool plan;
+    bool plan, own_format;
 } compress_options;
 
 /* Everything one compression holds; released by release(). */
 typedef struct {
     const pare_method *method;
+    bool own_format;
     pare_dtype type;
     pare_checkpoint *checkpoint;
     pare_corpus text;
@@ -109,7 +110,15 @@ static json_t *indices_json(const pare_kept *kept) {
     return list;
 }
 
-/* What stays, unit by unit: of each layer, or of the model. */
+static json_t *ranks_json(const pare_layer_ranks *ranks) {
+    json_t *json = json_object();
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        if (ranks->of[p])
+            json_object_set_new(json, pare_projection_name((pare_projection)p), json_integer(ranks->of[p]));
+    return json;
+}
+
+/* What stays, unit by unit: of each layer, or of the model. Of factored matrices the ranks. */
 static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
     if (unit == PARE_UNIT_CHANNELS)
         return indices_json(&cut->channels);
@@ -120,6 +129,10 @@ static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
         const pare_layer_cut *l = &cut->each[i];
         if (unit == PARE_UNIT_SEVERAL) {
             json_array_append_new(layers, json_pack("{s:o, s:o}", "ffn", indices_json(&l->ffn), "groups", indices_json(&l->kv_heads)));
+            continue;
+        }
+        if (unit == PARE_UNIT_DIRECTIONS) {
+            json_array_append_new(layers, ranks_json(&l->ranks));
             continue;
         }
         json_array_append_new(layers, indices_json(unit == PARE_UNIT_FFN ? &l->ffn : unit == PARE_UNIT_GROUPS ? &l->kv_heads : &l->heads));
@@ -134,17 +147,46 @@ static json_t *counts_json(const compression *c) {
     return counts;
 }
 
+/* Stock programs know no factors. */
+static bool multiplies_back(const compression *c) {
+    return c->cut->config.ranks && !c->own_format;
+}
+
+/* Of what is written: factors that are multiplied back are as large as what they came from. */
+static pare_achieved achieved(const compression *c) {
+    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
+    return multiplies_back(c) ? (pare_achieved){.before = a.before, .after = a.before} : a;
+}
+
+static json_t *fractions_json(const pare_achieved *a) {
+    return json_pack("{s:f, s:f, s:f, s:f}", "parameters", a->parameters, "non_embedding", a->non_embedding, "bytes", a->bytes, "macs",
+                     a->macs);
+}
+
+/* What the factors would save, where they are not what is written. */
+static json_t *as_factors_json(const compression *c) {
+    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
+    return multiplies_back(c) ? fractions_json(&a) : NULL;
+}
+
 /* The decision, small and printable: what was cut, by what, and what that removes. */
 static json_t *decision_json(const compression *c, const compress_options *given, bool with_units) {
-    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
-    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:{s:f, s:f, s:f, s:f}, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
-                     "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
+    pare_achieved a = achieved(c);
+    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}", "version",
+                     PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
                      (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "policy",
                      policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units", (int)c->plan.n_units, "kept", counts_json(c),
-                     "achieved", "parameters", a.parameters, "non_embedding", a.non_embedding, "bytes", a.bytes, "macs", a.macs, "size",
-                     "parameters", (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs",
-                     (json_int_t)a.after.macs, "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type",
-                     pare_dtype_info(c->type)->name, "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
+                     "achieved", fractions_json(&a), "achieved_as_factors", as_factors_json(c), "size", "parameters",
+                     (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs,
+                     "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
+                     "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
+}
+
+/* Where the file is another than might be thought. */
+static void say_departures(const compression *c, const common *shared) {
+    if (multiplies_back(c))
+        say(shared, "warning: factors are multiplied back into whole matrices, the only ones that stock programs load: nothing is saved "
+                    "that way (--own-format keeps them, for pare alone)");
 }
 
 static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -156,7 +198,7 @@ static bool print_result(const compression *c, const compress_options *given, co
         json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
         return print_json(json, error);
     }
-    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
+    pare_achieved a = achieved(c);
     double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
     progress_end();
     char place[64];
@@ -168,6 +210,9 @@ static bool print_result(const compression *c, const compress_options *given, co
                left->n_heads, left->n_kv_heads);
     printf("removed: %.1f %% of parameters (%s left), %.1f %% outside of embeddings, %.1f %% of MACs per token\n", 100 * a.parameters,
            human_count(a.after.parameters), 100 * a.non_embedding, 100 * a.macs);
+    if (multiplies_back(c))
+        printf("as factors: %.1f %% of parameters removed, %.1f %% outside of embeddings\n",
+               100 * pare_cut_achieved(c->cut, c->checkpoint).parameters, 100 * pare_cut_achieved(c->cut, c->checkpoint).non_embedding);
     printf("%s: %s as %s\n", given->plan ? "would be written" : given->out, human_bytes(bytes), pare_dtype_info(c->type)->name);
     return true;
 }
@@ -175,15 +220,18 @@ static bool print_result(const compression *c, const compress_options *given, co
 static bool write_out(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
     pare_string note = {0};
     json_t *decision = decision_json(c, given, true);
-    bool done = decision && pare_json_print(&note, decision, error) &&
-                pare_checkpoint_write(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
+    bool done = decision && pare_json_print(&note, decision, error);
+    if (done && multiplies_back(c))
+        done = pare_checkpoint_write_whole(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
+    else if (done)
+        done = pare_checkpoint_write(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
     json_decref(decision);
     pare_string_free(&note);
     return done;
 }
 
 static bool compress(const char *path, const compress_options *given, const common *shared, pare_error *error) {
-    compression c = {.begin = pare_clock_s()};
+    compression c = {.begin = pare_clock_s(), .own_format = given->own_format};
     if (!given->method)
         return pare_fail(error, PARE_ERROR_USAGE, "--method M is missing");
     if (!(given->ratio >= 0 && given->ratio < 1)) /* NaN when it was not given */
@@ -196,9 +244,11 @@ static bool compress(const char *path, const compress_options *given, const comm
         return false;
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
-    bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
-                make_cut(&c, given, shared, error) && (given->plan || write_out(&c, given, shared, error)) &&
-                print_result(&c, given, shared, error);
+    bool done =
+        (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) && make_cut(&c, given, shared, error);
+    if (done)
+        say_departures(&c, shared);
+    done = done && (given->plan || write_out(&c, given, shared, error)) && print_result(&c, given, shared, error);
     if (!done && c.checkpoint)
         pare_checkpoint_blame(c.checkpoint, &shared->context, error);
     release(&c);
@@ -209,7 +259,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
     compress_options given = {.ratio = (double)__builtin_nanf(""), .multiple = 32, .windows = 32, .length = 512};
     const option options[] = {
         {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods", &given.method},
-        {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units to remove, 0 <= R < 1", &given.ratio},
+        {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units (svd: of each matrix's weights) to remove, 0 <= R < 1",
+         &given.ratio},
         {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
         {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
@@ -217,6 +268,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &given.multiple},
         {"seed", 0, OPTION_SEED, "S", "for random, prunenet and the calibration windows (0)", &given.seed},
         {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
+        {"own-format", 0, OPTION_FLAG, NULL, "svd, svd-llm: write the factors, which pare alone reads, and not their products",
+         &given.own_format},
         {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
         {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},
         {0},
@@ -225,7 +278,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         .name = "compress",
         .usage = "MODEL --method M --ratio R [--calibrate FILE] -o OUT",
         .about = "Removes whole FFN neurons, heads, residual channels or layers, the same count in every layer, and writes a smaller\n"
-                 "checkpoint that stock programs load. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
+                 "checkpoint that stock programs load; or makes every matrix of a layer a product of two factors (svd, svd-llm), which\n"
+                 "only pare computes with. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
         .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
                    "  pare compress demo/model.gguf --method random --ratio 0.3 --plan",
         .options = options,

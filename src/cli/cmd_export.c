@@ -42,6 +42,9 @@ static void say_departures(const pare_export *result, const pare_checkpoint *che
         say(shared, "f16 instead of %s for %zu tensors whose rows are no multiple of %u: %s", pare_dtype_info(type)->name,
             result->n_fallbacks, pare_dtype_info(type)->block, kinds.data ? kinds.data : "");
     pare_string_free(&kinds);
+    if (checkpoint->config.ranks)
+        say(shared,
+            "warning: factors are multiplied back into whole matrices, the only ones that llama.cpp loads: nothing is saved that way");
     if (checkpoint->config.sliding_window)
         say(shared, "warning: this model attends to the last %u positions; llama.cpp's %s attends to all",
             checkpoint->config.sliding_window, result->architecture);

@@ -75,12 +75,26 @@ static json_t *info_json(const pare_checkpoint *checkpoint, bool with_tensors) {
                      checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "can_be_cut", units, "tensors", tensors);
 }
 
+static void print_factors(const pare_config *c) {
+    uint32_t n = 0, least = UINT32_MAX, most = 0;
+    for (uint32_t i = 0; i < c->n_layers; i++)
+        for (int p = 0; p < PARE_PROJECTIONS; p++) {
+            uint32_t rank = pare_config_rank(c, i, (pare_projection)p);
+            n += rank > 0;
+            least = rank && rank < least ? rank : least;
+            most = rank > most ? rank : most;
+        }
+    if (n)
+        printf("  factors     %u of %u matrices are products of two, of rank %u to %u\n", n, c->n_layers * PARE_PROJECTIONS, least, most);
+}
+
 static void print_config(const pare_checkpoint *checkpoint) {
     const pare_config *c = &checkpoint->config;
     printf("%s: %s, %s, weights mostly %s\n", checkpoint->path, pare_arch_name(c->arch),
            checkpoint->format == PARE_FORMAT_GGUF ? "GGUF" : "Hugging Face folder", pare_dtype_info(checkpoint->dtype)->name);
     printf("  layers      %u of width %u, FFN %u, %u query and %u key-value heads of %u\n", c->n_layers, c->width, c->ffn_width, c->n_heads,
            c->n_kv_heads, c->head_dim);
+    print_factors(c);
     printf("  vocabulary  %s%s\n", human_count(c->vocabulary), c->tied ? ", head tied to the embedding" : ", head of its own");
     printf("  positions   %s, rotary base %g (%s)%s\n", human_count(c->max_positions), c->rope.theta, rope_name(c->rope.type),
            c->attention_bias ? ", biased q k v" : "");

@@ -13,6 +13,8 @@ static const char *data_of(const pare_method *method) {
 static const char *loads_in(const pare_method *method) {
     if (method->compensate)
         return "transformers, vLLM, llama.cpp, as a Llama with biases";
+    if (method->unit == PARE_UNIT_DIRECTIONS)
+        return "pare, which alone multiplies with factors; multiplied back: transformers, vLLM, llama.cpp";
     if (method->unit == PARE_UNIT_FFN || method->unit == PARE_UNIT_LAYERS)
         return "transformers, vLLM, llama.cpp";
     return "transformers, vLLM, llama.cpp (a Qwen2: transformers)";

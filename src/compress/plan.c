@@ -1,10 +1,19 @@
 /* plan: how many units of each row stay. Shared by all methods: ratios, rounding, forecasts. */
 #include <math.h>
 
+#include "low_rank.h"
 #include "pare/compress.h"
 
 static bool check_ratio(double ratio, pare_error *error) {
     return (ratio >= 0 && ratio < 1) || pare_fail(error, PARE_ERROR_USAGE, "ratio %g: it must be at least 0 and below 1", ratio);
+}
+
+/* Of one layer: every matrix keeps the directions that its share of weights is enough for. */
+static uint32_t directions_at(const pare_config *config, double ratio) {
+    uint32_t n = 0;
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        n += low_rank_at(pare_config_linear(config, 0, (pare_projection)p), ratio);
+    return n;
 }
 
 bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple, pare_error *error) {
@@ -30,7 +39,7 @@ bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, 
     rounded = rounded < step ? step : rounded;
     plan->n_rows = shape.n_rows;
     plan->n_units = n;
-    plan->n_kept = ratio == 0 || rounded > n ? n : rounded;
+    plan->n_kept = ratio == 0 || rounded > n ? n : unit == PARE_UNIT_DIRECTIONS ? directions_at(config, ratio) : rounded;
     return true;
 }
 
@@ -46,10 +55,24 @@ bool pare_plan_keeps_all(const pare_plan *plan) {
     return true;
 }
 
+static bool forecast_factors(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) {
+    pare_config factored = *config;
+    pare_layer_ranks *ranks = pare_allocate(config->n_layers, sizeof *ranks, error);
+    for (uint32_t i = 0; ranks && i < config->n_layers; i++)
+        for (int p = 0; p < PARE_PROJECTIONS; p++)
+            ranks[i].of[p] = low_rank_at(pare_config_linear(config, i, (pare_projection)p), plan->ratio);
+    factored.ranks = pare_plan_keeps_all(plan) ? NULL : ranks;
+    *size = pare_config_size(&factored);
+    pare_free(ranks);
+    return ranks != NULL;
+}
+
 bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) {
     pare_scores even;
     if (!pare_scores_shape(&even, plan->unit, config, error))
         return false;
+    if (plan->unit == PARE_UNIT_DIRECTIONS)
+        return forecast_factors(size, plan, config, error);
     even.values = pare_allocate((size_t)even.n_rows * even.n_units, sizeof(double), error);
     pare_cut *cut = even.values ? pare_cut_make(config, &even, plan, error) : NULL;
     if (cut)

@@ -35,6 +35,8 @@ const pare_method *const pare_methods[] = {
     &pare_method_perplexity_layers,
     &pare_method_taylor_all,
     &pare_method_surgeon_all,
+    &pare_method_svd,
+    &pare_method_svd_llm,
     NULL,
 };
 
@@ -55,8 +57,8 @@ const pare_method *pare_method_find(const char *name, pare_error *error) {
 /* ---- units ---- */
 
 const char *pare_unit_name(pare_unit unit) {
-    static const char *const names[PARE_UNITS] = {"FFN neurons",       "key-value heads", "query heads",
-                                                  "residual channels", "layers",          "weights a layer"};
+    static const char *const names[PARE_UNITS] = {"FFN neurons", "key-value heads", "query heads",        "residual channels",
+                                                  "layers",      "weights a layer", "singular directions"};
     return names[unit];
 }
 
@@ -73,6 +75,9 @@ bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c
     if (c->shapes)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED,
                          "the layers of this model differ in shape; pare cuts models whose layers are alike");
+    if (c->ranks)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "matrices of this model are products of two factors already; cut the model that it was made from");
     *scores = (pare_scores){.unit = unit, .n_rows = c->n_layers};
     switch (unit) {
     case PARE_UNIT_FFN: scores->n_units = c->ffn_width; break;
@@ -90,6 +95,12 @@ bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c
         scores->n_units = c->n_layers;
         break;
     case PARE_UNIT_SEVERAL: scores->n_units = c->ffn_width + c->n_kv_heads; break;
+    case PARE_UNIT_DIRECTIONS: /* of all seven matrices together */
+        for (int p = 0; p < PARE_PROJECTIONS; p++) {
+            pare_linear_shape s = pare_config_linear(c, 0, (pare_projection)p);
+            scores->n_units += (uint32_t)(s.out < s.in ? s.out : s.in);
+        }
+        break;
     case PARE_UNITS: break;
     }
     return true;

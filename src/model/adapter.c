@@ -8,11 +8,10 @@
 enum { ALIGN_FLOATS = 16 };
 
 void pare_adapter_shapes(pare_adapter_shape shapes[PARE_PROJECTIONS], const pare_config *c, uint32_t layer) {
-    pare_layer_shape s = pare_config_layer(c, layer);
-    size_t q = (size_t)s.n_heads * c->head_dim, kv = (size_t)s.n_kv_heads * c->head_dim, width = c->width, ffn = s.ffn_width;
-    const pare_adapter_shape all[PARE_PROJECTIONS] = {{q, width},   {kv, width},  {kv, width}, {width, q},
-                                                      {ffn, width}, {ffn, width}, {width, ffn}};
-    memcpy(shapes, all, sizeof all);
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        pare_linear_shape s = pare_config_linear(c, layer, (pare_projection)p);
+        shapes[p] = (pare_adapter_shape){s.out, s.in};
+    }
 }
 
 static size_t padded(size_t n) {

@@ -69,6 +69,20 @@ static bool check_rope(const pare_rope *rope, const char *what, pare_error *erro
     return true;
 }
 
+static bool check_ranks(const pare_config *c, const char *what, pare_error *error) {
+    for (uint32_t layer = 0; c->ranks && layer < c->n_layers; layer++)
+        for (int p = 0; p < PARE_PROJECTIONS; p++) {
+            pare_linear_shape s = pare_config_linear(c, layer, (pare_projection)p);
+            uint64_t rank = c->ranks[layer].of[p], most = s.out < s.in ? s.out : s.in;
+            if (rank > most)
+                return pare_fail(error, PARE_ERROR_RANGE,
+                                 "%s: layer %u, %s: a rank of %llu, but a matrix of shape [%llu, %llu] has at most %llu", what, layer,
+                                 pare_projection_name((pare_projection)p), (unsigned long long)rank, (unsigned long long)s.out,
+                                 (unsigned long long)s.in, (unsigned long long)most);
+        }
+    return true;
+}
+
 bool pare_config_check(const pare_config *config, const char *what, pare_error *error) {
     if (!check_counts(config, what, error) || !check_rope(&config->rope, what, error))
         return false;
@@ -85,7 +99,7 @@ bool pare_config_check(const pare_config *config, const char *what, pare_error *
     }
     if (!isfinite(config->rms_eps) || config->rms_eps < 0 || config->rms_eps > 1)
         return pare_fail(error, PARE_ERROR_RANGE, "%s: rms_norm_eps is %g, not between 0 and 1", what, config->rms_eps);
-    return true;
+    return check_ranks(config, what, error);
 }
 
 /* Llama-3: wavelengths below original/high stay, those above original/low are stretched by the whole factor, a linear ramp between.
@@ -112,6 +126,22 @@ double pare_rope_factor(const pare_rope *rope, uint32_t i, uint32_t head_dim) {
 
 /* ---- the tensors ---- */
 
+pare_linear_shape pare_config_linear(const pare_config *c, uint32_t layer, pare_projection projection) {
+    pare_layer_shape s = pare_config_layer(c, layer);
+    uint64_t q = (uint64_t)s.n_heads * c->head_dim, kv = (uint64_t)s.n_kv_heads * c->head_dim;
+    switch (projection) {
+    case PARE_Q: return (pare_linear_shape){q, c->width};
+    case PARE_K:
+    case PARE_V: return (pare_linear_shape){kv, c->width};
+    case PARE_O: return (pare_linear_shape){c->width, q};
+    case PARE_GATE:
+    case PARE_UP: return (pare_linear_shape){s.ffn_width, c->width};
+    case PARE_DOWN: return (pare_linear_shape){c->width, s.ffn_width};
+    case PARE_PROJECTIONS: break;
+    }
+    return (pare_linear_shape){0, 0};
+}
+
 typedef struct {
     pare_tensor_visit *call;
     void *user;
@@ -129,24 +159,30 @@ static bool layer_vector(visit *v, const char *name, uint64_t n) {
     return vector(v, full, n);
 }
 
-static bool linear(visit *v, const char *name, uint64_t out, uint64_t in, bool bias) {
+static bool matrix(visit *v, const char *path, const char *end, uint64_t rows, uint64_t columns) {
     char full[96];
-    uint64_t dims[2] = {out, in};
-    snprintf(full, sizeof full, "model.layers.%u.%s.weight", v->layer, name);
-    if (!v->call(v->user, full, 2, dims, v->error))
+    uint64_t dims[2] = {rows, columns};
+    snprintf(full, sizeof full, "model.layers.%u.%s.%s", v->layer, path, end);
+    return v->call(v->user, full, 2, dims, v->error);
+}
+
+static bool linear(visit *v, const pare_config *c, pare_projection projection, bool bias) {
+    char full[96];
+    const char *path = pare_projection_path(projection);
+    pare_linear_shape s = pare_config_linear(c, v->layer, projection);
+    uint32_t rank = pare_config_rank(c, v->layer, projection);
+    if (rank ? !matrix(v, path, "u.weight", s.out, rank) || !matrix(v, path, "v.weight", rank, s.in)
+             : !matrix(v, path, "weight", s.out, s.in))
         return false;
-    snprintf(full, sizeof full, "model.layers.%u.%s.bias", v->layer, name);
-    return !bias || vector(v, full, out);
+    snprintf(full, sizeof full, "model.layers.%u.%s.bias", v->layer, path);
+    return !bias || vector(v, full, s.out);
 }
 
 static bool visit_layer(visit *v, const pare_config *c) {
-    pare_layer_shape s = pare_config_layer(c, v->layer);
-    uint64_t q = (uint64_t)s.n_heads * c->head_dim, kv = (uint64_t)s.n_kv_heads * c->head_dim;
-    return layer_vector(v, "input_layernorm", c->width) && linear(v, "self_attn.q_proj", q, c->width, c->attention_bias) &&
-           linear(v, "self_attn.k_proj", kv, c->width, c->attention_bias) &&
-           linear(v, "self_attn.v_proj", kv, c->width, c->attention_bias) && linear(v, "self_attn.o_proj", c->width, q, c->output_bias) &&
-           layer_vector(v, "post_attention_layernorm", c->width) && linear(v, "mlp.gate_proj", s.ffn_width, c->width, c->mlp_bias) &&
-           linear(v, "mlp.up_proj", s.ffn_width, c->width, c->mlp_bias) && linear(v, "mlp.down_proj", c->width, s.ffn_width, c->mlp_bias);
+    return layer_vector(v, "input_layernorm", c->width) && linear(v, c, PARE_Q, c->attention_bias) &&
+           linear(v, c, PARE_K, c->attention_bias) && linear(v, c, PARE_V, c->attention_bias) && linear(v, c, PARE_O, c->output_bias) &&
+           layer_vector(v, "post_attention_layernorm", c->width) && linear(v, c, PARE_GATE, c->mlp_bias) &&
+           linear(v, c, PARE_UP, c->mlp_bias) && linear(v, c, PARE_DOWN, c->mlp_bias);
 }
 
 bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *call, void *user, pare_error *error) {

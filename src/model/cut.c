@@ -45,7 +45,8 @@ static pare_layer_cut whole_layer(const pare_config *c, uint32_t layer) {
                             .heads = {s.n_heads, NULL},
                             .kv_heads = {s.n_kv_heads, NULL},
                             .q_rows = {s.n_heads * c->head_dim, NULL},
-                            .kv_rows = {s.n_kv_heads * c->head_dim, NULL}};
+                            .kv_rows = {s.n_kv_heads * c->head_dim, NULL},
+                            .ranks = c->ranks ? c->ranks[layer] : (pare_layer_ranks){{0}}};
 }
 
 pare_cut *pare_cut_open(const pare_config *source, pare_error *error) {
@@ -92,6 +93,19 @@ static bool keep(pare_kept *kept, pare_cut *cut, const char *what, const uint32_
     return true;
 }
 
+/* Ranks of what is left: none where every matrix is whole. */
+static bool settle_ranks(pare_cut *cut, pare_error *error) {
+    const pare_layer_ranks whole = {{0}};
+    pare_layer_ranks *ranks = PARE_PUSH(cut->arena, pare_layer_ranks, cut->layers.n, error);
+    bool any = false;
+    for (uint32_t i = 0; ranks && i < cut->layers.n; i++) {
+        ranks[i] = cut->each[kept_at(&cut->layers, i)].ranks;
+        any = any || memcmp(&ranks[i], &whole, sizeof whole) != 0;
+    }
+    cut->config.ranks = any ? ranks : NULL;
+    return ranks != NULL;
+}
+
 /* The config of what is left: one shape for all layers where they agree. */
 static bool settle(pare_cut *cut, pare_error *error) {
     pare_config *c = &cut->config;
@@ -113,7 +127,7 @@ static bool settle(pare_cut *cut, pare_error *error) {
     c->n_heads = most.n_heads;
     c->n_kv_heads = most.n_kv_heads;
     c->shapes = alike ? NULL : shapes;
-    return true;
+    return settle_ranks(cut, error);
 }
 
 static bool check_layer(const pare_cut *cut, uint32_t layer, pare_error *error) {
@@ -265,6 +279,25 @@ float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) {
     return values && place(cut, &tensor, error) ? values : NULL;
 }
 
+bool pare_cut_factor(pare_cut *cut, uint32_t layer, pare_projection projection, uint32_t rank, float **u, float **v, pare_error *error) {
+    char name[96];
+    const char *path = pare_projection_path(projection);
+    if (layer >= cut->config.n_layers)
+        return pare_fail(error, PARE_ERROR_RANGE, "layer %u of a cut that leaves %u", layer, cut->config.n_layers);
+    pare_linear_shape s = pare_config_linear(&cut->config, layer, projection);
+    if (rank == 0 || rank > s.out || rank > s.in)
+        return pare_fail(error, PARE_ERROR_RANGE, "layer %u, %s: a rank of %u is not possible for a matrix of shape [%llu, %llu]", layer,
+                         path, rank, (unsigned long long)s.out, (unsigned long long)s.in);
+    cut->each[kept_at(&cut->layers, layer)].ranks.of[projection] = rank;
+    if (!settle_ranks(cut, error))
+        return false;
+    snprintf(name, sizeof name, "model.layers.%u.%s.u.weight", layer, path);
+    if (!(*u = pare_cut_replace(cut, name, error)))
+        return false;
+    snprintf(name, sizeof name, "model.layers.%u.%s.v.weight", layer, path);
+    return (*v = pare_cut_replace(cut, name, error)) != NULL;
+}
+
 /* ---- views ---- */
 
 const pare_config *pare_cut_config(const pare_cut *cut, const pare_checkpoint *checkpoint) {
@@ -298,6 +331,18 @@ static void narrow(const uint32_t **index, uint32_t *n, const pare_cut *cut, uin
     }
 }
 
+/* A factored matrix has its rows in U and its columns in V. */
+typedef enum { SIDE_NONE, SIDE_BOTH, SIDE_U, SIDE_V } side;
+
+static side side_of(const char *part, const char *name) {
+    size_t n = strlen(name) - strlen("weight");
+    if (strcmp(part, name) == 0)
+        return SIDE_BOTH;
+    if (!ends_with(name, "weight") || strncmp(part, name, n) != 0)
+        return SIDE_NONE;
+    return strcmp(part + n, "u.weight") == 0 ? SIDE_U : strcmp(part + n, "v.weight") == 0 ? SIDE_V : SIDE_NONE;
+}
+
 /* The stored tensor that `name` of the cut model comes from; its layer in the source, and its name within a layer. */
 static const pare_tensor *origin(uint32_t *layer, const char **part, const pare_cut *cut, const pare_checkpoint *checkpoint,
                                  const char *name) {
@@ -326,11 +371,13 @@ bool pare_cut_find(pare_view *view, const pare_cut *cut, const pare_checkpoint *
     if (!tensor)
         return false;
     *view = pare_view_all(tensor);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(part, table[i].name) == 0) {
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        side of = side_of(part, table[i].name);
+        if (of == SIDE_BOTH || of == SIDE_U)
             narrow(&view->rows, &view->n_rows, cut, layer, table[i].rows);
+        if (of == SIDE_BOTH || of == SIDE_V)
             narrow(&view->columns, &view->n_columns, cut, layer, table[i].columns);
-        }
+    }
     return true;
 }
 
@@ -353,6 +400,9 @@ bool pare_cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) {
     for (uint32_t i = 0; i < cut->source.n_layers; i++) {
         print_kept(&text, "ffn", i, &cut->each[i].ffn);
         print_kept(&text, "heads", i, &cut->each[i].heads);
+        for (int p = 0; p < PARE_PROJECTIONS; p++)
+            if (cut->each[i].ranks.of[p])
+                pare_string_print(&text, "rank %u %s %u\n", i, pare_projection_name((pare_projection)p), cut->each[i].ranks.of[p]);
     }
     for (size_t i = 0; done && i < cut->n_replaced; i++) {
         pare_sha256 values;

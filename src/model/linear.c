@@ -1,5 +1,6 @@
 /* linear: y = x W^T + b with W in its stored type, and a low-rank adapter on top; several that read the same x at once. Weights become
- * f32 and are packed a panel at a time, shared by all threads; a task is one block of tokens by one block of rows. */
+ * f32 and are packed a panel at a time, shared by all threads; a task is one block of tokens by one block of rows. A factored matrix
+ * W = U V is two products, x V^T and what U makes of it. */
 #include <omp.h>
 
 #include "model_impl.h"
@@ -15,33 +16,51 @@ static size_t whole_panels(size_t n) {
     return (n + panel - 1) / panel * panel;
 }
 
+/* Ranks of the factored ones among those that read the same x: q, k and v; gate and up. */
+static size_t most_ranks(const pare_layer *layer) {
+    size_t r[PARE_PROJECTIONS], most = 0;
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        r[p] = pare_linear_rank(&layer->linears[p]);
+        widen(&most, 2 * r[p]);
+    }
+    widen(&most, r[PARE_Q] + r[PARE_K] + r[PARE_V]);
+    widen(&most, r[PARE_GATE] + r[PARE_UP]);
+    return most;
+}
+
 void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_t tokens, int n_threads) {
     const pare_config *c = &model->config;
-    size_t panel = PANEL_BYTES / sizeof(float), widest = c->width, gathered = 1, rank = 0;
+    size_t panel = PANEL_BYTES / sizeof(float), widest = c->width, gathered = 1, rank = 0, inner = 0;
     widen(&widest, c->ffn_width);
     widen(&widest, (size_t)c->n_heads * c->head_dim);
-    for (uint32_t i = 0; i < c->n_layers; i++)
+    for (uint32_t i = 0; i < c->n_layers; i++) {
+        widen(&inner, most_ranks(&model->layers[i]));
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
             const pare_linear *linear = &model->layers[i].linears[p];
             widen(&gathered, pare_view_scratch(&linear->weight));
+            widen(&gathered, linear->inner.tensor ? pare_view_scratch(&linear->inner) : 0);
             widen(&rank, linear->adapter ? linear->adapter->rank : 0);
         }
+    }
     widen(&gathered, widest); /* a stream goes on under a cut that it was not opened for */
     widest = whole_panels(widest);
     *scratch = (linear_scratch){.panel_floats = panel > 64 * widest ? panel : 64 * widest, /* at least 64 rows of the widest matrix */
                                 .row_floats = pare_kernels_best()->gemm_panel * widest + (gathered + 15) / 16 * 16,
                                 .low_floats = tokens * rank,
+                                .inner_floats = tokens * inner,
                                 .n_threads = n_threads};
 }
 
 size_t linear_scratch_bytes(const linear_scratch *scratch) {
-    return sizeof(float) * (scratch->panel_floats + (size_t)scratch->n_threads * scratch->row_floats + scratch->low_floats);
+    return sizeof(float) *
+           (scratch->panel_floats + (size_t)scratch->n_threads * scratch->row_floats + scratch->low_floats + scratch->inner_floats);
 }
 
 bool linear_scratch_allocate(linear_scratch *scratch, pare_arena *arena, pare_error *error) {
     return (scratch->panel = PARE_PUSH(arena, float, scratch->panel_floats, error)) &&
            (scratch->rows = PARE_PUSH(arena, float, (size_t)scratch->n_threads * scratch->row_floats, error)) &&
-           (scratch->low = PARE_PUSH(arena, float, scratch->low_floats, error));
+           (scratch->low = PARE_PUSH(arena, float, scratch->low_floats, error)) &&
+           (scratch->inner = PARE_PUSH(arena, float, scratch->inner_floats, error));
 }
 
 /* ---- panels ---- */
@@ -103,7 +122,7 @@ static void add_adapter(float *y, const pare_linear *linear, const float *x, siz
 
 void linear_low(float *low, const pare_linear *linear, const float *x, size_t n, const linear_scratch *scratch) {
     const pare_adapter *adapter = linear->adapter;
-    size_t in = linear->weight.n_columns, rank = adapter->rank;
+    size_t in = pare_linear_inputs(linear), rank = adapter->rank;
 #pragma omp parallel for num_threads(scratch->n_threads) schedule(dynamic)
     for (size_t t = 0; t < n; t += TOKEN_BLOCK) {
         size_t m = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
@@ -115,23 +134,31 @@ void linear_low(float *low, const pare_linear *linear, const float *x, size_t n,
 
 /* ---- y = x W^T ---- */
 
-/* Rows [first, first + n) of one job's weight, packed. */
+/* y (n, out) [+]= x (n, in) W^T + bias */
 typedef struct {
-    const linear_job *job;
+    const pare_view *weight;
+    const float *bias, *x;
+    float *y;
+    bool accumulate;
+} product;
+
+/* Rows [first, first + n) of one product's weight, packed. */
+typedef struct {
+    const product *of;
     float *packed;
     uint32_t first, n;
 } part;
 
-/* The next rows of the jobs, from *job and *row on: as many as fit the panel. */
-static size_t next_parts(part parts[LINEAR_JOBS_MAX], const linear_job *jobs, size_t n_jobs, size_t *job, uint32_t *row,
+/* The next rows of the products, from *at and *row on: as many as fit the panel. */
+static size_t next_parts(part parts[LINEAR_JOBS_MAX], const product *products, size_t n_products, size_t *at, uint32_t *row,
                          const linear_scratch *scratch) {
     size_t n = 0, used = 0;
-    for (; *job < n_jobs; ++*job, *row = 0) {
-        const pare_view *view = &jobs[*job].linear->weight;
+    for (; *at < n_products; ++*at, *row = 0) {
+        const pare_view *view = products[*at].weight;
         uint32_t fit = panel_rows(view, scratch->panel_floats - used), rest = view->n_rows - *row, rows = fit < rest ? fit : rest;
         if (rows == 0)
             break;
-        parts[n++] = (part){.job = &jobs[*job], .packed = scratch->panel + used, .first = *row, .n = rows};
+        parts[n++] = (part){.of = &products[*at], .packed = scratch->panel + used, .first = *row, .n = rows};
         used += whole_panels(rows) * view->n_columns;
         *row += rows;
         if (*row < view->n_rows)
@@ -140,21 +167,21 @@ static size_t next_parts(part parts[LINEAR_JOBS_MAX], const linear_job *jobs, si
     return n;
 }
 
-/* One block of a job's y: tokens [t, t + m) by rows [r, r + n) of the part. */
-static void block(const part *p, const float *x, size_t t, size_t m, uint32_t r, uint32_t n, bool accumulate) {
-    const pare_linear *linear = p->job->linear;
+/* One block of a product's y: tokens [t, t + m) by rows [r, r + n) of the part. */
+static void block(const part *p, size_t t, size_t m, uint32_t r, uint32_t n) {
+    const product *of = p->of;
     const pare_kernels *kernels = pare_kernels_best();
-    size_t in = linear->weight.n_columns, out = linear->weight.n_rows;
-    float *y = p->job->y + t * out + p->first + r;
-    kernels->gemm(y, out, x + t * in, in, p->packed + (size_t)r * in, m, n, in, accumulate);
-    if (linear->bias)
+    size_t in = of->weight->n_columns, out = of->weight->n_rows;
+    float *y = of->y + t * out + p->first + r;
+    kernels->gemm(y, out, of->x + t * in, in, p->packed + (size_t)r * in, m, n, in, of->accumulate);
+    if (of->bias)
         for (size_t i = 0; i < m; i++)
-            kernels->add(y + i * out, linear->bias + p->first + r, n);
+            kernels->add(y + i * out, of->bias + p->first + r, n);
 }
 
 /* Blocks of all parts are one queue, so that threads wait for each other once and not after each matrix. Tokens change slowest: a
  * thread's next block often has the tokens of its last. */
-static void run_parts(const part *parts, size_t n_parts, const float *x, size_t n, bool accumulate) {
+static void run_parts(const part *parts, size_t n_parts, size_t n) {
     size_t per_token = 0, ends[LINEAR_JOBS_MAX];
     for (size_t i = 0; i < n_parts; i++)
         ends[i] = per_token += (parts[i].n + ROW_BLOCK - 1) / ROW_BLOCK;
@@ -165,23 +192,44 @@ static void run_parts(const part *parts, size_t n_parts, const float *x, size_t 
         while (at >= ends[i])
             i++;
         uint32_t r = (uint32_t)(at - (i ? ends[i - 1] : 0)) * ROW_BLOCK;
-        block(&parts[i], x, t, n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK, r, parts[i].n - r < ROW_BLOCK ? parts[i].n - r : ROW_BLOCK,
-              accumulate);
+        block(&parts[i], t, n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK, r, parts[i].n - r < ROW_BLOCK ? parts[i].n - r : ROW_BLOCK);
     }
 }
 
-void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size_t n, bool accumulate, linear_scratch *scratch) {
+static void run_products(const product *products, size_t n_products, size_t n, linear_scratch *scratch) {
 #pragma omp parallel num_threads(scratch->n_threads)
     {
         part parts[LINEAR_JOBS_MAX];
-        size_t job = 0, n_parts;
+        size_t at = 0, n_parts;
         uint32_t row = 0;
-        while ((n_parts = next_parts(parts, jobs, n_jobs, &job, &row, scratch)) > 0) {
+        while ((n_parts = next_parts(parts, products, n_products, &at, &row, scratch)) > 0) {
             for (size_t i = 0; i < n_parts; i++)
-                panel_pack_rows(parts[i].packed, &parts[i].job->linear->weight, parts[i].first, parts[i].n, scratch);
-            run_parts(parts, n_parts, x, n, accumulate);
+                panel_pack_rows(parts[i].packed, parts[i].of->weight, parts[i].first, parts[i].n, scratch);
+            run_parts(parts, n_parts, n);
         }
     }
+}
+
+void linear_inner(float *inner, const pare_linear *linear, const float *x, size_t n, linear_scratch *scratch) {
+    run_products(&(product){.weight = &linear->inner, .x = x, .y = inner}, 1, n, scratch);
+}
+
+void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size_t n, bool accumulate, linear_scratch *scratch) {
+    product inner[LINEAR_JOBS_MAX], outer[LINEAR_JOBS_MAX];
+    size_t n_inner = 0;
+    float *at = scratch->inner;
+    for (size_t i = 0; i < n_jobs; i++) {
+        const pare_linear *linear = jobs[i].linear;
+        outer[i] = (product){&linear->weight, linear->bias, x, jobs[i].y, accumulate};
+        if (!linear->inner.tensor)
+            continue;
+        inner[n_inner++] = (product){.weight = &linear->inner, .x = x, .y = at};
+        outer[i].x = at;
+        at += n * linear->inner.n_rows;
+    }
+    if (n_inner)
+        run_products(inner, n_inner, n, scratch);
+    run_products(outer, n_jobs, n, scratch);
     for (size_t i = 0; i < n_jobs; i++)
         if (jobs[i].linear->adapter)
             add_adapter(jobs[i].y, jobs[i].linear, x, n, scratch);

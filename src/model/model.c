@@ -38,11 +38,16 @@ static const float *bind_vector(pare_model *model, const pare_cut *cut, const ch
     return vector;
 }
 
-static bool bind_linear(pare_linear *linear, pare_model *model, const pare_cut *cut, uint32_t layer, const char *part, bool biased,
-                        pare_error *error) {
+static bool bind_linear(pare_linear *linear, pare_model *model, const pare_cut *cut, uint32_t layer, pare_projection projection,
+                        bool biased, pare_error *error) {
     char name[96];
-    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
+    const char *part = pare_projection_path(projection);
+    bool factored = pare_config_rank(&model->config, layer, projection) > 0;
+    snprintf(name, sizeof name, "model.layers.%u.%s.%s", layer, part, factored ? "u.weight" : "weight");
     if (!bind(&linear->weight, model->checkpoint, cut, name, error))
+        return false;
+    snprintf(name, sizeof name, "model.layers.%u.%s.v.weight", layer, part);
+    if (factored && !bind(&linear->inner, model->checkpoint, cut, name, error))
         return false;
     pare_view bias;
     snprintf(name, sizeof name, "model.layers.%u.%s.bias", layer, part);
@@ -63,7 +68,7 @@ static bool bind_layer(pare_layer *layer, pare_model *model, const pare_cut *cut
     const bool biased[PARE_PROJECTIONS] = {c->attention_bias, c->attention_bias, c->attention_bias, c->output_bias,
                                            c->mlp_bias,       c->mlp_bias,       c->mlp_bias};
     for (int p = 0; p < PARE_PROJECTIONS; p++)
-        if (!bind_linear(&layer->linears[p], model, cut, i, pare_projection_path((pare_projection)p), biased[p], error))
+        if (!bind_linear(&layer->linears[p], model, cut, i, (pare_projection)p, biased[p], error))
             return false;
     return true;
 }

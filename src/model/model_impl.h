@@ -11,12 +11,14 @@ enum {
     ROW_BLOCK = 512,       /* weight rows (or columns) of one task, a multiple of every gemm_panel */
 };
 
-/* Scratch of one model's linears: packed weights, per thread the rows that are being packed, and x A^T of an adapter. */
+/* Scratch of one model's linears: packed weights, per thread the rows that are being packed, x A^T of an adapter, and x V^T of factored
+ * matrices. */
 typedef struct {
     float *panel;
-    float *rows; /* (n_threads, row_floats) */
-    float *low;  /* (tokens, rank) */
-    size_t panel_floats, row_floats, low_floats;
+    float *rows;  /* (n_threads, row_floats) */
+    float *low;   /* (tokens, rank) */
+    float *inner; /* (tokens, ranks of those that read the same x), and for the way back (tokens, rank) twice */
+    size_t panel_floats, row_floats, low_floats, inner_floats;
     int n_threads;
 } linear_scratch;
 
@@ -36,6 +38,9 @@ void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size
 void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
 /* low (n, rank) = scale x A^T */
 void linear_low(float *low, const pare_linear *linear, const float *x, size_t n, const linear_scratch *scratch);
+
+/* inner (n, rank) = x V^T of a factored matrix */
+void linear_inner(float *inner, const pare_linear *linear, const float *x, size_t n, linear_scratch *scratch);
 
 /* Packs rows [first, first + n) of a weight for pare_kernels.gemm, as columns of B (y = x W^T) or as its steps (dx = dy W). To be
  * called by every thread of a parallel region; end with a barrier. panel_rows, panel_steps: how many rows fit the panel so. */

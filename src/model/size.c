@@ -26,9 +26,9 @@ pare_size pare_config_size(const pare_config *config) {
     return size;
 }
 
-/* Bytes of the view in the tensor's own type. Kept columns of a block type are counted at the type's bytes per weight. */
-static uint64_t view_bytes(const pare_view *view) {
-    const pare_dtype_traits *traits = pare_dtype_info(view->tensor->dtype);
+/* Bytes of the view in a type. Kept columns of a block type are counted at the type's bytes per weight. */
+static uint64_t view_bytes(const pare_view *view, pare_dtype dtype) {
+    const pare_dtype_traits *traits = pare_dtype_info(dtype);
     uint64_t weights = (uint64_t)view->n_rows * view->n_columns;
     return weights / traits->block * traits->bytes + weights % traits->block * traits->bytes / traits->block;
 }
@@ -42,9 +42,12 @@ typedef struct {
 static bool add_bytes(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
     byte_count *count = user;
     pare_view view;
-    (void)n_dims, (void)dims, (void)error;
-    if (pare_cut_find(&view, count->cut, count->checkpoint, name)) /* a bias may be there in the config alone: zeros */
-        count->bytes += view_bytes(&view);
+    (void)dims, (void)error;
+    if (!pare_cut_find(&view, count->cut, count->checkpoint, name)) /* a bias may be there in the config alone: zeros */
+        return true;
+    bool own =
+        count->cut && n_dims == 2 && view.tensor >= count->cut->replaced && view.tensor < count->cut->replaced + count->cut->n_replaced;
+    count->bytes += view_bytes(&view, own ? count->checkpoint->dtype : view.tensor->dtype); /* a cut's own f32 goes back to what it was */
     return true;
 }
 

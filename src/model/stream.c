@@ -80,6 +80,10 @@ void pare_stream_close(pare_stream *stream) {
 
 bool pare_stream_layer(pare_stream *s, const pare_model *model, uint32_t index, const pare_tap *tap, bool advance, pare_error *error) {
     size_t length = s->windows->length, width = model->config.width;
+    linear_scratch needed;
+    linear_scratch_plan(&needed, model, s->batch * length, s->work.scratch.n_threads);
+    if (needed.inner_floats > s->work.scratch.inner_floats || needed.low_floats > s->work.scratch.low_floats)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "layer %u: factors or adapters that the stream was not opened for", index);
     s->work.model = model;
     s->work.length = length;
     for (size_t first = 0; first < s->windows->n; first += s->batch) {

@@ -91,14 +91,19 @@ static bool copy_weights(pare_thawed *thawed, const pare_checkpoint *base, const
     return done;
 }
 
-/* They lie in the cut, which the copy outlives. */
+/* Shapes and ranks lie in the cut, which the copy outlives. */
 static bool copy_shapes(pare_checkpoint *c, pare_error *error) {
     const pare_layer_shape *shapes = c->config.shapes;
     pare_layer_shape *copy = shapes ? PARE_PUSH(c->inner->arena, pare_layer_shape, c->config.n_layers, error) : NULL;
     if (copy)
         memcpy(copy, shapes, c->config.n_layers * sizeof *copy);
     c->config.shapes = copy;
-    return !shapes || copy;
+    const pare_layer_ranks *ranks = c->config.ranks;
+    pare_layer_ranks *own = ranks ? PARE_PUSH(c->inner->arena, pare_layer_ranks, c->config.n_layers, error) : NULL;
+    if (own)
+        memcpy(own, ranks, c->config.n_layers * sizeof *own);
+    c->config.ranks = own;
+    return (!shapes || copy) && (!ranks || own);
 }
 
 bool pare_thaw(pare_thawed *thawed, const pare_checkpoint *base, const pare_cut *cut, const pare_context *context, pare_error *error) {

@@ -18,8 +18,10 @@ static const uint64_t default_shard_bytes = 5000000000u;
 
 typedef struct {
     const char *name;
-    bool stored;    /* no: a bias that Hugging Face's Llama wants and the source lacks: zeros */
-    pare_view view; /* what is left of it, and its adapter */
+    bool stored;          /* no: a bias that Hugging Face's Llama wants and the source lacks: zeros */
+    pare_view view;       /* what is left of it, and its adapter */
+    pare_factors factors; /* of a matrix that is a product in the source */
+    pare_tensor *made;    /* NULL, or what the view is of: its data there only while it is written */
     uint32_t n_dims;
     uint64_t dims[PARE_TENSOR_DIMS], n_bytes, offset; /* offset: in its shard's data */
     uint32_t shard;
@@ -48,13 +50,26 @@ typedef struct {
 /* ---- plan ---- */
 
 /* Llama's attention_bias and its class cover q, k, v and o together: a source with the first three gets zeros for o. */
-static bool fit_config(pare_config *config, pare_error *error) {
+static bool fit_config(pare_config *config, bool whole, pare_error *error) {
+    if (whole)
+        config->ranks = NULL; /* products are multiplied out */
     if (config->arch == PARE_ARCH_LLAMA && config->attention_bias)
         config->output_bias = true;
     bool llama = config->arch == PARE_ARCH_LLAMA,
          fits = llama ? config->output_bias == config->attention_bias : !config->output_bias && !config->mlp_bias;
     return fits || pare_fail(error, PARE_ERROR_UNSUPPORTED, "no Hugging Face configuration of %s says which biases this model has",
                              pare_arch_name(config->arch));
+}
+
+/* A matrix that is multiplied out, or a factor that takes up an adapter. */
+static bool plan_made(entry *e, writer *w, pare_error *error) {
+    if (!(e->made = PARE_PUSH(w->arena, pare_tensor, 1, error)))
+        return false;
+    *e->made = (pare_tensor){.dtype = PARE_DTYPE_F32, .n_dims = e->n_dims, .source = w->checkpoint->path};
+    memcpy(e->made->dims, e->dims, e->n_dims * sizeof *e->dims);
+    e->view = pare_view_all(e->made);
+    e->stored = true;
+    return true;
 }
 
 static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
@@ -65,10 +80,16 @@ static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uin
     w->entries = entries;
     entry *e = &w->entries[w->n_entries++];
     e->name = pare_arena_copy(w->arena, name, strlen(name), error);
-    e->stored = pare_cut_find(&e->view, w->cut, w->checkpoint, name);
-    e->view.merged = w->adapters ? pare_adapters_find(w->adapters, name) : NULL;
     e->n_dims = n_dims;
     memcpy(e->dims, dims, n_dims * sizeof *dims);
+    e->factors = pare_factors_find(pare_cut_config(w->cut, w->checkpoint), name);
+    if (pare_factors_made(&e->factors, w->adapters)) {
+        if (!plan_made(e, w, error))
+            return false;
+    } else {
+        e->stored = pare_cut_find(&e->view, w->cut, w->checkpoint, name);
+        e->view.merged = w->adapters ? pare_adapters_find(w->adapters, name) : NULL;
+    }
     if (!e->name || !pare_shape_bytes(&e->n_bytes, w->dtype, n_dims, dims))
         return e->name && pare_fail(error, PARE_ERROR_SHAPE, "tensor %s: its size overflows", name);
     uint64_t columns = n_dims == 2 ? dims[1] : 1;
@@ -198,9 +219,7 @@ static bool stream_zeros(writer *w, const entry *e, pare_error *error) {
     return true;
 }
 
-static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
-    if (!e->stored)
-        return stream_zeros(w, e, error);
+static bool stream_stored(writer *w, const entry *e, pare_error *error) {
     const pare_view *view = &e->view;
     uint32_t rows = (uint32_t)(w->panel_bytes / (view->n_columns * pare_dtype_info(w->dtype)->bytes));
     for (uint32_t first = 0; first < view->n_rows; first += rows) {
@@ -211,6 +230,19 @@ static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
             break;
     }
     return true;
+}
+
+static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
+    if (!e->stored)
+        return stream_zeros(w, e, error);
+    if (!e->made)
+        return stream_stored(w, e, error);
+    float *values = pare_factors_make(&e->factors, w->checkpoint, w->cut, w->adapters, w->n_threads, error);
+    e->made->data = (const uint8_t *)values;
+    bool done = values && stream_stored(w, e, error);
+    e->made->data = NULL;
+    pare_free(values);
+    return done;
 }
 
 /* Header length, header; padded with spaces so that the data starts at a multiple of 8. */
@@ -309,8 +341,19 @@ static bool write_folder(writer *w, const char *folder, pare_error *error) {
     return done;
 }
 
-bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
-                           pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context, pare_error *error) {
+/* Factors take up the adapters. */
+static bool grow_ranks(writer *w, pare_error *error) {
+    if (!w->config.ranks || !w->adapters)
+        return true;
+    pare_layer_ranks *ranks = PARE_PUSH(w->arena, pare_layer_ranks, w->config.n_layers, error);
+    if (ranks)
+        w->config.ranks = pare_factors_grow(ranks, &w->config, w->adapters) ? ranks : NULL;
+    return ranks != NULL;
+}
+
+static bool write_checkpoint(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                             pare_dtype dtype, uint64_t shard_bytes, const char *note, bool whole, const pare_context *context,
+                             pare_error *error) {
     if (dtype != PARE_DTYPE_F32 && dtype != PARE_DTYPE_F16 && dtype != PARE_DTYPE_BF16)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: checkpoints are written in f32, f16 or bf16", path);
     writer w = {.checkpoint = checkpoint,
@@ -321,9 +364,9 @@ bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, 
                 .note = note,
                 .context = context,
                 .n_threads = pare_context_threads(context)};
-    if (!fit_config(&w.config, error) || !(w.arena = pare_arena_open(error)))
+    if (!fit_config(&w.config, whole, error) || !(w.arena = pare_arena_open(error)))
         return false;
-    bool done = pare_config_visit_tensors(&w.config, plan_tensor, &w, error);
+    bool done = grow_ranks(&w, error) && pare_config_visit_tensors(&w.config, plan_tensor, &w, error);
     pare_folder *folder = NULL;
     if (done) {
         deal_shards(&w, shard_bytes ? shard_bytes : default_shard_bytes);
@@ -337,4 +380,14 @@ bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, 
     pare_free(w.entries);
     pare_arena_close(w.arena);
     return done;
+}
+
+bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                           pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context, pare_error *error) {
+    return write_checkpoint(path, checkpoint, cut, adapters, dtype, shard_bytes, note, false, context, error);
+}
+
+bool pare_checkpoint_write_whole(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                                 pare_dtype dtype, uint64_t shard_bytes, const char *note, const pare_context *context, pare_error *error) {
+    return write_checkpoint(path, checkpoint, cut, adapters, dtype, shard_bytes, note, true, context, error);
 }

@@ -51,8 +51,11 @@ static bool bind_full(pare_tuner *t, pare_error *error) {
         layer->attention_norm = find_in_layer(t, i, "input_layernorm", "weight");
         layer->ffn_norm = find_in_layer(t, i, "post_attention_layernorm", "weight");
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
-            layer->linears[p].weight = find_in_layer(t, i, pare_projection_path((pare_projection)p), "weight");
-            layer->linears[p].bias = find_in_layer(t, i, pare_projection_path((pare_projection)p), "bias");
+            const char *path = pare_projection_path((pare_projection)p);
+            bool factored = pare_config_rank(&c->config, i, (pare_projection)p) > 0;
+            layer->linears[p].weight = find_in_layer(t, i, path, factored ? "u.weight" : "weight");
+            layer->linears[p].inner = factored ? find_in_layer(t, i, path, "v.weight") : NULL;
+            layer->linears[p].bias = find_in_layer(t, i, path, "bias");
         }
     }
     return true;
@@ -62,7 +65,7 @@ static bool bind_full(pare_tuner *t, pare_error *error) {
 
 static bool bind_adapter(pare_tuner *t, uint32_t layer, pare_projection projection, pare_error *error) {
     const pare_adapter *item = &t->adapters->items[(size_t)layer * PARE_PROJECTIONS + (size_t)projection];
-    const pare_view *weight = &t->model->layers[layer].linears[projection].weight;
+    const pare_linear *linear = &t->model->layers[layer].linears[projection];
     pare_linear_gradient *g = &t->gradients.layers[layer].linears[projection];
     char name[96];
     if (!item->rank)
@@ -71,10 +74,10 @@ static bool bind_adapter(pare_tuner *t, uint32_t layer, pare_projection projecti
     g->a = t->gradient + a;
     g->b = t->gradient + b;
     snprintf(name, sizeof name, "layer %u %s lora_A", layer, pare_projection_name(projection));
-    if (!push(t, a, (size_t)item->rank * weight->n_columns, true, name, error))
+    if (!push(t, a, (size_t)item->rank * pare_linear_inputs(linear), true, name, error))
         return false;
     snprintf(name, sizeof name, "layer %u %s lora_B", layer, pare_projection_name(projection));
-    return push(t, b, (size_t)item->rank * weight->n_rows, true, name, error) != NULL;
+    return push(t, b, (size_t)item->rank * linear->weight.n_rows, true, name, error) != NULL;
 }
 
 bool bind_gradients(pare_tuner *t, pare_error *error) {

@@ -172,6 +172,28 @@ double pare_rope_factor(const pare_rope *rope, uint32_t i, uint32_t head_dim);
 /* A u64 that was read under `key` as u32. */
 bool pare_config_narrow(uint32_t *narrow, uint64_t value, const char *key, const char *what, pare_error *error) PARE_MUST_CHECK;
 
+/* ---- factored matrices on their way out (factors.c) ---- */
+
+/* What a tensor that is written is of a matrix that is factored where it is read. */
+typedef enum { PARE_FACTORS_NONE, PARE_FACTORS_PRODUCT, PARE_FACTORS_U, PARE_FACTORS_V } pare_factors_part;
+typedef struct {
+    pare_factors_part part;
+    uint32_t layer;
+    pare_projection projection;
+} pare_factors;
+
+struct pare_adapters;
+/* By its name; config: of what is read. */
+pare_factors pare_factors_find(const pare_config *config, const char *name);
+/* Whether it must be made: a product, or a factor that takes up an adapter (NULL: there are none). */
+bool pare_factors_made(const pare_factors *factors, const struct pare_adapters *adapters);
+/* All of it as f32, an adapter taken up: U' = [U, scale B], V' = [V; A]; pare_free releases it. */
+float *pare_factors_make(const pare_factors *factors, const pare_checkpoint *checkpoint, const pare_cut *cut,
+                         const struct pare_adapters *adapters, int n_threads, pare_error *error) PARE_MUST_CHECK;
+/* ranks (n_layers) of a model with adapters taken up: as they are, or grown by the adapter's; 0, a whole matrix, where that is as small.
+ * False when none is left. */
+bool pare_factors_grow(pare_layer_ranks *ranks, const pare_config *config, const struct pare_adapters *adapters);
+
 /* ---- bytes (integrity.c) ---- */
 
 /* The first of `n_blocks` blocks (weights, for types without blocks) that holds a NaN or an infinity; n_blocks when none does. */

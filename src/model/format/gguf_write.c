@@ -15,6 +15,8 @@ enum { PANEL_WEIGHTS = 1 << 20, ALIGNMENT = 32 };
 typedef struct {
     const char *name, *spelled; /* as Hugging Face and as GGUF call it; name NULL: rope_freqs.weight, which only GGUF has */
     pare_view view;             /* rows in the order in which they are written */
+    pare_factors factors;       /* of a matrix that is a product in the source */
+    pare_tensor *product;       /* NULL, or what the view is of: its data there only while it is written */
     pare_dtype dtype;
     uint32_t n_dims;
     uint64_t dims[PARE_TENSOR_DIMS], n_bytes, offset; /* offset: in the file's data */
@@ -23,7 +25,7 @@ typedef struct {
 typedef struct {
     const pare_checkpoint *checkpoint;
     const pare_cut *cut;
-    const pare_config *config; /* of what is written */
+    pare_config config; /* of what is written */
     const char *arch;
     pare_dtype dtype; /* of all matrices; PARE_DTYPE_COUNT: each as it is stored */
     const pare_context *context;
@@ -75,7 +77,7 @@ static float *made_tensor(pare_view *view, writer *w, uint64_t n, pare_error *er
 
 /* Half-split to adjacent pairs: of each head, row 2i is logical row i and row 2i + 1 is logical row i + head_dim / 2. */
 static bool pair_rows(pare_view *view, writer *w, pare_error *error) {
-    uint32_t head = w->config->head_dim, *rows = PARE_PUSH(w->arena, uint32_t, view->n_rows, error);
+    uint32_t head = w->config.head_dim, *rows = PARE_PUSH(w->arena, uint32_t, view->n_rows, error);
     if (!rows)
         return false;
     for (uint32_t r = 0; r < view->n_rows; r++) {
@@ -93,7 +95,8 @@ static bool keeps_bits(const entry *e) {
 /* Vectors are f32. A matrix whose rows are no whole blocks becomes f16, which llama.cpp takes beside any type; so does one of a type that
  * can only be kept as it is, when columns are cut. */
 static bool choose_type(entry *e, writer *w, pare_error *error) {
-    e->dtype = e->n_dims == 1 ? PARE_DTYPE_F32 : w->dtype == PARE_DTYPE_COUNT ? e->view.tensor->dtype : w->dtype;
+    pare_dtype stored = e->product ? w->checkpoint->dtype : e->view.tensor->dtype;
+    e->dtype = e->n_dims == 1 ? PARE_DTYPE_F32 : w->dtype == PARE_DTYPE_COUNT ? stored : w->dtype;
     bool whole = e->n_dims == 1 || e->dims[1] % pare_dtype_info(e->dtype)->block == 0;
     if (!whole || (!keeps_bits(e) && !pare_dtype_writable(e->dtype))) {
         e->dtype = PARE_DTYPE_F16;
@@ -111,7 +114,19 @@ static bool check_view(const entry *e, pare_error *error) {
                      e->view.n_rows, e->view.n_columns, (unsigned long long)e->dims[0], (unsigned long long)columns);
 }
 
-/* A bias that the configuration has and the source lacks is zero. */
+/* GGUF knows no factors: a product of two is multiplied out. A bias that the configuration has and the source lacks is zero. */
+static bool find_view(entry *e, writer *w, pare_error *error) {
+    e->factors = pare_factors_find(pare_cut_config(w->cut, w->checkpoint), e->name);
+    if (e->factors.part == PARE_FACTORS_NONE)
+        return pare_cut_find(&e->view, w->cut, w->checkpoint, e->name) || made_tensor(&e->view, w, e->dims[0], error);
+    if (!(e->product = PARE_PUSH(w->arena, pare_tensor, 1, error)))
+        return false;
+    *e->product = (pare_tensor){.dtype = PARE_DTYPE_F32, .n_dims = e->n_dims, .source = "export"};
+    memcpy(e->product->dims, e->dims, e->n_dims * sizeof *e->dims);
+    e->view = pare_view_all(e->product);
+    return true;
+}
+
 static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
     writer *w = user;
     char spelled[96];
@@ -126,7 +141,7 @@ static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uin
     if (!(e->name = pare_arena_copy(w->arena, name, strlen(name), error)) ||
         !(e->spelled = pare_arena_copy(w->arena, spelled, strlen(spelled), error)))
         return false;
-    if (!pare_cut_find(&e->view, w->cut, w->checkpoint, name) && !made_tensor(&e->view, w, dims[0], error))
+    if (!find_view(e, w, error))
         return false;
     bool paired = rotary && strcmp(w->arch, "llama") == 0;
     return check_view(e, error) && (!paired || pair_rows(&e->view, w, error)) && choose_type(e, w, error);
@@ -134,7 +149,7 @@ static bool plan_tensor(void *user, const char *name, uint32_t n_dims, const uin
 
 /* What Llama-3's scaling divides each frequency by; llama.cpp knows it as a tensor alone. */
 static bool plan_rope_factors(writer *w, pare_error *error) {
-    const pare_config *c = w->config;
+    const pare_config *c = &w->config;
     if (c->rope.type != PARE_ROPE_LLAMA3 && c->rope.type != PARE_ROPE_FACTORS)
         return true;
     entry *e = push_entry(w, error);
@@ -153,11 +168,12 @@ static uint64_t aligned(uint64_t bytes) {
 }
 
 static bool plan(writer *w, pare_error *error) {
-    if (w->config->shapes)
+    if (w->config.shapes)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED,
                          "layers of different shapes: llama.cpp's llama and qwen2 take their widths from the first layer");
-    w->arch = w->result.architecture = choose_arch(w->config);
-    if (!plan_rope_factors(w, error) || !pare_config_visit_tensors(w->config, plan_tensor, w, error))
+    w->config.ranks = NULL;
+    w->arch = w->result.architecture = choose_arch(&w->config);
+    if (!plan_rope_factors(w, error) || !pare_config_visit_tensors(&w->config, plan_tensor, w, error))
         return false;
     for (size_t i = 0; i < w->n_entries; i++) {
         w->entries[i].offset = w->total;
@@ -207,7 +223,7 @@ static bool write_head(writer *w, pare_error *error) {
     pare_gguf_entries entries = {0};
     pare_string head = {0};
     pare_dtype most = w->dtype == PARE_DTYPE_COUNT ? w->checkpoint->dtype : w->dtype;
-    bool done = pare_gguf_metadata(&entries, w->checkpoint, w->config, w->arch, most, error);
+    bool done = pare_gguf_metadata(&entries, w->checkpoint, &w->config, w->arch, most, error);
     if (done) {
         pare_string_push(&head, "GGUF\3\0\0\0", 8);
         pare_gguf_push_number(&head, w->n_entries, 8);
@@ -289,7 +305,7 @@ static bool stream_panel(writer *w, const entry *e, uint32_t first, uint32_t n, 
     return true;
 }
 
-static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
+static bool stream_panels(writer *w, const entry *e, pare_error *error) {
     uint32_t left = e->view.n_rows, most = (uint32_t)(w->panel_weights / e->view.n_columns);
     for (uint32_t first = 0, n; left; first += n, left -= n) {
         n = left < most ? left : most;
@@ -298,6 +314,17 @@ static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
     }
     w->done += aligned(e->n_bytes) - e->n_bytes;
     return write_padding(w, e->n_bytes, error);
+}
+
+static bool stream_tensor(writer *w, const entry *e, pare_error *error) {
+    if (!e->product)
+        return stream_panels(w, e, error);
+    float *values = pare_factors_make(&e->factors, w->checkpoint, w->cut, NULL, w->n_threads, error);
+    e->product->data = (const uint8_t *)values;
+    bool done = values && stream_panels(w, e, error);
+    e->product->data = NULL;
+    pare_free(values);
+    return done;
 }
 
 /* ---- verify ---- */
@@ -343,7 +370,7 @@ bool pare_checkpoint_export(pare_export *result, const char *path, const pare_ch
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: GGUF files are written in f32, f16, bf16, q8_0, q4_0 or q4_1", path);
     writer w = {.checkpoint = checkpoint,
                 .cut = cut,
-                .config = pare_cut_config(cut, checkpoint),
+                .config = *pare_cut_config(cut, checkpoint),
                 .dtype = dtype,
                 .context = context,
                 .n_threads = pare_context_threads(context)};

@@ -2,9 +2,10 @@
  *
  *   "model_type": "pare", "architectures": ["PareForCausalLM"],
  *   "pare": {"architecture": "llama",
- *            "layers": [{"intermediate_size": 1024, "num_attention_heads": 6, "num_key_value_heads": 2}, …]}
+ *            "layers": [{"intermediate_size": 1024, "num_attention_heads": 6, "num_key_value_heads": 2, "ranks": {"q_proj": 100}}, …]}
  *
- * All other keys are those of the architecture; the three counts at the top are the largest of any layer. */
+ * All other keys are those of the architecture; the three counts at the top are the largest of any layer. A matrix that has a rank is the
+ * product of its u.weight and v.weight; one that "ranks" does not name, or a layer without "ranks", is whole. */
 #include <stdio.h>
 #include <string.h>
 
@@ -16,14 +17,50 @@ static bool read_count(uint32_t *count, const json_t *layer, const char *key, co
            (value > 0 || pare_fail(error, PARE_ERROR_FORMAT, "%s: \"%s\" is missing or zero", what, key));
 }
 
-static bool read_layer(pare_layer_shape *shape, const json_t *layer, size_t i, const char *what, pare_error *error) {
+static bool read_rank(pare_layer_ranks *ranks, const char *name, const json_t *value, const char *what, pare_error *error) {
+    int p = 0;
+    while (p < PARE_PROJECTIONS && strcmp(name, pare_projection_name((pare_projection)p)) != 0)
+        p++;
+    if (p == PARE_PROJECTIONS)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: a rank for \"%.60s\", which is none of the seven projections", what, name);
+    json_int_t rank = json_is_integer(value) ? json_integer_value(value) : 0;
+    if (rank < 1 || rank > UINT32_MAX)
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: the rank of %s is no number above 0; leave it out for a whole matrix", what, name);
+    ranks->of[p] = (uint32_t)rank;
+    return true;
+}
+
+static bool read_ranks(pare_layer_ranks *ranks, json_t *json, const char *what, pare_error *error) {
+    if (json && !json_is_object(json))
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: \"ranks\" is not an object", what);
+    for (void *at = json_object_iter(json); at; at = json_object_iter_next(json, at))
+        if (!read_rank(ranks, json_object_iter_key(at), json_object_iter_value(at), what, error))
+            return false;
+    return true;
+}
+
+static bool read_layer(pare_layer_shape *shape, pare_layer_ranks *ranks, const json_t *layer, size_t i, const char *what,
+                       pare_error *error) {
     char place[256];
     snprintf(place, sizeof place, "%.200s: \"pare\", layer %zu", what, i);
     if (!json_is_object(layer))
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not an object", place);
     return read_count(&shape->ffn_width, layer, "intermediate_size", place, error) &&
            read_count(&shape->n_heads, layer, "num_attention_heads", place, error) &&
-           read_count(&shape->n_kv_heads, layer, "num_key_value_heads", place, error);
+           read_count(&shape->n_kv_heads, layer, "num_key_value_heads", place, error) &&
+           read_ranks(ranks, json_object_get(layer, "ranks"), place, error);
+}
+
+/* Neither where every layer is what the counts at the top say, of whole matrices. */
+static void settle(pare_config *config, const pare_layer_shape *shapes, const pare_layer_ranks *ranks) {
+    const pare_layer_shape top = pare_config_layer(config, 0);
+    const pare_layer_ranks whole = {{0}};
+    for (uint32_t i = 0; i < config->n_layers; i++) {
+        if (memcmp(&shapes[i], &top, sizeof top) != 0)
+            config->shapes = shapes;
+        if (memcmp(&ranks[i], &whole, sizeof whole) != 0)
+            config->ranks = ranks;
+    }
 }
 
 static bool read_layers(pare_config *config, const json_t *layers, const char *what, pare_arena *arena, pare_error *error) {
@@ -32,10 +69,11 @@ static bool read_layers(pare_config *config, const json_t *layers, const char *w
     if (n != config->n_layers)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: \"pare\" lists %zu layers, num_hidden_layers says %u", what, n, config->n_layers);
     pare_layer_shape *shapes = PARE_PUSH(arena, pare_layer_shape, n, error);
-    if (!shapes)
+    pare_layer_ranks *ranks = PARE_PUSH(arena, pare_layer_ranks, n, error);
+    if (!shapes || !ranks)
         return false;
-    json_array_foreach(layers, i, layer) if (!read_layer(&shapes[i], layer, i, what, error)) return false;
-    config->shapes = shapes;
+    json_array_foreach(layers, i, layer) if (!read_layer(&shapes[i], &ranks[i], layer, i, what, error)) return false;
+    settle(config, shapes, ranks);
     return true;
 }
 
@@ -49,15 +87,29 @@ bool pare_own_config_read(pare_config *config, const json_t *json, const char *w
 }
 
 bool pare_own_config_wanted(const pare_config *config) {
-    return config->shapes != NULL;
+    return config->shapes || config->ranks;
+}
+
+/* NULL: every matrix is whole. */
+static json_t *ranks_json(const pare_config *config, uint32_t layer) {
+    json_t *json = NULL;
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        uint32_t rank = pare_config_rank(config, layer, (pare_projection)p);
+        if (!rank)
+            continue;
+        json = json ? json : json_object();
+        json_object_set_new(json, pare_projection_name((pare_projection)p), json_integer(rank));
+    }
+    return json;
 }
 
 bool pare_own_config_write(json_t *json, const pare_config *config, pare_error *error) {
     json_t *layers = json_array();
     for (uint32_t i = 0; i < config->n_layers; i++) {
         pare_layer_shape s = pare_config_layer(config, i);
-        json_array_append_new(layers, json_pack("{s:I, s:I, s:I}", "intermediate_size", (json_int_t)s.ffn_width, "num_attention_heads",
-                                                (json_int_t)s.n_heads, "num_key_value_heads", (json_int_t)s.n_kv_heads));
+        json_array_append_new(layers, json_pack("{s:I, s:I, s:I, s:o*}", "intermediate_size", (json_int_t)s.ffn_width,
+                                                "num_attention_heads", (json_int_t)s.n_heads, "num_key_value_heads",
+                                                (json_int_t)s.n_kv_heads, "ranks", ranks_json(config, i)));
     }
     json_t *own = json_pack("{s:s, s:o}", "architecture", pare_arch_name(config->arch), "layers", layers);
     if (!own || json_object_set_new(json, "pare", own) || json_object_set_new(json, "model_type", json_string("pare")) ||

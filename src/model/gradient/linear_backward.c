@@ -2,6 +2,10 @@
  *
  *   dx = dy W + (s dy B) A      dW += dy^T x     db += sum dy     dB += dy^T (s x A^T)     dA += (s dy B)^T x
  *
+ * and where W = U V:
+ *
+ *   dx = (dy U) V               dU += dy^T (x V^T)               dV += (dy U)^T x
+ *
  * W is packed in panels as in the forward pass. Sums over tokens are one GEMM call for each block of the result, so that they have one
  * order whatever the number of threads. */
 #include <string.h>
@@ -44,10 +48,27 @@ static void bias_backward(float *d_bias, const float *dy, size_t out, size_t n, 
         pare_kernels_best()->add_rows(d_bias + r, dy + r, n, out - r < step ? out - r : step, out);
 }
 
+/* The gradient of x V^T lies behind x V^T itself in the scratch. */
+static void factors_backward(float *dx, const pare_linear_gradient *gradient, const pare_linear *linear, const float *dy, const float *x,
+                             size_t n, bool accumulate, linear_scratch *scratch) {
+    size_t in = linear->inner.n_columns, out = linear->weight.n_rows, rank = linear->inner.n_rows;
+    float *d_inner = scratch->inner + n * rank;
+    if (dx || gradient->inner)
+        input_backward(d_inner, &linear->weight, dy, n, false, scratch);
+    if (dx)
+        input_backward(dx, &linear->inner, d_inner, n, accumulate, scratch);
+    if (gradient->inner)
+        weight_backward(gradient->inner, d_inner, x, rank, in, n, scratch->n_threads);
+    if (gradient->weight) {
+        linear_inner(scratch->inner, linear, x, n, scratch);
+        weight_backward(gradient->weight, dy, scratch->inner, out, rank, n, scratch->n_threads);
+    }
+}
+
 static void adapter_backward(float *dx, const pare_linear_gradient *gradient, const pare_linear *linear, const float *dy, const float *x,
                              size_t n, linear_scratch *scratch, float *d_low) {
     const pare_adapter *adapter = linear->adapter;
-    size_t in = linear->weight.n_columns, out = linear->weight.n_rows, rank = adapter->rank;
+    size_t in = pare_linear_inputs(linear), out = linear->weight.n_rows, rank = adapter->rank;
 #pragma omp parallel for num_threads(scratch->n_threads) schedule(dynamic)
     for (size_t t = 0; t < n; t += TOKEN_BLOCK) {
         size_t m = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
@@ -71,11 +92,15 @@ static void adapter_backward(float *dx, const pare_linear_gradient *gradient, co
 
 void linear_backward(float *dx, const pare_linear_gradient *gradient, const pare_linear *linear, const float *dy, const float *x, size_t n,
                      bool accumulate, linear_scratch *scratch, float *d_low) {
-    size_t in = linear->weight.n_columns, out = linear->weight.n_rows;
-    if (dx)
-        input_backward(dx, &linear->weight, dy, n, accumulate, scratch);
-    if (gradient->weight)
-        weight_backward(gradient->weight, dy, x, out, in, n, scratch->n_threads);
+    size_t in = pare_linear_inputs(linear), out = linear->weight.n_rows;
+    if (linear->inner.tensor) {
+        factors_backward(dx, gradient, linear, dy, x, n, accumulate, scratch);
+    } else {
+        if (dx)
+            input_backward(dx, &linear->weight, dy, n, accumulate, scratch);
+        if (gradient->weight)
+            weight_backward(gradient->weight, dy, x, out, in, n, scratch->n_threads);
+    }
     if (gradient->bias)
         bias_backward(gradient->bias, dy, out, n, scratch->n_threads);
     if (linear->adapter)

@@ -1,0 +1,43 @@
+/* svd: each of the seven projections by its truncated singular value decomposition (Eckart & Young 1936): of all matrices of its rank the
+ * nearest to the weights. It looks at no activations, and so spends its rank on directions that inputs may never take: the baseline that
+ * svd-llm is measured against. */
+#include <stdio.h>
+
+#include "../low_rank.h"
+#include "method.h"
+
+static bool fill_all(const low_rank_pair *pairs, const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) {
+    const double *const none[PARE_PROJECTIONS] = {NULL};
+    pare_model *model = pare_model_open(checkpoint, NULL, error);
+    bool done = model != NULL;
+    for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
+        char prefix[48];
+        pare_context_progress(context, "decompose", i, checkpoint->config.n_layers);
+        done = low_rank_fill(pairs + (size_t)i * PARE_PROJECTIONS, &model->layers[i], none, context, error);
+        snprintf(prefix, sizeof prefix, "model.layers.%u.", i);
+        pare_checkpoint_drop(checkpoint, prefix);
+    }
+    pare_model_close(model);
+    return done;
+}
+
+static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
+                       const pare_context *context, pare_error *error) {
+    (void)calibration;
+    pare_cut *cut = pare_cut_open(&checkpoint->config, error);
+    low_rank_pair *pairs = pare_allocate((size_t)checkpoint->config.n_layers * PARE_PROJECTIONS, sizeof *pairs, error);
+    bool done = cut && pairs && low_rank_place(pairs, cut, plan, error) && fill_all(pairs, checkpoint, context, error);
+    pare_free(pairs);
+    if (done)
+        return cut;
+    pare_cut_close(cut);
+    return NULL;
+}
+
+const pare_method pare_method_svd = {
+    .name = "svd",
+    .summary = "each projection as a product of two factors, its truncated singular value decomposition",
+    .source = "Eckart & Young 1936",
+    .unit = PARE_UNIT_DIRECTIONS,
+    .build = build,
+};

@@ -135,6 +135,14 @@ bool pare_policy_write(const pare_policy *policy, const char *path, bool replace
  * at most all; ratio 0 keeps all. USAGE when ratio or multiple is out of range. */
 bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple,
                     pare_error *error) PARE_MUST_CHECK;
+/* What a plan may leave at most: parameters, or multiply-accumulates per token. */
+typedef enum { PARE_BUDGET_PARAMETERS, PARE_BUDGET_MACS } pare_budget;
+/* The plan that leaves most of what does not exceed `most`. RANGE when none does, naming the smallest that there is, and the next. */
+bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, pare_budget budget, uint64_t most, uint32_t multiple,
+                   pare_error *error) PARE_MUST_CHECK;
+/* Layers (n_layers, true: protected) keep all of their units. USAGE for units that are not a layer's own: channels, layers, several,
+ * directions. */
+bool pare_plan_protect(pare_plan *plan, const bool *layers, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 void pare_plan_free(pare_plan *plan);
 static inline uint32_t pare_plan_kept(const pare_plan *plan, uint32_t row) {
     return plan->each ? plan->each[row] : plan->n_kept;

@@ -60,6 +60,10 @@ float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) PARE
 bool pare_cut_factor(pare_cut *cut, uint32_t layer, pare_projection projection, uint32_t rank, float **u, float **v,
                      pare_error *error) PARE_MUST_CHECK;
 
+/* Layers of different shapes become as wide as the widest, with zeros that change nothing that is computed: what stock programs load. The
+ * padded layers' tensors are then in memory, f32. UNSUPPORTED where matrices are factored as well. */
+bool pare_cut_pad(pare_cut *cut, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+
 /* What is left of tensor `name` of the cut model. cut NULL: the checkpoint's own. False, and no error, when there is none. */
 bool pare_cut_find(pare_view *view, const pare_cut *cut, const pare_checkpoint *checkpoint, const char *name) PARE_MUST_CHECK;
 /* cut NULL: the checkpoint's. */

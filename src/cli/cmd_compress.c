@@ -1,5 +1,7 @@
 /* pare compress: score, cut, and write what is left as a Hugging Face folder; --plan stops before the writing. */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
@@ -8,6 +10,8 @@
 typedef struct {
     const char *method, *calibrate, *policy, *type, *out;
     double ratio;
+    const char *keep_layers;
+    const char *parameters, *bytes, *macs; /* what is to be left at most */
     uint32_t multiple, windows, length;
     uint64_t seed;
     bool plan, own_format;
@@ -26,10 +30,13 @@ typedef struct {
     pare_scores scores;
     pare_plan plan;
     pare_cut *cut;
+    json_t *kept; /* units, as they were chosen */
+    bool padded;
     double begin;
 } compression;
 
 static void release(compression *c) {
+    json_decref(c->kept);
     pare_cut_close(c->cut);
     pare_scores_free(&c->scores);
     pare_plan_free(&c->plan);
@@ -75,32 +82,18 @@ static bool score(compression *c, const compress_options *given, const common *s
            pare_policy_score(&c->scores, &c->policy, c->checkpoint, given->seed, &shared->context, error);
 }
 
-static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+static bool make_plan(compression *c, const compress_options *given, pare_error *error) {
     const pare_config *config = &c->checkpoint->config;
-    if (!pare_plan_make(&c->plan, c->method->unit, config, given->ratio, given->multiple, error))
-        return false;
-    if (c->method->warning)
-        say(shared, "warning: %s", c->method->warning);
-    const pare_calibration *calibration = c->method->calibrated ? &c->calibration : NULL;
-    return calibrate(c, given, shared, error) && score(c, given, shared, error) &&
-           (c->cut = pare_method_cut(c->method, c->checkpoint, calibration, &c->scores, &c->plan, &shared->context, error));
-}
-
-static json_t *calibration_json(const compression *c, const compress_options *given) {
-    if (!c->method->calibrated)
-        return NULL;
-    return json_pack("{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n, "length",
-                     (int)c->windows.length);
-}
-
-static json_t *policy_json(const compression *c, const compress_options *given) {
-    if (!c->policy.values)
-        return NULL;
-    pare_sha256 hash;
-    if (!pare_sha256_bytes(&hash, c->policy.values, c->policy.n_values * sizeof *c->policy.values, NULL))
-        return NULL;
-    return json_pack("{s:s, s:s, s:f, s:i, s:I}", "file", given->policy, "sha256", hash.hex, "ratio", c->policy.ratio, "episodes",
-                     (int)c->policy.episodes, "seed", (json_int_t)c->policy.seed);
+    pare_unit unit = c->method->unit;
+    const char *asked = given->parameters ? given->parameters : given->bytes ? given->bytes : given->macs;
+    uint64_t most;
+    if (!asked)
+        return pare_plan_make(&c->plan, unit, config, given->ratio, given->multiple, error);
+    if (!pare_count_parse(&most, asked) || most == 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "\"%s\": a number like 118000000, 118M or 0.1G", asked);
+    if (given->bytes)
+        most /= pare_dtype_info(c->type)->bytes;
+    return pare_plan_fit(&c->plan, unit, config, given->macs ? PARE_BUDGET_MACS : PARE_BUDGET_PARAMETERS, most, given->multiple, error);
 }
 
 static json_t *indices_json(const pare_kept *kept) {
@@ -140,6 +133,76 @@ static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
     return layers;
 }
 
+/* "0-2,29" into flags (n). */
+static bool read_layers(bool *flags, uint32_t n, const char *text, pare_error *error) {
+    for (const char *at = text;; at++) {
+        char *end;
+        unsigned long first = strtoul(at, &end, 10), last = first;
+        bool good = end > at && *at >= '0' && *at <= '9';
+        if (good && *end == '-') {
+            at = end + 1;
+            last = strtoul(at, &end, 10);
+            good = end > at && *at >= '0' && *at <= '9' && last >= first;
+        }
+        if (!good || last >= n || (*end != ',' && *end != '\0'))
+            return pare_fail(error, PARE_ERROR_USAGE, "--keep-layers \"%s\": layers from 0 to %u, like 0-2,29", text, n - 1);
+        for (unsigned long i = first; i <= last; i++)
+            flags[i] = true;
+        if (*end == '\0')
+            return true;
+        at = end;
+    }
+}
+
+static bool protect(compression *c, const char *layers, pare_error *error) {
+    const pare_config *config = &c->checkpoint->config;
+    if (!layers)
+        return true;
+    bool *flags = pare_allocate(config->n_layers, sizeof *flags, error);
+    bool done = flags && read_layers(flags, config->n_layers, layers, error) && pare_plan_protect(&c->plan, flags, config, error);
+    pare_free(flags);
+    return done;
+}
+
+/* What no stock program loads is padded, unless pare's own format was asked for; what was kept is noted before. */
+static bool settle(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    if (!(c->kept = kept_json(c->cut, c->method->unit)))
+        return pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the decision was put together");
+    c->padded = c->cut->config.shapes && !given->own_format;
+    if (c->padded)
+        say(shared,
+            "layers differ: the smaller ones are padded with zeros for stock programs, which saves nothing in them (--own-format: not)");
+    return !c->padded || pare_cut_pad(c->cut, c->checkpoint, error);
+}
+
+static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    if (!make_plan(c, given, error) || !protect(c, given->keep_layers, error))
+        return false;
+    if (c->method->warning)
+        say(shared, "warning: %s", c->method->warning);
+    const pare_calibration *calibration = c->method->calibrated ? &c->calibration : NULL;
+    return calibrate(c, given, shared, error) && score(c, given, shared, error) &&
+           (c->cut = pare_method_cut(c->method, c->checkpoint, calibration, &c->scores, &c->plan, &shared->context, error)) &&
+           settle(c, given, shared, error);
+}
+
+static json_t *calibration_json(const compression *c, const compress_options *given) {
+    if (!c->method->calibrated)
+        return NULL;
+    return json_pack("{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n, "length",
+                     (int)c->windows.length);
+}
+
+static json_t *policy_json(const compression *c, const compress_options *given) {
+    if (!c->policy.values)
+        return NULL;
+    pare_sha256 hash;
+    if (!pare_sha256_bytes(&hash, c->policy.values, c->policy.n_values * sizeof *c->policy.values, NULL))
+        return NULL;
+    return json_pack("{s:s, s:s, s:f, s:i, s:I}", "file", given->policy, "sha256", hash.hex, "ratio", c->policy.ratio, "episodes",
+                     (int)c->policy.episodes, "seed", (json_int_t)c->policy.seed);
+}
+
 static json_t *counts_json(const compression *c) {
     json_t *counts = json_array();
     for (uint32_t i = 0; i < c->plan.n_rows; i++)
@@ -173,13 +236,13 @@ static json_t *as_factors_json(const compression *c) {
 static json_t *decision_json(const compression *c, const compress_options *given, bool with_units) {
     pare_achieved a = achieved(c);
     return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}", "version",
-                     PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", given->ratio, "multiple",
+                     PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", c->plan.ratio, "multiple",
                      (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "policy",
                      policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units", (int)c->plan.n_units, "kept", counts_json(c),
                      "achieved", fractions_json(&a), "achieved_as_factors", as_factors_json(c), "size", "parameters",
                      (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs,
                      "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
-                     "kept_units", with_units ? kept_json(c->cut, c->method->unit) : NULL);
+                     "kept_units", with_units ? json_incref(c->kept) : NULL);
 }
 
 /* Where the file is another than might be thought. */
@@ -202,8 +265,13 @@ static bool print_result(const compression *c, const compress_options *given, co
     double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
     progress_end();
     char place[64];
-    printf("%s at r = %g keeps %u of %u %s%s\n", c->method->name, given->ratio, c->plan.n_kept, c->plan.n_units,
+    printf("%s at r = %g keeps %u of %u %s%s\n", c->method->name, c->plan.ratio, c->plan.n_kept, c->plan.n_units,
            pare_unit_name(c->method->unit), pare_unit_place(place, c->method->unit, &c->checkpoint->config));
+    uint32_t whole = 0;
+    for (uint32_t i = 0; c->plan.each && i < c->plan.n_rows; i++)
+        whole += c->plan.each[i] == c->plan.n_units;
+    if (whole)
+        printf("all of them in %u that stay whole\n", whole);
     const pare_config *left = &c->cut->config;
     if (c->plan.unit == PARE_UNIT_SEVERAL)
         printf("what is left: %u layers with %u FFN neurons, %u query and %u key-value heads\n", left->n_layers, left->ffn_width,
@@ -234,8 +302,12 @@ static bool compress(const char *path, const compress_options *given, const comm
     compression c = {.begin = pare_clock_s(), .own_format = given->own_format};
     if (!given->method)
         return pare_fail(error, PARE_ERROR_USAGE, "--method M is missing");
-    if (!(given->ratio >= 0 && given->ratio < 1)) /* NaN when it was not given */
-        return pare_fail(error, PARE_ERROR_USAGE, "--ratio R is missing or outside [0, 1): the share of units to remove");
+    int targets = !isnan(given->ratio) + (given->parameters != NULL) + (given->bytes != NULL) + (given->macs != NULL);
+    if (targets > 1)
+        return pare_fail(error, PARE_ERROR_USAGE, "--ratio, --params, --bytes and --macs: one of them says how much is to go");
+    if (targets == 0 || given->ratio < 0 || given->ratio >= 1)
+        return pare_fail(error, PARE_ERROR_USAGE,
+                         "--ratio R is missing or outside [0, 1): the share of units to remove (or --params, --bytes, --macs)");
     if (!given->plan && !given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing (or --plan, which writes nothing)");
     if (!given->plan && pare_path_exists(given->out))
@@ -261,6 +333,10 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods", &given.method},
         {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units (svd: of each matrix's weights) to remove, 0 <= R < 1",
          &given.ratio},
+        {"params", 0, OPTION_STRING, "N", "instead: leave at most N parameters (118M)", &given.parameters},
+        {"bytes", 0, OPTION_STRING, "N", "instead: leave at most N bytes of weights, in the output's type", &given.bytes},
+        {"macs", 0, OPTION_STRING, "N", "instead: leave at most N multiply-accumulates per token", &given.macs},
+        {"keep-layers", 0, OPTION_STRING, "LIST", "layers that keep all of their neurons or heads: 0-2,29", &given.keep_layers},
         {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
         {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
@@ -281,7 +357,7 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
                  "checkpoint that stock programs load; or makes every matrix of a layer a product of two factors (svd, svd-llm), which\n"
                  "only pare computes with. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
         .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
-                   "  pare compress demo/model.gguf --method random --ratio 0.3 --plan",
+                   "  pare compress demo/model.gguf --method random --params 118M --plan",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -43,6 +43,19 @@ bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, 
     return true;
 }
 
+bool pare_plan_protect(pare_plan *plan, const bool *layers, const pare_config *config, pare_error *error) {
+    if (plan->unit != PARE_UNIT_FFN && plan->unit != PARE_UNIT_GROUPS && plan->unit != PARE_UNIT_HEADS)
+        return pare_fail(error, PARE_ERROR_USAGE, "%s are not cut layer by layer: no layer can be kept whole", pare_unit_name(plan->unit));
+    uint32_t *each = pare_allocate(plan->n_rows, sizeof *each, error);
+    for (uint32_t i = 0; each && i < plan->n_rows; i++)
+        each[i] = layers[i / (plan->n_rows / config->n_layers)] ? plan->n_units : pare_plan_kept(plan, i);
+    if (!each)
+        return false;
+    pare_free(plan->each);
+    plan->each = each;
+    return true;
+}
+
 void pare_plan_free(pare_plan *plan) {
     pare_free(plan->each);
     *plan = (pare_plan){0};
@@ -81,4 +94,71 @@ bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_confi
     pare_cut_close(cut);
     pare_scores_free(&even);
     return done;
+}
+
+/* ---- budgets ---- */
+
+typedef struct {
+    pare_unit unit;
+    const pare_config *config;
+    pare_budget budget;
+    uint32_t multiple;
+} question;
+
+static bool left(uint64_t *size, pare_plan *plan, const question *q, double ratio, pare_error *error) {
+    pare_size all;
+    if (!pare_plan_make(plan, q->unit, q->config, ratio, q->multiple, error) || !pare_plan_forecast(&all, plan, q->config, error))
+        return false;
+    *size = q->budget == PARE_BUDGET_MACS ? all.macs : all.parameters;
+    return true;
+}
+
+/* *plan: of the least ratio in [low, high) that leaves at most `most`; at `high` that is known to hold. What is left falls with the ratio.
+ */
+static bool bisect(pare_plan *plan, uint64_t most, const question *q, double low, double high, pare_error *error) {
+    uint64_t size;
+    for (int i = 0; i < 40; i++) {
+        double middle = (low + high) / 2;
+        if (!left(&size, plan, q, middle, error))
+            return false;
+        if (size <= most)
+            high = middle;
+        else
+            low = middle;
+    }
+    return left(&size, plan, q, high, error);
+}
+
+static bool refuse(uint64_t most, uint64_t smallest, const question *q, pare_error *error) {
+    const char *what = q->budget == PARE_BUDGET_MACS ? "multiply-accumulates per token" : "parameters";
+    double low = 0, high = 1 - 1e-9;
+    pare_plan plan;
+    uint64_t size, next = 0;
+    for (int i = 0; i < 40; i++) { /* the largest ratio that leaves more than the smallest */
+        double middle = (low + high) / 2;
+        if (!left(&size, &plan, q, middle, error))
+            return false;
+        if (size > smallest) {
+            low = middle;
+            next = size;
+        } else {
+            high = middle;
+        }
+    }
+    return pare_fail(error, PARE_ERROR_RANGE, "%llu %s cannot be reached by cutting %s alone: the smallest are %llu, then %llu",
+                     (unsigned long long)most, what, pare_unit_name(q->unit), (unsigned long long)smallest, (unsigned long long)next);
+}
+
+bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, pare_budget budget, uint64_t most, uint32_t multiple,
+                   pare_error *error) {
+    const question q = {unit, config, budget, multiple};
+    const double most_of_all = 1 - 1e-9;
+    uint64_t size;
+    if (!left(&size, plan, &q, 0, error))
+        return false;
+    if (size <= most)
+        return true; /* nothing needs to go */
+    if (!left(&size, plan, &q, most_of_all, error))
+        return false;
+    return size > most ? refuse(most, size, &q, error) : bisect(plan, most, &q, 0, most_of_all, error);
 }

@@ -30,10 +30,10 @@ static double weights_of(const pare_config *config, uint32_t layers, uint32_t gr
     return (double)pare_config_size(&c).non_embedding;
 }
 
-/* The multiple nearest to what is left for the FFNs; 0: nothing is. */
+/* The largest multiple that what is left for the FFNs is enough for; 0: it is for none. */
 static uint32_t ffn_for(double weights, const pare_config *c, uint32_t layers, uint32_t groups, uint32_t multiple) {
     double without = weights_of(c, layers, groups, 0), each = weights_of(c, layers, groups, 1) - without;
-    double n = floor((weights - without) / each / multiple + 0.5) * multiple;
+    double n = floor((weights - without) / each / multiple) * multiple;
     return n < 1 ? 0 : n > c->ffn_width ? c->ffn_width : (uint32_t)n;
 }
 

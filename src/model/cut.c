@@ -2,20 +2,15 @@
  *
  * One table says which units the rows and the columns of each tensor belong to; everything else follows from it.
  */
-#include "pare/cut.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cut_impl.h"
 #include "format/format.h"
 
-typedef enum { AXIS_WHOLE, AXIS_CHANNELS, AXIS_FFN, AXIS_Q, AXIS_KV } axis;
-
-static const struct {
-    const char *name;
-    axis rows, columns;
-} table[] = {
+const cut_axes cut_table[] = {
     {"input_layernorm.weight", AXIS_CHANNELS, AXIS_WHOLE},
     {"self_attn.q_proj.weight", AXIS_Q, AXIS_CHANNELS},
     {"self_attn.q_proj.bias", AXIS_Q, AXIS_WHOLE},
@@ -36,6 +31,7 @@ static const struct {
     {"model.norm.weight", AXIS_CHANNELS, AXIS_WHOLE},
     {"lm_head.weight", AXIS_WHOLE, AXIS_CHANNELS},
 };
+const size_t cut_table_length = sizeof cut_table / sizeof *cut_table;
 
 /* ---- opening ---- */
 
@@ -107,7 +103,7 @@ static bool settle_ranks(pare_cut *cut, pare_error *error) {
 }
 
 /* The config of what is left: one shape for all layers where they agree. */
-static bool settle(pare_cut *cut, pare_error *error) {
+bool cut_settle(pare_cut *cut, pare_error *error) {
     pare_config *c = &cut->config;
     c->n_layers = cut->layers.n;
     c->width = cut->channels.n;
@@ -139,7 +135,8 @@ bool pare_cut_keep_ffn(pare_cut *cut, uint32_t layer, const uint32_t *index, uin
     char what[64];
     snprintf(what, sizeof what, "FFN neurons of layer %u", layer);
     return check_layer(cut, layer, error) &&
-           keep(&cut->each[layer].ffn, cut, what, index, n, pare_config_layer(&cut->source, layer).ffn_width, error) && settle(cut, error);
+           keep(&cut->each[layer].ffn, cut, what, index, n, pare_config_layer(&cut->source, layer).ffn_width, error) &&
+           cut_settle(cut, error);
 }
 
 /* rows = those of the heads, head_dim each */
@@ -177,7 +174,7 @@ bool pare_cut_keep_heads(pare_cut *cut, uint32_t layer, const uint32_t *index, u
     if (!expand(&l.q_rows, cut, &l.heads, error) || !expand(&l.kv_rows, cut, &l.kv_heads, error))
         return false;
     cut->each[layer] = l;
-    return settle(cut, error);
+    return cut_settle(cut, error);
 }
 
 bool pare_cut_keep_groups(pare_cut *cut, uint32_t layer, const uint32_t *index, uint32_t n, pare_error *error) {
@@ -197,11 +194,11 @@ bool pare_cut_keep_groups(pare_cut *cut, uint32_t layer, const uint32_t *index, 
 }
 
 bool pare_cut_keep_channels(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) {
-    return keep(&cut->channels, cut, "residual channels", index, n, cut->source.width, error) && settle(cut, error);
+    return keep(&cut->channels, cut, "residual channels", index, n, cut->source.width, error) && cut_settle(cut, error);
 }
 
 bool pare_cut_keep_layers(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) {
-    return keep(&cut->layers, cut, "layers", index, n, cut->source.n_layers, error) && settle(cut, error);
+    return keep(&cut->layers, cut, "layers", index, n, cut->source.n_layers, error) && cut_settle(cut, error);
 }
 
 /* ---- replacing ---- */
@@ -371,12 +368,12 @@ bool pare_cut_find(pare_view *view, const pare_cut *cut, const pare_checkpoint *
     if (!tensor)
         return false;
     *view = pare_view_all(tensor);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        side of = side_of(part, table[i].name);
+    for (size_t i = 0; i < cut_table_length; i++) {
+        side of = side_of(part, cut_table[i].name);
         if (of == SIDE_BOTH || of == SIDE_U)
-            narrow(&view->rows, &view->n_rows, cut, layer, table[i].rows);
+            narrow(&view->rows, &view->n_rows, cut, layer, cut_table[i].rows);
         if (of == SIDE_BOTH || of == SIDE_V)
-            narrow(&view->columns, &view->n_columns, cut, layer, table[i].columns);
+            narrow(&view->columns, &view->n_columns, cut, layer, cut_table[i].columns);
     }
     return true;
 }

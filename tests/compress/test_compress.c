@@ -151,6 +151,33 @@ static void widths(void **state) {
     assert_fails(pare_plan_make(&plan, PARE_UNIT_FFN, &c, 0.1, 1537, &error), error, PARE_ERROR_USAGE, "multiple");
 }
 
+/* The largest cut within a budget: one multiple more would be too large; what cannot be met names what can. */
+static void budgets(void **state) {
+    (void)state;
+    pare_checkpoint *checkpoint = open_fixture("qwen2");
+    const pare_config *c = &checkpoint->config;
+    pare_size dense = pare_config_size(c);
+    static const pare_unit units[] = {PARE_UNIT_FFN, PARE_UNIT_CHANNELS, PARE_UNIT_DIRECTIONS, PARE_UNIT_GROUPS};
+    for (size_t i = 0; i < sizeof units / sizeof *units; i++)
+        for (int b = 0; b < 2; b++) {
+            pare_budget budget = b ? PARE_BUDGET_MACS : PARE_BUDGET_PARAMETERS;
+            uint64_t all = b ? dense.macs : dense.parameters, most = all - all / 9;
+            pare_error error = {0};
+            pare_plan plan, more;
+            pare_size size, larger;
+            assert_done(pare_plan_fit(&plan, units[i], c, budget, most, 1, &error) && pare_plan_forecast(&size, &plan, c, &error), error);
+            assert_true((b ? size.macs : size.parameters) <= most);
+            assert_true(plan.ratio > 0);
+            assert_done(pare_plan_make(&more, units[i], c, plan.ratio - 1e-6, 1, &error) && pare_plan_forecast(&larger, &more, c, &error),
+                        error);
+            assert_true((b ? larger.macs : larger.parameters) > most);
+            assert_done(pare_plan_fit(&plan, units[i], c, budget, all, 1, &error), error);
+            assert_true(pare_plan_keeps_all(&plan));
+            assert_fails(pare_plan_fit(&plan, units[i], c, budget, all / 100, 1, &error), error, PARE_ERROR_RANGE, "the smallest are");
+        }
+    pare_checkpoint_close(checkpoint);
+}
+
 /* Best first, ties keep the lower index, result ascending; a NaN score is an error. */
 static void cuts(void **state) {
     (void)state;
@@ -360,8 +387,9 @@ static void methods(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(scores_as_pytorch), cmocka_unit_test(widths),  cmocka_unit_test(cuts),         cmocka_unit_test(random_draws),
-        cmocka_unit_test(achieved_ratios),   cmocka_unit_test(methods), cmocka_unit_test(every_method), cmocka_unit_test(order_of_units),
+        cmocka_unit_test(scores_as_pytorch), cmocka_unit_test(widths),          cmocka_unit_test(budgets), cmocka_unit_test(cuts),
+        cmocka_unit_test(random_draws),      cmocka_unit_test(achieved_ratios), cmocka_unit_test(methods), cmocka_unit_test(every_method),
+        cmocka_unit_test(order_of_units),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -251,6 +251,45 @@ static void layers_and_replacements(void **state) {
     pare_free(r.wanted);
 }
 
+/* Layers of different shapes, and the same padded: the same outputs, and one shape. */
+static void padded_layers(void **state) {
+    (void)state;
+    static const char *const names[] = {"llama3", "qwen2"};
+    for (int m = 0; m < 2; m++) {
+        reference r = reference_of(names[m]);
+        pare_error error = {0};
+        pare_checkpoint *checkpoint = pare_checkpoint_open(fixture(names[m]), &error);
+        assert_done(checkpoint, error);
+        const pare_config *c = &checkpoint->config;
+        static const uint32_t some[] = {1, 2, 5, 11};
+        const uint32_t last[] = {c->n_kv_heads - 1};
+        uint32_t group = c->n_heads / c->n_kv_heads, heads[64], n_heads = 0;
+        for (uint32_t g = 0; g < c->n_kv_heads; g++) /* one query head of each group goes, where there are several */
+            for (uint32_t h = group > 1 ? 1 : 0; h < group; h++)
+                heads[n_heads++] = g * group + h;
+        pare_cut *cut = pare_cut_open(c, &error);
+        assert_done(cut && pare_cut_keep_ffn(cut, 0, some, 4, &error) && pare_cut_keep_heads(cut, 0, heads, n_heads, &error) &&
+                        pare_cut_keep_groups(cut, 1, last, 1, &error),
+                    error);
+        float *down = pare_cut_replace(cut, "model.layers.0.mlp.down_proj.weight", &error);
+        assert_done(down, error);
+        for (uint32_t i = 0; i < 4 * c->width; i++)
+            down[i] = 0.01f * (float)(i % 7);
+        assert_non_null(cut->config.shapes);
+        size_t n = r.n * c->width;
+        float *narrow = hidden_of(checkpoint, cut, NULL, r.ids, 1, r.n, 2);
+        assert_done(pare_cut_pad(cut, checkpoint, &error), error);
+        assert_true(!cut->config.shapes && cut->config.ffn_width == c->ffn_width);
+        float *wide = hidden_of(checkpoint, cut, NULL, r.ids, 1, r.n, 2);
+        for (size_t j = 0; j < n; j++)
+            assert_true(fabs((double)wide[j] - (double)narrow[j]) < 2e-5);
+        pare_free(narrow), pare_free(wide);
+        pare_cut_close(cut);
+        pare_checkpoint_close(checkpoint);
+        pare_free(r.wanted);
+    }
+}
+
 /* Keeps what leaves one layer. */
 typedef struct {
     uint32_t layer;
@@ -332,6 +371,7 @@ int main(void) {
         cmocka_unit_test(threads_and_windows_change_nothing),
         cmocka_unit_test(masked_is_removed),
         cmocka_unit_test(layers_and_replacements),
+        cmocka_unit_test(padded_layers),
         cmocka_unit_test(layer_at_a_time),
         cmocka_unit_test(what_does_not_fit_is_refused),
     };

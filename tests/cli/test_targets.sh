@@ -1,0 +1,46 @@
+# How much is to go, said in other words than a ratio; layers that stay whole, padded for stock programs or in pare's own format.
+. "$(dirname "$0")/lib.sh"
+text=$SOURCE/tests/eval/fixtures/text.txt
+model=$SOURCE/models/pare-llama-139k
+loss() {
+    expect 0 '' "$PARE" eval "$1" --text "$text" --protocol joined48 --windows 3 --json --threads 1
+    json cross_entropy
+}
+plan() { expect "$1" "$2" "$PARE" compress "$model" --method random --multiple 1 --plan "${@:3}"; }
+
+plan 0 '' --params 190k --json
+after=$(json size.parameters)
+[ "$after" -le 190000 ] && [ "$after" -gt 188000 ] || fail "--params 190k left $after"
+plan 0 '' --macs 150000 --json
+[ "$(json size.macs)" -le 150000 ] || fail "--macs left $(json size.macs)"
+plan 0 '' --bytes 0.38M --type bf16 --json
+[ "$(json size.parameters)" -le 190000 ] || fail "--bytes left $(json size.parameters)"
+plan 1 'cannot be reached by cutting FFN neurons alone: the smallest are [0-9]+, then [0-9]+' --params 1k
+plan 2 'one of them says how much' --params 1M --ratio 0.2
+plan 2 'a number like' --params many
+plan 2 'ratio R is missing'
+
+expect 0 'padded with zeros' "$PARE" compress "$model" --method magnitude --ratio 0.5 --keep-layers 0 --type f32 -o "$work/padded"
+expect 0 '' "$PARE" compress "$model" --method magnitude --ratio 0.5 --keep-layers 0 --type f32 --own-format -o "$work/own"
+[ "$(loss "$work/padded")" = "$(loss "$work/own")" ] || fail "padded $(loss "$work/padded"), own $(loss "$work/own")"
+python3 - "$work" <<'END' || fail "what is written of layers that differ"
+import json, sys
+padded, own = (json.load(open(f"{sys.argv[1]}/{n}/config.json")) for n in ("padded", "own"))
+widths = [layer["intermediate_size"] for layer in own["pare"]["layers"]]
+assert own["model_type"] == "pare" and widths[0] == own["intermediate_size"] and widths[1] < widths[0], widths
+assert padded["model_type"] == "llama" and "pare" not in padded and padded["intermediate_size"] == widths[0]
+notes = [json.load(open(f"{sys.argv[1]}/{n}/pare.json")) for n in ("padded", "own")]
+assert notes[0]["kept_units"] == notes[1]["kept_units"] and len(notes[0]["kept_units"][1]) == widths[1]
+assert notes[0]["achieved"]["parameters"] == 0 < notes[1]["achieved"]["parameters"]
+END
+expect 1 'different shapes' "$PARE" export "$work/own" --type f32 -o "$work/own.gguf"
+expect 1 'the layers of this model differ' "$PARE" compress "$work/own" --method random --ratio 0.2 -o "$work/again"
+for bad in 99 1-0 x 1, -1; do
+    expect 2 'keep-layers|like 0-2,29' "$PARE" compress "$model" --method random --ratio 0.5 "--keep-layers=$bad" --plan
+done
+expect 2 'no layer can be kept whole' "$PARE" compress "$model" --method magnitude-channels --ratio 0.5 --keep-layers 1 --plan
+expect 0 'what is left: [0-9]+ layers with [0-9]+ FFN neurons' "$PARE" compress "$model" --method surgeon-all --calibrate "$text" --windows 4 \
+    --length 64 --ratio 0.4 --multiple 8 -o "$work/all"
+[ "$(python3 -c 'import json, sys; print(abs(json.load(open(sys.argv[1]))["achieved"]["non_embedding"] - 0.4) < 0.05)' "$work/all/pare.json")" = True ] ||
+    fail "surgeon-all removed something else than was asked for"
+finish

@@ -68,11 +68,19 @@ const uint8_t *pare_tensor_row(const pare_tensor *tensor, uint64_t row);
 
 /* ---- views: what a cut leaves of a matrix --------------------------------------------------- */
 
+/* Dropout of what adapters read: off at rate 0; key: another for every pass of training. */
+typedef struct {
+    float rate;
+    uint64_t key;
+} pare_dropout;
+
 /* A low-rank correction of a matrix: y = x W^T + scale (x A^T) B^T. LoRA: Hu et al. 2021 */
 typedef struct {
     float *a, *b; /* (rank, in), (out, rank) */
     uint32_t rank;
     float scale;
+    uint32_t number;             /* among a model's adapters */
+    const pare_dropout *dropout; /* of x where A reads it; NULL: none */
 } pare_adapter;
 
 /* rows/columns NULL: all of them. Index lists are ascending and belong to whoever made the cut. */

@@ -57,6 +57,8 @@ bool pare_adapters_write(const char *path, const pare_adapters *adapters, const 
                          pare_error *error) PARE_MUST_CHECK;
 /* That of the matrix of this name ("model.layers.0.mlp.up_proj.weight"); NULL: none. */
 const pare_adapter *pare_adapters_find(const pare_adapters *adapters, const char *tensor);
+/* Dropout for all of them; before pare_model_adapt and what is opened after it. It must outlive them. */
+void pare_adapters_drop(pare_adapters *adapters, const pare_dropout *dropout);
 /* Puts them on a model; before pare_forward_open and pare_pass_open. adapters must outlive it. */
 void pare_model_adapt(pare_model *model, const pare_adapters *adapters);
 

@@ -25,6 +25,7 @@ typedef struct {
     bool full;                      /* every weight; else LoRA */
     uint32_t rank;                  /* of LoRA */
     double alpha;                   /* scale = alpha / rank */
+    double dropout;                 /* of what adapters read, 0 <= dropout < 1 */
     bool targets[PARE_PROJECTIONS]; /* projections that get an adapter */
     const char *adapter;            /* a PEFT folder to start from, or NULL: A by the seed, B zero */
     size_t length, batch, micro;    /* tokens of a window; windows of a step; windows of a pass (0: about 2,048 tokens) */
@@ -38,7 +39,7 @@ typedef struct {
     uint64_t seed;                             /* of adapters */
 } pare_tune_options;
 /* The authors' recovery recipe (facts on PruneNet's code): LoRA of rank 8, alpha 32, on all seven; AdamW 2e-4, betas 0.9 0.95, decay 0.01,
- * linear, clip 1. */
+ * linear, clip 1. Their dropout of 0.1 is left at 0: budgets here pass over the data once, where there is nothing to unlearn. */
 pare_tune_options pare_tune_defaults(void);
 /* The recipe's warm-up in a run of `steps`: a tenth of them, 400 at most. */
 uint64_t pare_tune_warmup(uint64_t steps);

@@ -8,7 +8,7 @@ typedef struct {
     training_options training;
     const char *targets, *adapter, *save_adapter, *teacher;
     uint32_t rank;
-    double alpha, weight, temperature;
+    double alpha, dropout, weight, temperature;
     bool full;
 } finetune_options;
 
@@ -48,6 +48,7 @@ static bool set_options(pare_tune_options *o, const finetune_options *given, par
     if (given->rank != NOT_GIVEN)
         o->rank = given->rank;
     o->alpha = given->alpha;
+    o->dropout = given->dropout;
     o->adapter = given->adapter;
     if (given->full && (given->adapter || given->save_adapter || given->targets || given->rank != NOT_GIVEN))
         return pare_fail(error, PARE_ERROR_USAGE, "--full trains every weight: --lora, --adapter, --save-adapter and --targets are LoRA's");
@@ -106,7 +107,8 @@ static json_t *about(const finetuning *f) {
             json_array_append_new(targets, json_string(pare_projection_name((pare_projection)p)));
     if (adapters)
         json_object_set_new(json, "lora",
-                            json_pack("{s:i, s:f, s:o}", "rank", (int)adapters->rank, "alpha", adapters->alpha, "targets", targets));
+                            json_pack("{s:i, s:f, s:f, s:o}", "rank", (int)adapters->rank, "alpha", adapters->alpha, "dropout", o->dropout,
+                                      "targets", targets));
     if (f->teacher)
         json_object_set_new(
             json, "distillation",
@@ -157,11 +159,13 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
     finetune_options given = {.training = training_defaults(),
                               .rank = NOT_GIVEN,
                               .alpha = d.alpha,
+                              .dropout = d.dropout,
                               .weight = d.distil_weight,
                               .temperature = d.distil_temperature};
     option options[TRAINING_ROWS + 10] = {
         {"lora", 0, OPTION_COUNT, "R", "train adapters of rank R on a frozen model (the default, 8)", &given.rank},
         {"alpha", 0, OPTION_NUMBER, "X", "their scale is alpha / rank (32)", &given.alpha},
+        {"dropout", 0, OPTION_NUMBER, "P", "share of what they read that is left out at random in training (0)", &given.dropout},
         {"targets", 0, OPTION_STRING, "LIST", "which projections get one: q_proj,v_proj,… (all seven)", &given.targets},
         {"adapter", 0, OPTION_STRING, "INIT", "a PEFT adapter to start from", &given.adapter},
         {"save-adapter", 0, OPTION_STRING, "DIR", "write the adapter in PEFT form too", &given.save_adapter},

@@ -16,8 +16,12 @@ const char *pare_run_method(const pare_run *run) {
 
 static void print_recovery(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
     const pare_tune_options *o = &spec->recovery.tune;
-    pare_string_print(out, ",\"recovery\":{\"batch\":%zu,\"data\":\"%s\",\"length\":%zu,\"method\":\"%s\"", o->batch, model->recovery.hex,
-                      o->length, pare_recovery_name(run->recovery));
+    pare_string_print(out, ",\"recovery\":{\"batch\":%zu,\"data\":\"%s\"", o->batch, model->recovery.hex);
+    if (run->recovery != PARE_RECOVERY_FULL && o->dropout > 0) { /* said only where it is used: older keys stay what they are */
+        pare_string_print(out, ",\"dropout\":");
+        pare_string_number(out, o->dropout);
+    }
+    pare_string_print(out, ",\"length\":%zu,\"method\":\"%s\"", o->length, pare_recovery_name(run->recovery));
     if (run->recovery != PARE_RECOVERY_FULL)
         pare_string_print(out, ",\"rank\":%u", o->rank);
     pare_string_print(out, ",\"rate\":");

@@ -296,16 +296,19 @@ static bool read_recovery_settings(const parser *p, const yaml_tree *node) {
     pare_spec_recovery *r = &p->spec->recovery;
     const yaml_tree *length = yaml_tree_find(node, "seq"), *batch = yaml_tree_find(node, "batch"), *rate = yaml_tree_find(node, "lr"),
                     *schedule = yaml_tree_find(node, "schedule"), *epochs = yaml_tree_find(node, "epochs"),
-                    *rank = yaml_tree_find(node, "rank");
+                    *rank = yaml_tree_find(node, "rank"), *dropout = yaml_tree_find(node, "dropout");
     uint64_t n_length = r->tune.length, n_batch = r->tune.batch, n_epochs = 1, n_rank = r->tune.rank;
     const char *name = NULL;
     pare_error problem = {0};
     if ((length && !read_whole(p, length, 2, 1 << 20, &n_length)) || (batch && !read_whole(p, batch, 1, 1 << 16, &n_batch)) ||
         (epochs && !read_whole(p, epochs, 1, 1 << 20, &n_epochs)) || (rank && !read_whole(p, rank, 1, 1 << 12, &n_rank)) ||
-        (rate && !read_number(p, rate, &r->tune.rate)) || (schedule && !read_text(p, schedule, &name)))
+        (rate && !read_number(p, rate, &r->tune.rate)) || (dropout && !read_number(p, dropout, &r->tune.dropout)) ||
+        (schedule && !read_text(p, schedule, &name)))
         return false;
     if (!(r->tune.rate > 0))
         return fail_at(p, rate->line, "lr is %g; it must be above 0", r->tune.rate);
+    if (!(r->tune.dropout >= 0 && r->tune.dropout < 1))
+        return fail_at(p, dropout->line, "dropout is %g; it must be from 0 to below 1", r->tune.dropout);
     if (name && !pare_schedule_find(&r->tune.schedule, name, &problem))
         return fail_at(p, schedule->line, "%.400s", problem.message);
     r->tune.length = (size_t)n_length;
@@ -326,7 +329,7 @@ static bool check_budgets(const parser *p, const yaml_tree *tokens) {
 }
 
 static bool read_recovery(const parser *p, const yaml_tree *node) {
-    static const char *const keys[] = {"method", "tokens", "data", "seq", "batch", "lr", "schedule", "epochs", "rank"};
+    static const char *const keys[] = {"method", "tokens", "data", "seq", "batch", "lr", "schedule", "epochs", "rank", "dropout"};
     static const char where[] = "recovery";
     pare_spec_recovery *r = &p->spec->recovery;
     const yaml_tree *method, *tokens, *data;

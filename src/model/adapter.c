@@ -30,7 +30,8 @@ static void place(pare_adapters *adapters, const pare_config *config, uint64_t s
             if (!adapters->targets[p])
                 continue;
             pare_adapter *item = &adapters->items[(size_t)layer * PARE_PROJECTIONS + (size_t)p];
-            *item = (pare_adapter){at, at + padded(adapters->rank * in), adapters->rank, (float)(adapters->alpha / adapters->rank)};
+            *item = (pare_adapter){
+                .a = at, .b = at + padded(adapters->rank * in), .rank = adapters->rank, .scale = (float)(adapters->alpha / adapters->rank)};
             at = item->b + padded(adapters->rank * out);
             pare_random random;
             snprintf(purpose, sizeof purpose, "lora %u %s", layer, pare_projection_name((pare_projection)p));
@@ -98,6 +99,13 @@ const pare_adapter *pare_adapters_find(const pare_adapters *adapters, const char
             return item;
     }
     return NULL;
+}
+
+void pare_adapters_drop(pare_adapters *adapters, const pare_dropout *dropout) {
+    for (uint32_t i = 0; i < adapters->n_layers * PARE_PROJECTIONS; i++) {
+        adapters->items[i].number = i;
+        adapters->items[i].dropout = dropout;
+    }
 }
 
 void pare_model_adapt(pare_model *model, const pare_adapters *adapters) {

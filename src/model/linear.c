@@ -33,6 +33,7 @@ void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_
     size_t panel = PANEL_BYTES / sizeof(float), widest = c->width, gathered = 1, rank = 0, inner = 0;
     widen(&widest, c->ffn_width);
     widen(&widest, (size_t)c->n_heads * c->head_dim);
+    bool dropout = false;
     for (uint32_t i = 0; i < c->n_layers; i++) {
         widen(&inner, most_ranks(&model->layers[i]));
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
@@ -40,6 +41,7 @@ void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_
             widen(&gathered, pare_view_scratch(&linear->weight));
             widen(&gathered, linear->inner.tensor ? pare_view_scratch(&linear->inner) : 0);
             widen(&rank, linear->adapter ? linear->adapter->rank : 0);
+            dropout = dropout || (linear->adapter && linear->adapter->dropout);
         }
     }
     widen(&gathered, widest); /* a stream goes on under a cut that it was not opened for */
@@ -47,19 +49,21 @@ void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_
     *scratch = (linear_scratch){.panel_floats = panel > 64 * widest ? panel : 64 * widest, /* at least 64 rows of the widest matrix */
                                 .row_floats = pare_kernels_best()->gemm_panel * widest + (gathered + 15) / 16 * 16,
                                 .low_floats = tokens * rank,
+                                .dropped_floats = dropout ? (TOKEN_BLOCK * widest + 15) / 16 * 16 : 0,
                                 .inner_floats = tokens * inner,
                                 .n_threads = n_threads};
 }
 
 size_t linear_scratch_bytes(const linear_scratch *scratch) {
-    return sizeof(float) *
-           (scratch->panel_floats + (size_t)scratch->n_threads * scratch->row_floats + scratch->low_floats + scratch->inner_floats);
+    return sizeof(float) * (scratch->panel_floats + (size_t)scratch->n_threads * scratch->row_floats + scratch->low_floats +
+                            scratch->inner_floats + (size_t)scratch->n_threads * scratch->dropped_floats);
 }
 
 bool linear_scratch_allocate(linear_scratch *scratch, pare_arena *arena, pare_error *error) {
     return (scratch->panel = PARE_PUSH(arena, float, scratch->panel_floats, error)) &&
            (scratch->rows = PARE_PUSH(arena, float, (size_t)scratch->n_threads * scratch->row_floats, error)) &&
            (scratch->low = PARE_PUSH(arena, float, scratch->low_floats, error)) &&
+           (scratch->dropped = PARE_PUSH(arena, float, (size_t)scratch->n_threads * scratch->dropped_floats, error)) &&
            (scratch->inner = PARE_PUSH(arena, float, scratch->inner_floats, error));
 }
 
@@ -126,7 +130,13 @@ void linear_low(float *low, const pare_linear *linear, const float *x, size_t n,
 #pragma omp parallel for num_threads(scratch->n_threads) schedule(dynamic)
     for (size_t t = 0; t < n; t += TOKEN_BLOCK) {
         size_t m = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
-        pare_gemm_nt(low + t * rank, x + t * in, adapter->a, m, rank, in, in, in, rank, false);
+        const float *read = x + t * in;
+        if (dropout_on(adapter)) {
+            float *kept = scratch->dropped + (size_t)omp_get_thread_num() * scratch->dropped_floats;
+            dropout_apply(kept, in, read, in, adapter, t, m, 0, in);
+            read = kept;
+        }
+        pare_gemm_nt(low + t * rank, read, adapter->a, m, rank, in, in, in, rank, false);
         for (size_t i = t * rank; i < (t + m) * rank; i++)
             low[i] *= adapter->scale;
     }

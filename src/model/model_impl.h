@@ -15,10 +15,11 @@ enum {
  * matrices. */
 typedef struct {
     float *panel;
-    float *rows;  /* (n_threads, row_floats) */
-    float *low;   /* (tokens, rank) */
-    float *inner; /* (tokens, ranks of those that read the same x), and for the way back (tokens, rank) twice */
-    size_t panel_floats, row_floats, low_floats, inner_floats;
+    float *rows;    /* (n_threads, row_floats) */
+    float *low;     /* (tokens, rank) */
+    float *inner;   /* (tokens, ranks of those that read the same x), and for the way back (tokens, rank) twice */
+    float *dropped; /* (n_threads, dropped_floats): a block of x without what dropout takes */
+    size_t panel_floats, row_floats, low_floats, inner_floats, dropped_floats;
     int n_threads;
 } linear_scratch;
 
@@ -36,7 +37,14 @@ typedef struct {
 void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
 /* y (n, out) [+]= x (n, in) W^T + bias + scale (x A^T) B^T, on the scratch's threads. */
 void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
-/* low (n, rank) = scale x A^T */
+/* ---- dropout.c ---- */
+
+bool dropout_on(const pare_adapter *adapter);
+/* out = dropout(x) for rows [first_row, …) and columns [first_column, …) of what the adapter reads, out and x at the first of them. */
+void dropout_apply(float *out, size_t out_row, const float *x, size_t x_row, const pare_adapter *adapter, size_t first_row, size_t rows,
+                   size_t first_column, size_t columns);
+
+/* low (n, rank) = scale dropout(x) A^T */
 void linear_low(float *low, const pare_linear *linear, const float *x, size_t n, const linear_scratch *scratch);
 
 /* inner (n, rank) = x V^T of a factored matrix */

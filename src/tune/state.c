@@ -20,12 +20,13 @@ static json_t *options_json(const pare_tune_options *o) {
     for (int p = 0; p < PARE_PROJECTIONS; p++)
         if (o->targets[p])
             json_array_append_new(targets, json_string(pare_projection_name((pare_projection)p)));
-    return json_pack("{s:b, s:i, s:f, s:o, s:s*, s:I, s:I, s:I, s:I, s:f, s:s, s:I, s:[f,f], s:f, s:f, s:f, s:f, s:f, s:b, s:I}", "full",
-                     o->full, "rank", (int)o->rank, "alpha", o->alpha, "targets", targets, "adapter", o->adapter, "length",
+    return json_pack("{s:b, s:i, s:f, s:o, s:s*, s:I, s:I, s:I, s:I, s:f, s:s, s:I, s:[f,f], s:f, s:f, s:f, s:f, s:f, s:b, s:I, s:f}",
+                     "full", o->full, "rank", (int)o->rank, "alpha", o->alpha, "targets", targets, "adapter", o->adapter, "length",
                      (json_int_t)o->length, "batch", (json_int_t)o->batch, "micro", (json_int_t)o->micro, "steps", (json_int_t)o->steps,
                      "rate", o->rate, "schedule", pare_schedule_name(o->schedule), "warmup", (json_int_t)o->warmup, "betas", o->beta1,
                      o->beta2, "epsilon", o->epsilon, "decay", o->decay, "clip", o->clip, "distil_weight", o->distil_weight,
-                     "distil_temperature", o->distil_temperature, "recompute", o->recompute, "seed", (json_int_t)o->seed);
+                     "distil_temperature", o->distil_temperature, "recompute", o->recompute, "seed", (json_int_t)o->seed, "dropout",
+                     o->dropout);
 }
 
 static bool cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) {

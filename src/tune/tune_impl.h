@@ -19,6 +19,7 @@ struct pare_tuner {
     pare_arena *arena;
     pare_thawed thawed;      /* full */
     pare_adapters *adapters; /* LoRA */
+    pare_dropout dropout;    /* of theirs: on only while a step's gradients are computed */
     pare_model *model, *teacher;
     float *values;                                  /* what is trained: thawed's or the adapters' block */
     float *gradient, *first_moment, *second_moment; /* alike */

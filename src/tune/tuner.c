@@ -44,6 +44,8 @@ static bool check_options(const pare_tune_options *o, pare_error *error) {
     if (!(o->distil_weight >= 0 && o->distil_weight <= 1) || !(o->distil_temperature > 0) || !isfinite(o->distil_temperature))
         return pare_fail(error, PARE_ERROR_RANGE, "distillation weight %g, temperature %g: out of range", o->distil_weight,
                          o->distil_temperature);
+    if (!o->full && !(o->dropout >= 0 && o->dropout < 1))
+        return pare_fail(error, PARE_ERROR_RANGE, "LoRA's dropout is %g, not from 0 to below 1", o->dropout);
     if (!o->full && !(o->alpha > 0))
         return pare_fail(error, PARE_ERROR_RANGE, "LoRA's alpha is %g, not positive", o->alpha);
     return true;
@@ -110,6 +112,8 @@ static bool open_adapters(pare_tuner *t, pare_error *error) {
                              : pare_adapters_open(&t->model->config, o->rank, o->alpha, o->targets, o->seed, error);
     if (!t->adapters)
         return false;
+    if (o->dropout > 0)
+        pare_adapters_drop(t->adapters, &t->dropout);
     pare_model_adapt(t->model, t->adapters);
     t->values = t->adapters->values;
     t->n_values = t->adapters->n_values;
@@ -195,6 +199,13 @@ bool pare_tuner_write_adapter(const char *path, const pare_tuner *t, const char 
 
 /* ---- a step ---- */
 
+/* One for every pass of a run, the same after a resume. */
+static uint64_t pass_key(const pare_tuner *t, size_t first) {
+    pare_random random;
+    pare_random_init(&random, t->options.seed, "dropout", t->step * t->options.batch + first);
+    return (uint64_t)(pare_random_unit(&random) * 9007199254740992.0);
+}
+
 /* Gradients of all windows of the step, and the sums of their losses. */
 static bool accumulate(pare_pass_loss *sums, pare_tuner *t, const uint32_t *ids, const uint8_t *learn, size_t targets, pare_error *error) {
     const pare_tune_options *o = &t->options;
@@ -204,7 +215,10 @@ static bool accumulate(pare_pass_loss *sums, pare_tuner *t, const uint32_t *ids,
         size_t n = o->batch - first < step ? o->batch - first : step, at = first * o->length;
         pare_batch batch = {ids + at, learn ? learn + at : NULL, n, o->length};
         pare_pass_loss loss;
-        if (!pare_pass_run(&loss, t->pass, &batch, 1.0 / (double)targets, error))
+        t->dropout = (pare_dropout){(float)o->dropout, pass_key(t, first)};
+        bool done = pare_pass_run(&loss, t->pass, &batch, 1.0 / (double)targets, error);
+        t->dropout.rate = 0;
+        if (!done)
             return false;
         sums->cross_entropy += loss.cross_entropy;
         sums->divergence += loss.divergence;

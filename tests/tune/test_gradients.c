@@ -97,6 +97,44 @@ static void check_all_directions(const char *name, bool full) {
     json_decref(reference);
 }
 
+/* With dropout, whose draws stand still: the slopes are those of the loss without the elements that it takes. */
+static void test_dropout(void **state) {
+    (void)state;
+    json_t *reference = read_reference();
+    const json_t *r = json_object_get(reference, "qwen2");
+    float *first = NULL;
+    for (int way = 0; way < 3; way++) {
+        pare_tune_options o = reference_options(false);
+        o.dropout = 0.3;
+        o.recompute = way == 1;
+        bench b;
+        bench_start(&b, "qwen2", NULL, &o, way == 2 ? 3 : 1);
+        for (size_t s = 0; s < b.tuner->n_segments; s++)
+            for (size_t i = 0; strstr(b.tuner->segments[s].name, "lora_B") && i < b.tuner->segments[s].n; i++)
+                b.tuner->values[b.tuner->segments[s].at + i] = (float)(0.1 * cos((double)i));
+        double without = run_pass(&b, r, BATCH);
+        b.tuner->dropout = (pare_dropout){0.3f, 12345};
+        double with = run_pass(&b, r, BATCH);
+        assert_true(fabs(with - without) > 1e-4); /* it does something */
+        float *gradient = pare_allocate(b.tuner->n_values, sizeof *gradient, NULL);
+        memcpy(gradient, b.tuner->gradient, b.tuner->n_values * sizeof *gradient);
+        for (size_t s = 0; way == 0 && s < b.tuner->n_segments; s++)
+            check_direction(&b, r, &b.tuner->segments[s], gradient);
+        if (first)
+            assert_memory_equal(gradient, first, b.tuner->n_values * sizeof *first);
+        b.tuner->dropout.key++;
+        run_pass(&b, r, BATCH);
+        assert_memory_not_equal(gradient, b.tuner->gradient, b.tuner->n_values * sizeof *gradient);
+        if (first)
+            pare_free(gradient);
+        else
+            first = gradient;
+        bench_stop(&b);
+    }
+    pare_free(first);
+    json_decref(reference);
+}
+
 static void test_central_differences(void **state) {
     (void)state;
     check_all_directions("qwen2", true);
@@ -149,6 +187,7 @@ static void test_accumulation(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_autograd), cmocka_unit_test(test_central_differences),
-                                       cmocka_unit_test(test_same_bits), cmocka_unit_test(test_accumulation)};
+                                       cmocka_unit_test(test_dropout), cmocka_unit_test(test_same_bits),
+                                       cmocka_unit_test(test_accumulation)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
  *
  * W is packed in panels as in the forward pass. Sums over tokens are one GEMM call for each block of the result, so that they have one
  * order whatever the number of threads. */
+#include <omp.h>
 #include <string.h>
 
 #include "gradient_impl.h"
@@ -65,6 +66,18 @@ static void factors_backward(float *dx, const pare_linear_gradient *gradient, co
     }
 }
 
+/* Columns [first, first + columns) of dA += d_low^T dropout(x), a block of tokens at a time, in order. */
+static void dropped_gradient(float *d_a, const pare_adapter *adapter, const float *d_low, const float *x, size_t in, size_t n, size_t first,
+                             size_t columns, const linear_scratch *scratch) {
+    float *part = scratch->dropped + (size_t)omp_get_thread_num() * scratch->dropped_floats;
+    size_t rank = adapter->rank;
+    for (size_t t = 0; t < n; t += TOKEN_BLOCK) {
+        size_t m = n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK;
+        dropout_apply(part, columns, x + t * in + first, in, adapter, t, m, first, columns);
+        pare_gemm_tn(d_a + first, d_low + t * rank, part, rank, columns, m, rank, columns, in, true);
+    }
+}
+
 static void adapter_backward(float *dx, const pare_linear_gradient *gradient, const pare_linear *linear, const float *dy, const float *x,
                              size_t n, linear_scratch *scratch, float *d_low) {
     const pare_adapter *adapter = linear->adapter;
@@ -75,8 +88,14 @@ static void adapter_backward(float *dx, const pare_linear_gradient *gradient, co
         pare_gemm_nn(d_low + t * rank, dy + t * out, adapter->b, m, rank, out, out, rank, rank, false);
         for (size_t i = t * rank; i < (t + m) * rank; i++)
             d_low[i] *= adapter->scale;
-        if (dx)
+        if (dx && dropout_on(adapter)) {
+            float *part = scratch->dropped + (size_t)omp_get_thread_num() * scratch->dropped_floats;
+            pare_gemm_nn(part, d_low + t * rank, adapter->a, m, in, rank, rank, in, in, false);
+            dropout_apply(part, in, part, in, adapter, t, m, 0, in);
+            pare_kernels_best()->add(dx + t * in, part, m * in);
+        } else if (dx) {
             pare_gemm_nn(dx + t * in, d_low + t * rank, adapter->a, m, in, rank, rank, in, in, true);
+        }
     }
     if (gradient->b) {
         linear_low(scratch->low, linear, x, n, scratch);
@@ -85,8 +104,13 @@ static void adapter_backward(float *dx, const pare_linear_gradient *gradient, co
     if (gradient->a) { /* few rows, many columns: blocks of columns */
         size_t columns = gradient_rows(in);
 #pragma omp parallel for num_threads(scratch->n_threads) schedule(dynamic)
-        for (size_t j = 0; j < in; j += columns)
+        for (size_t j = 0; j < in; j += columns) {
+            if (dropout_on(adapter)) {
+                dropped_gradient(gradient->a, adapter, d_low, x, in, n, j, in - j < columns ? in - j : columns, scratch);
+                continue;
+            }
             pare_gemm_tn(gradient->a + j, d_low, x + j, rank, in - j < columns ? in - j : columns, n, rank, in, in, true);
+        }
     }
 }
 

@@ -41,12 +41,12 @@ static json_t *config_json(const pare_config *c) {
 }
 
 static json_t *unit_json(const pare_checkpoint *checkpoint, pare_unit unit) {
-    pare_scores shape = {0};
+    pare_plan whole = {0}; /* of a cut that takes nothing */
     json_t *methods = json_array();
     for (const pare_method *const *m = pare_methods; *m; m++)
-        if ((*m)->unit == unit && pare_scores_shape(&shape, unit, &checkpoint->config, NULL))
+        if ((*m)->unit == unit && pare_plan_make(&whole, unit, &checkpoint->config, 0, 1, NULL))
             json_array_append_new(methods, json_string((*m)->name));
-    return json_pack("{s:s, s:i, s:i, s:o}", "unit", pare_unit_name(unit), "units", (int)shape.n_units, "rows", (int)shape.n_rows,
+    return json_pack("{s:s, s:i, s:i, s:o}", "unit", pare_unit_name(unit), "units", (int)whole.n_units, "rows", (int)whole.n_rows,
                      "methods", methods);
 }
 
@@ -104,11 +104,11 @@ static void print_config(const pare_checkpoint *checkpoint) {
 
 static void print_unit(const pare_checkpoint *checkpoint, pare_unit unit) {
     const pare_config *c = &checkpoint->config;
-    pare_scores shape;
+    pare_plan whole;
     char place[64];
-    if (!pare_scores_shape(&shape, unit, c, NULL))
+    if (!pare_plan_make(&whole, unit, c, 0, 1, NULL))
         return;
-    printf("  %s%u %s%s, by", unit == 0 ? "can be cut  " : "            ", shape.n_units, pare_unit_name(unit),
+    printf("  %s%u %s%s, by", unit == 0 ? "can be cut  " : "            ", whole.n_units, pare_unit_name(unit),
            pare_unit_place(place, unit, c));
     const char *before = " ";
     for (const pare_method *const *m = pare_methods; *m; m++)

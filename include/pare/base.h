@@ -177,8 +177,9 @@ void pare_context_progress(const pare_context *context, const char *stage, doubl
 bool pare_context_check(const pare_context *context, pare_error *error) PARE_MUST_CHECK; /* false when cancelled */
 
 double pare_clock_s(void);         /* monotonic seconds */
-double pare_memory_peak_mib(void); /* peak resident set of this process, MiB */
-double pare_memory_machine(void);  /* bytes that the machine has */
+double pare_memory_peak_mib(void); /* peak resident set of this process, since the start or the last restart, MiB */
+void pare_memory_peak_restart(void);
+double pare_memory_machine(void); /* bytes that the machine has */
 
 #ifdef __cplusplus
 }

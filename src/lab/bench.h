@@ -12,7 +12,7 @@ typedef struct {
     double work;        /* of what is being done now */
 } study_progress;
 
-enum { BENCH_SCORES = 16 };
+enum { BENCH_SCORES = 64 };
 
 typedef struct {
     const pare_method *method;

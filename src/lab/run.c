@@ -121,6 +121,7 @@ static bool run_one(runner *r, const pare_run *run, uint32_t attempt, pare_error
     pare_error problem = {0};
     pare_run_record record;
     study_time_now(started);
+    pare_memory_peak_restart(); /* a run's peak is its own, not that of a larger one before it */
     if (!bench_open(&r->bench, error))
         return false;
     study_record_begin(&record, r->study, run, &r->bench.subject, r->processor, r->progress.outer);

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """What methods lose at equal weights removed: from the CSV of a study without recovery (examples/methods.yaml), for each model a table of
 cross-entropy at given shares of non-embedding parameters removed, straight lines between a method's neighbouring ratios (dense is one of
-them), best first; a share that a method does not reach is left open. --picture OUT.svg draws the same, a panel per model.
-Usage: methods.py RUNS.csv [--shares 0.1,0.2,0.3,0.5] [--picture OUT.svg]"""
+them), best first; a share that a method does not reach is left open. --picture OUT.svg draws the same, a panel per model. --table
+src/compress/measured.c writes what `pare compress --method auto` goes by.
+Usage: methods.py RUNS.csv… [--shares 0.1,0.2,0.3,0.5] [--picture OUT.svg] [--table OUT.c]"""
 import argparse
 import csv
 import math
@@ -10,9 +11,9 @@ import math
 COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#17becf"]
 
 
-def curves(path):
+def curves(paths):
     models = {}
-    for row in csv.DictReader(open(path, newline="")):
+    for row in (row for path in paths for row in csv.DictReader(open(path, newline=""))):
         loss, share = float(row["l"] or "nan"), float(row["non_embedding"] or 0)
         methods = models.setdefault(row["model"], {})
         if row["method"] == "dense":
@@ -74,16 +75,40 @@ def draw(models, path, shares):
     open(path, "w").write("\n".join(out + ["</svg>"]) + "\n")
 
 
+def c_table(models, path):
+    """Excess over dense at each share of weights removed, by model; methods that no model was cut by at any share are left out."""
+    shares = [0.1, 0.2, 0.3, 0.5, 0.65]
+    names = sorted({m for methods in models.values() for m in methods})
+    number = lambda v: "NAN" if math.isnan(v) else f"{v:.3f}"
+    lines = ["/* measured: what methods lost, in nats per token above the dense model. Written by bench/methods.py --table; not by hand. */",
+             '#include "measured.h"', "", "#include <math.h>", "#include <stddef.h>", "", "/* clang-format off */",
+             f"const double measured_shares[MEASURED_SHARES] = {{{', '.join(f'{s:g}' for s in shares)}}};",
+             "const char *const measured_models[MEASURED_MODELS] = {" + ", ".join(f'"{m}"' for m in models) + "};",
+             "const measured_method measured_methods[] = {"]
+    for name in names:
+        rows = []
+        for methods in models.values():
+            dense = min(methods["dense"] if "dense" in methods else next(iter(methods.values())))[1]
+            rows.append([at(methods.get(name, [(0.0, dense)]), s) - dense for s in shares])
+        if not all(math.isnan(v) for row in rows for v in row):
+            lines.append(f'    {{"{name}", {{' + ", ".join("{" + ", ".join(map(number, row)) + "}" for row in rows) + "}},")
+    lines += ["    {NULL, {{0}}},", "};", "/* clang-format on */"]
+    open(path, "w").write("\n".join(lines) + "\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs")
+    parser.add_argument("runs", nargs="+")
     parser.add_argument("--shares", default="0.1,0.2,0.3,0.5")
     parser.add_argument("--picture")
+    parser.add_argument("--table")
     given = parser.parse_args()
     models, shares = curves(given.runs), [float(s) for s in given.shares.split(",")]
     print_tables(models, shares)
     if given.picture:
         draw(models, given.picture, shares)
+    if given.table:
+        c_table(models, given.table)
 
 
 main()

@@ -157,6 +157,22 @@ pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, co
 pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                           const pare_scores *scores, const pare_plan *plan, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
+/* ---- which method --------------------------------------------------------------------------- */
+
+/* The method that lost least in our own studies (docs/methods.csv, docs/methods-smollm2.csv) among those that can be used here. */
+typedef struct {
+    const pare_method *method, *next; /* next: the second best, or NULL */
+    double share;                     /* of the weights outside of embeddings that is to go */
+    double excess, next_excess;       /* nats per token above the dense model, mean over the models measured */
+    uint32_t n_methods, n_models;     /* that were compared; that it was measured on */
+} pare_recommendation;
+/* text: there is a calibration text. Left out are methods that cannot remove the share from a model of this config, and those whose output
+ * no stock program loads. USAGE when share is not in [0, 1); RANGE when nothing is left. */
+bool pare_recommend(pare_recommendation *recommendation, const pare_config *config, double share, uint32_t multiple, bool text,
+                    pare_error *error) PARE_MUST_CHECK;
+/* Parameters that are left when this share of the weights outside of embeddings goes. */
+uint64_t pare_share_left(const pare_config *config, double share);
+
 /* Fractions removed by a cut. */
 typedef struct {
     double parameters, non_embedding, bytes, macs;

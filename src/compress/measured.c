@@ -1,0 +1,44 @@
+/* measured: what methods lost, in nats per token above the dense model. Written by bench/methods.py --table; not by hand. */
+#include "measured.h"
+
+#include <math.h>
+#include <stddef.h>
+
+/* clang-format off */
+const double measured_shares[MEASURED_SHARES] = {0.1, 0.2, 0.3, 0.5, 0.65};
+const char *const measured_models[MEASURED_MODELS] = {"pare-llama-1.31M", "pare-qwen2-1.31M"};
+const measured_method measured_methods[] = {
+    {"activation", {{0.078, 0.270, 0.590, 1.785, NAN}, {0.084, 0.281, 0.588, 1.872, NAN}}},
+    {"activation-channels", {{0.281, 0.800, 1.526, 2.762, 3.294}, {0.260, 0.764, 1.408, 2.798, 3.249}}},
+    {"activation-groups", {{0.162, NAN, NAN, NAN, NAN}, {0.153, NAN, NAN, NAN, NAN}}},
+    {"activation-heads", {{0.186, NAN, NAN, NAN, NAN}, {0.230, NAN, NAN, NAN, NAN}}},
+    {"flap", {{0.089, 0.303, 0.673, 2.025, NAN}, {0.090, 0.301, 0.656, 2.037, NAN}}},
+    {"flap-groups", {{0.104, NAN, NAN, NAN, NAN}, {0.111, NAN, NAN, NAN, NAN}}},
+    {"flap-heads", {{0.183, NAN, NAN, NAN, NAN}, {0.180, NAN, NAN, NAN, NAN}}},
+    {"last-layers", {{0.314, 0.628, 1.020, 2.098, NAN}, {0.302, 0.604, 1.033, 1.869, NAN}}},
+    {"lila", {{0.197, 0.538, 1.071, 2.739, NAN}, {0.177, 0.554, 1.121, 2.914, NAN}}},
+    {"magnitude", {{0.510, 1.052, 1.862, 3.696, NAN}, {0.487, 1.179, 1.831, 3.369, NAN}}},
+    {"magnitude-channels", {{0.308, 0.974, 1.696, 3.093, 3.439}, {0.285, 0.841, 1.516, 2.970, 3.329}}},
+    {"magnitude-groups", {{0.185, NAN, NAN, NAN, NAN}, {0.153, NAN, NAN, NAN, NAN}}},
+    {"magnitude-heads", {{0.266, NAN, NAN, NAN, NAN}, {0.336, NAN, NAN, NAN, NAN}}},
+    {"perplexity-layers", {{0.280, 0.560, 0.794, 1.461, NAN}, {0.276, 0.553, 1.136, 1.880, NAN}}},
+    {"prunenet", {{0.268, 0.734, 1.351, 3.209, NAN}, {0.232, 0.592, 1.134, 3.051, NAN}}},
+    {"random", {{0.294, 0.683, 1.373, 3.116, NAN}, {0.282, 0.716, 1.342, 2.966, NAN}}},
+    {"random-groups", {{0.548, NAN, NAN, NAN, NAN}, {0.446, NAN, NAN, NAN, NAN}}},
+    {"random-heads", {{0.740, NAN, NAN, NAN, NAN}, {0.571, NAN, NAN, NAN, NAN}}},
+    {"shortgpt", {{0.280, 0.560, 1.466, 2.450, NAN}, {0.276, 0.553, 1.136, 1.880, NAN}}},
+    {"surgeon", {{0.041, 0.138, 0.358, 1.325, NAN}, {0.053, 0.169, 0.392, 1.348, NAN}}},
+    {"surgeon-all", {{0.041, 0.134, 0.204, 0.731, 1.648}, {0.049, 0.165, 0.233, 0.744, 1.632}}},
+    {"surgeon-groups", {{0.084, NAN, NAN, NAN, NAN}, {0.081, NAN, NAN, NAN, NAN}}},
+    {"svd", {{0.375, 0.681, 1.260, 3.221, 4.674}, {0.347, 0.636, 1.270, 3.259, 4.396}}},
+    {"svd-llm", {{0.277, 0.545, 0.968, 2.296, 3.286}, {0.290, 0.552, 0.987, 2.215, 3.224}}},
+    {"taylor", {{0.081, 0.302, 0.710, 2.073, NAN}, {0.111, 0.340, 0.689, 2.094, NAN}}},
+    {"taylor-all", {{0.065, 0.232, 1.146, 1.936, 2.936}, {0.097, 0.547, 0.770, 1.552, 2.546}}},
+    {"taylor-groups", {{0.162, NAN, NAN, NAN, NAN}, {0.153, NAN, NAN, NAN, NAN}}},
+    {"taylor-heads", {{0.215, NAN, NAN, NAN, NAN}, {0.215, NAN, NAN, NAN, NAN}}},
+    {"wanda-sp", {{0.084, 0.285, 0.611, 1.847, NAN}, {0.088, 0.296, 0.637, 1.871, NAN}}},
+    {"wanda-sp-groups", {{0.162, NAN, NAN, NAN, NAN}, {0.153, NAN, NAN, NAN, NAN}}},
+    {"wanda-sp-heads", {{0.200, NAN, NAN, NAN, NAN}, {0.216, NAN, NAN, NAN, NAN}}},
+    {NULL, {{0}}},
+};
+/* clang-format on */

@@ -1,0 +1,69 @@
+/* recommend: which method to take, by what we measured of all of them. */
+#include <math.h>
+#include <string.h>
+
+#include "measured.h"
+#include "pare/compress.h"
+
+/* Straight lines between the measured shares, from no loss at 0; beyond the last share its loss. */
+static double excess_at(const double excess[MEASURED_SHARES], double share) {
+    double x = 0, y = 0;
+    for (int i = 0; i < MEASURED_SHARES; i++) {
+        if (share <= measured_shares[i])
+            return y + (excess[i] - y) * (share - x) / (measured_shares[i] - x);
+        x = measured_shares[i];
+        y = excess[i];
+    }
+    return share < 1 ? y : NAN;
+}
+
+static double mean_excess(const measured_method *measured, double share) {
+    double sum = 0;
+    for (int i = 0; i < MEASURED_MODELS; i++)
+        sum += excess_at(measured->excess[i], share);
+    return sum / MEASURED_MODELS;
+}
+
+uint64_t pare_share_left(const pare_config *config, double share) {
+    pare_size size = pare_config_size(config);
+    return size.parameters - (uint64_t)(share * (double)size.non_embedding);
+}
+
+/* Does the method reach the share on this model, and not overshoot it by more than two hundredths? */
+static bool reaches(const pare_method *method, const pare_config *config, double share, uint32_t multiple) {
+    pare_plan plan = {0};
+    pare_size size, dense = pare_config_size(config);
+    uint64_t most = pare_share_left(config, share);
+    bool fits = pare_plan_fit(&plan, method->unit, config, PARE_BUDGET_PARAMETERS, most, multiple, NULL) &&
+                pare_plan_forecast(&size, &plan, config, NULL) &&
+                (double)size.non_embedding >= (1 - share - 0.02) * (double)dense.non_embedding;
+    pare_plan_free(&plan);
+    return fits;
+}
+
+bool pare_recommend(pare_recommendation *r, const pare_config *config, double share, uint32_t multiple, bool text, pare_error *error) {
+    *r = (pare_recommendation){.share = share, .n_models = MEASURED_MODELS};
+    if (!(share >= 0 && share < 1))
+        return pare_fail(error, PARE_ERROR_USAGE, "ratio %g is not in [0, 1)", share);
+    for (const measured_method *m = measured_methods; m->method; m++) {
+        const pare_method *method = pare_method_find(m->method, NULL);
+        double excess = mean_excess(m, share);
+        if (!method || isnan(excess) || (method->calibrated && !text) || method->unit == PARE_UNIT_DIRECTIONS ||
+            !reaches(method, config, share, multiple))
+            continue;
+        r->n_methods++;
+        if (!r->method || excess < r->excess) {
+            r->next = r->method;
+            r->next_excess = r->excess;
+            r->method = method;
+            r->excess = excess;
+        } else if (!r->next || excess < r->next_excess) {
+            r->next = method;
+            r->next_excess = excess;
+        }
+    }
+    return r->method ||
+           pare_fail(error, PARE_ERROR_RANGE,
+                     "no method %s was measured that removes %g of this model's weights outside of embeddings; name one (pare methods)",
+                     text ? "with a calibration text" : "without a calibration text", share);
+}

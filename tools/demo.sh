@@ -72,6 +72,6 @@ part "fetching the model and the texts" fetch
 part "running the study (19 runs)" build/pare study run examples/demo.yaml --ledger demo/demo.ledger
 part "fitting the laws" fit
 part "writing the report" build/pare report demo/demo.ledger -o report.html
-part "recovering smaller models (52 runs)" build/pare study run examples/recovery.yaml --ledger demo/recovery.ledger
+part "recovering smaller models (100 runs)" build/pare study run examples/recovery.yaml --ledger demo/recovery.ledger
 part "fitting the law with recovery" recovery
 echo "demo: done after $((SECONDS - begin)) s; open report.html and recovery.html in a browser"

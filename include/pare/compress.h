@@ -166,9 +166,9 @@ typedef struct {
     double excess, next_excess;       /* nats per token above the dense model, mean over the models measured */
     uint32_t n_methods, n_models;     /* that were compared; that it was measured on */
 } pare_recommendation;
-/* text: there is a calibration text. Left out are methods that cannot remove the share from a model of this config, and those whose output
- * no stock program loads. USAGE when share is not in [0, 1); RANGE when nothing is left. */
-bool pare_recommend(pare_recommendation *recommendation, const pare_config *config, double share, uint32_t multiple, bool text,
+/* tokens: of calibration that there will be, 0 without a text. Left out are methods that cannot remove the share from a model of this
+ * config, and those whose output no stock program loads. USAGE when share is not in [0, 1); RANGE when nothing is left. */
+bool pare_recommend(pare_recommendation *recommendation, const pare_config *config, double share, uint32_t multiple, uint64_t tokens,
                     pare_error *error) PARE_MUST_CHECK;
 /* Parameters that are left when this share of the weights outside of embeddings goes. */
 uint64_t pare_share_left(const pare_config *config, double share);

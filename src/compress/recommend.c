@@ -41,14 +41,21 @@ static bool reaches(const pare_method *method, const pare_config *config, double
     return fits;
 }
 
-bool pare_recommend(pare_recommendation *r, const pare_config *config, double share, uint32_t multiple, bool text, pare_error *error) {
+/* Methods that fit matrices anew need more tokens than a matrix has columns. At 0.3 of the weights removed they lost more than wanda-sp
+ * with 0.6 times the FFN width in tokens, as much with 1.2 times, less from 2.5 times on (docs/measurements.md). */
+static bool enough(const pare_method *method, const pare_config *config, uint64_t tokens) {
+    return tokens > 0 && (!method->build || (double)tokens >= 1.5 * config->ffn_width);
+}
+
+bool pare_recommend(pare_recommendation *r, const pare_config *config, double share, uint32_t multiple, uint64_t tokens,
+                    pare_error *error) {
     *r = (pare_recommendation){.share = share, .n_models = MEASURED_MODELS};
     if (!(share >= 0 && share < 1))
         return pare_fail(error, PARE_ERROR_USAGE, "ratio %g is not in [0, 1)", share);
     for (const measured_method *m = measured_methods; m->method; m++) {
         const pare_method *method = pare_method_find(m->method, NULL);
         double excess = mean_excess(m, share);
-        if (!method || isnan(excess) || (method->calibrated && !text) || method->unit == PARE_UNIT_DIRECTIONS ||
+        if (!method || isnan(excess) || (method->calibrated && !enough(method, config, tokens)) || method->unit == PARE_UNIT_DIRECTIONS ||
             !reaches(method, config, share, multiple))
             continue;
         r->n_methods++;
@@ -65,5 +72,5 @@ bool pare_recommend(pare_recommendation *r, const pare_config *config, double sh
     return r->method ||
            pare_fail(error, PARE_ERROR_RANGE,
                      "no method %s was measured that removes %g of this model's weights outside of embeddings; name one (pare methods)",
-                     text ? "with a calibration text" : "without a calibration text", share);
+                     tokens ? "with a calibration text" : "without a calibration text", share);
 }

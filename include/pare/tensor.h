@@ -198,11 +198,25 @@ void pare_gemm_tn(float *c, const float *a, const float *b, size_t m, size_t n, 
 void pare_gemm_nt_f64(double *c, const double *a, const double *b, size_t m, size_t n, size_t k, size_t lda, size_t ldb, size_t ldc,
                       double factor);
 
-/* Symmetric positive definite A (n, n) in double, whole rows: its factor, in place (NUMERIC, naming the row, where it is none); of a
- * factor the inverse of A, in place; rows x (n_rows, n) with A x = b for every row b, in place. LAPACK on the calling thread. */
-bool pare_cholesky(double *a, size_t n, pare_error *error) PARE_MUST_CHECK;
-bool pare_cholesky_inverse(double *factor, size_t n, pare_error *error) PARE_MUST_CHECK;
-void pare_cholesky_solve(double *b, const double *factor, size_t n, size_t n_rows);
+/* Symmetric A (n, n) in double of which one triangle is stored and touched; rows are `stride` apart. LAPACK and BLAS on the calling thread.
+ */
+typedef enum { PARE_LOWER, PARE_UPPER } pare_triangle;
+typedef struct {
+    double *values;
+    pare_triangle triangle;
+    size_t n, stride;
+} pare_symmetric;
+/* A positive definite: its factor L, A = L L^T, in place (as L^T in an upper triangle). NUMERIC, naming the row, where it is not. */
+bool pare_cholesky(const pare_symmetric *a, pare_error *error) PARE_MUST_CHECK;
+/* Of a factor the inverse of A, in place. */
+bool pare_cholesky_inverse(const pare_symmetric *factor, pare_error *error) PARE_MUST_CHECK;
+/* Rows x of b (n_rows, n), `stride` apart, in place: A x = b; or L x = b. */
+void pare_cholesky_solve(double *b, size_t stride, size_t n_rows, const pare_symmetric *factor);
+void pare_cholesky_half_solve(double *b, size_t stride, size_t n_rows, const pare_symmetric *factor);
+/* A += factor Y Y^T, Y (n, k). */
+void pare_syrk(const pare_symmetric *a, const double *y, size_t stride, size_t k, double factor);
+/* C (m, n) += B (m, n) A. */
+void pare_symm(double *c, const double *b, const pare_symmetric *a, size_t m, size_t stride_c, size_t stride_b);
 
 /* Refuses a BLAS that is unsafe under several callers, and sets it to one thread. Call once before the first product. */
 bool pare_gemm_prepare(pare_error *error) PARE_MUST_CHECK;

@@ -14,7 +14,7 @@ static double excess_at(const double excess[MEASURED_SHARES], double share) {
         x = measured_shares[i];
         y = excess[i];
     }
-    return share < 1 ? y : NAN;
+    return y;
 }
 
 static double mean_excess(const measured_method *measured, double share) {

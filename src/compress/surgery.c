@@ -18,6 +18,7 @@
 #include "refit.h"
 
 static const double PULL = 0.5, RIDGE = 0.25;
+enum { PANEL = 64 };
 
 /* Where it operates. */
 typedef struct {
@@ -34,9 +35,9 @@ typedef struct {
     pare_cut *cut;
     pare_model *dense, *model; /* model: under the cut as it stands */
     pare_stream *dense_stream, *stream;
-    size_t per;                   /* inputs of a unit */
-    refit_problem first, problem; /* first: kept for the last solution, problem: spent by the selection */
-    float *wanted;                /* (all tokens, C): the dense residual stream behind the projection; NULL: the stream is the dense one */
+    size_t per; /* inputs of a unit */
+    refit_problem problem;
+    float *wanted; /* (all tokens, C): the dense residual stream behind the projection; NULL: the stream is the dense one */
     float *scratch, *activations, *difference; /* of one batch: (rows, n), (rows, C) */
     size_t seen;                               /* rows of the pass at hand */
     uint32_t *kept;
@@ -62,7 +63,7 @@ static float measure_of(const float *row, size_t n) {
 static void observe(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns) {
     surgery *s = user;
     int threads = pare_context_threads(s->context);
-    size_t n = s->first.n;
+    size_t n = s->problem.n;
     (void)layer;
     if (place == sites[s->at].reads) {
         memcpy(s->activations, activations, rows * columns * sizeof *activations);
@@ -76,18 +77,18 @@ static void observe(void *user, pare_tap_place place, uint32_t layer, float *act
         for (size_t j = t * n; j < (t + 1) * n; j++)
             s->activations[j] *= scale;
     }
-    gram_add(s->first.gram, s->activations, s->activations, rows, n, n, s->scratch, threads);
+    gram_add(refit_gram(&s->problem).values, s->activations, s->activations, rows, n, n, s->scratch, threads);
     if (s->wanted)
-        gram_add(s->first.cross, s->difference, s->activations, rows, columns, n, s->scratch, threads);
+        gram_add(s->problem.cross, s->difference, s->activations, rows, columns, n, s->scratch, threads);
     s->seen += rows;
 }
 
 /* One pass of each model through the layer: the cut one stays where it is, the dense one goes on after the layer's last site. */
 static bool look(surgery *s, uint32_t layer, bool last, pare_error *error) {
-    size_t n = s->first.n, out = s->first.out;
+    size_t n = s->problem.n, out = s->problem.out;
     pare_tap dense = {1u << sites[s->at].gives, remember, s}, tap = {1u << sites[s->at].reads | 1u << sites[s->at].gives, observe, s};
-    memset(s->first.gram, 0, n * n * sizeof *s->first.gram);
-    memset(s->first.cross, 0, out * n * sizeof *s->first.cross);
+    memset(s->problem.gram, 0, (n + 1) * n * sizeof *s->problem.gram);
+    memset(s->problem.cross, 0, out * n * sizeof *s->problem.cross);
     s->seen = 0;
     if (s->wanted && !pare_stream_layer(s->dense_stream, s->dense, layer, &dense, last, error))
         return false;
@@ -95,33 +96,42 @@ static bool look(surgery *s, uint32_t layer, bool last, pare_error *error) {
     return pare_stream_layer(s->stream, s->model, layer, &tap, !s->wanted && last, error);
 }
 
-/* Sums become means; the ridge; cross = W gram + PULL mean difference h^T, which with the ridge in gram holds its pull to W as well. */
-static bool pose(surgery *s, uint32_t layer, pare_error *error) {
-    size_t n = s->first.n, out = s->first.out;
-    double tokens = (double)pare_stream_tokens(s->stream), *weights = pare_allocate(out * n, sizeof *weights, error), loudest = 0;
+/* cross += W gram, some rows of W at a time. */
+static bool add_product(surgery *s, uint32_t layer, pare_error *error) {
+    size_t n = s->problem.n, out = s->problem.out;
     float *row = pare_allocate(n, sizeof *row, error);
-    bool done = weights && row;
-    if (done) {
-        gram_mirror(s->first.gram, n);
-        for (size_t i = 0; i < n * n; i++)
-            s->first.gram[i] /= tokens;
-        for (size_t i = 0; i < out * n; i++)
-            s->first.cross[i] *= PULL / tokens;
-        for (size_t i = 0; i < n; i++)
-            loudest = fmax(loudest, s->first.gram[i * n + i]);
-        for (size_t i = 0; i < n; i++) /* one that never fires must not make it singular */
-            s->first.gram[i * n + i] += RIDGE * s->first.gram[i * n + i] + 1e-9 * loudest + 1e-30;
-        const pare_view *weight = &s->dense->layers[layer].linears[sites[s->at].projection].weight;
-        for (uint32_t o = 0; o < out; o++) {
-            pare_view_read(row, weight, o, 1, NULL);
+    double *rows = pare_allocate(PANEL * n, sizeof *rows, error);
+    const pare_view *weight = &s->dense->layers[layer].linears[sites[s->at].projection].weight;
+    const pare_symmetric gram = refit_gram(&s->problem);
+    bool done = row && rows;
+    for (size_t at = 0; done && at < out; at += PANEL) {
+        size_t m = out - at < PANEL ? out - at : PANEL;
+        for (size_t o = 0; o < m; o++) {
+            pare_view_read(row, weight, (uint32_t)(at + o), 1, NULL);
             for (size_t j = 0; j < n; j++)
-                weights[o * n + j] = (double)row[j];
+                rows[o * n + j] = (double)row[j];
         }
-        pare_gemm_nt_f64(s->first.cross, weights, s->first.gram, out, n, n, n, n, n, 1);
+        pare_symm(s->problem.cross + at * n, rows, &gram, m, n, n);
     }
     pare_free(row);
-    pare_free(weights);
+    pare_free(rows);
     return done;
+}
+
+/* Sums become means; the ridge; cross = W gram + PULL mean difference h^T, which with the ridge in gram holds its pull to W as well. */
+static bool pose(surgery *s, uint32_t layer, pare_error *error) {
+    size_t n = s->problem.n, out = s->problem.out;
+    double tokens = (double)pare_stream_tokens(s->stream), loudest = 0, *gram = refit_gram(&s->problem).values;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j <= i; j++)
+            gram[i * n + j] /= tokens;
+    for (size_t i = 0; i < out * n; i++)
+        s->problem.cross[i] *= PULL / tokens;
+    for (size_t i = 0; i < n; i++)
+        loudest = fmax(loudest, gram[i * n + i]);
+    for (size_t i = 0; i < n; i++) /* one that never fires must not make it singular */
+        gram[i * n + i] += RIDGE * gram[i * n + i] + 1e-9 * loudest + 1e-30;
+    return add_product(s, layer, error);
 }
 
 static bool reopen(surgery *s, pare_error *error) {
@@ -137,26 +147,20 @@ static bool keep(surgery *s, uint32_t layer, const uint32_t *kept, uint32_t n_ke
 static void enter(surgery *s, surgery_site at) {
     const pare_config *c = &s->checkpoint->config;
     s->at = at;
-    s->first.n = s->problem.n = at == SURGERY_FFN ? c->ffn_width : c->n_heads * c->head_dim;
-    s->first.out = s->problem.out = c->width;
-    s->per = at == SURGERY_FFN ? 1 : s->first.n / c->n_kv_heads;
-}
-
-static void spend_copy(surgery *s) {
-    memcpy(s->problem.gram, s->first.gram, s->first.n * s->first.n * sizeof *s->first.gram);
-    memcpy(s->problem.cross, s->first.cross, s->first.out * s->first.n * sizeof *s->first.cross);
+    s->problem.n = at == SURGERY_FFN ? c->ffn_width : c->n_heads * c->head_dim;
+    s->problem.out = c->width;
+    s->per = at == SURGERY_FFN ? 1 : s->problem.n / c->n_kv_heads;
 }
 
 static bool operate(surgery *s, uint32_t layer, uint32_t n_kept, bool last, pare_error *error) {
     char name[96];
     if (!look(s, layer, last, error) || !pose(s, layer, error))
         return false;
-    spend_copy(s);
     if (!refit_select(s->kept, &s->problem, s->per, n_kept, s->context, error) || !keep(s, layer, s->kept, n_kept, error))
         return false;
     snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, pare_projection_path(sites[s->at].projection));
     float *weights = pare_cut_replace(s->cut, name, error);
-    return weights && refit_solve(weights, &s->first, s->per, s->kept, n_kept, error) && reopen(s, error);
+    return weights && refit_solve(weights, &s->problem, s->per, s->kept, n_kept, error) && reopen(s, error);
 }
 
 static bool allocate(surgery *s, pare_error *error) {
@@ -164,8 +168,8 @@ static bool allocate(surgery *s, pare_error *error) {
     size_t n = c->n_heads * c->head_dim > c->ffn_width ? c->n_heads * c->head_dim : c->ffn_width, out = c->width,
            rows = pare_stream_batch(s->stream);
     pare_arena *a = s->arena;
-    return (s->first.gram = PARE_PUSH(a, double, n *n, error)) && (s->problem.gram = PARE_PUSH(a, double, n *n, error)) &&
-           (s->first.cross = PARE_PUSH(a, double, out *n, error)) && (s->problem.cross = PARE_PUSH(a, double, out *n, error)) &&
+    return (s->problem.gram = PARE_PUSH(a, double, (n + 1) * n, error)) && (s->problem.cross = PARE_PUSH(a, double, out *n, error)) &&
+           (s->problem.work = PARE_PUSH(a, double, out *n, error)) &&
            (s->scratch = PARE_PUSH(a, float, gram_scratch(pare_context_threads(s->context)), error)) &&
            (s->activations = PARE_PUSH(a, float, rows *n, error)) && (s->difference = PARE_PUSH(a, float, rows *out, error)) &&
            (s->kept = PARE_PUSH(a, uint32_t, n, error));
@@ -237,7 +241,7 @@ bool surgery_costs(double *costs[SURGERY_SITES], const uint32_t least[SURGERY_SI
             enter(&s, (surgery_site)at);
             done = look(&s, i, at == SURGERY_FFN, error) && pose(&s, i, error);
             if (done)
-                done = refit_costs(costs[at] + i * (s.first.n / s.per + 1), &s.first, s.per, least[at], context, error);
+                done = refit_costs(costs[at] + i * (s.problem.n / s.per + 1), &s.problem, s.per, least[at], context, error);
         }
         let_go(&s, i);
     }

@@ -67,7 +67,8 @@ static bool whiten(double *gram, size_t n, double tokens, pare_error *error) {
         loudest = fmax(loudest, gram[i * n + i]);
     for (size_t i = 0; i < n; i++)
         gram[i * n + i] += RIDGE * gram[i * n + i] + 1e-9 * loudest + 1e-30;
-    if (!pare_cholesky(gram, n, error))
+    const pare_symmetric lower = {gram, PARE_LOWER, n, n};
+    if (!pare_cholesky(&lower, error))
         return false;
     for (size_t i = 0; i < n; i++) /* LAPACK leaves S below the diagonal */
         for (size_t j = 0; j < i; j++) {

@@ -40,7 +40,8 @@ void pare_calibration_free(pare_calibration *calibration);
 /* ---- scores --------------------------------------------------------------------------------- */
 
 /* What is removed whole. Units are chosen within a row: a layer's FFN neurons; a layer's key-value heads, each with the query heads that
- * read it; the query heads of one key-value head; the model's residual channels; the model's layers; several of these at once, counted in
+ * read it; the query heads of one key-value head; the model's residual channels; as many coordinates of the residual stream after one
+ * rotation of all of it, which gives a tied model a head of its own; the model's layers; several of these at once, counted in
  * weights: a row of scores is then a layer, its FFN neurons first, its key-value heads after them; singular directions of a layer's seven
  * matrices, of each as many as leave the share 1 - ratio of its weights in its two factors. */
 typedef enum {
@@ -48,12 +49,14 @@ typedef enum {
     PARE_UNIT_GROUPS,
     PARE_UNIT_HEADS,
     PARE_UNIT_CHANNELS,
+    PARE_UNIT_COORDINATES,
     PARE_UNIT_LAYERS,
     PARE_UNIT_SEVERAL,
     PARE_UNIT_DIRECTIONS,
     PARE_UNITS
 } pare_unit;
 const char *pare_unit_name(pare_unit unit); /* "FFN neurons", … */
+bool pare_unit_aligned(pare_unit unit);     /* kept in whole multiples */
 /* "in each of 30 layers", with n rows in it; "" where there is one row. */
 const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config);
 

@@ -55,6 +55,11 @@ bool pare_cut_keep_layers(pare_cut *cut, const uint32_t *index, uint32_t n, pare
  * then has one in every layer, zero where it was not asked for, and is a Llama's, which alone of the three architectures has them. */
 float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) PARE_MUST_CHECK;
 
+/* For cuts that change coordinates: the head no longer is the embedding, and must be replaced ("lm_head.weight"); another epsilon for all
+ * norms. */
+void pare_cut_untie(pare_cut *cut);
+void pare_cut_set_rms_eps(pare_cut *cut, double eps);
+
 /* The matrix of a projection becomes a product U V: *u (out, rank) and *v (rank, in), zeros, to be filled, in the shape that the cut
  * leaves; the cut's own. layer: counted as they are left. RANGE when the rank is 0 or larger than the matrix has. */
 bool pare_cut_factor(pare_cut *cut, uint32_t layer, pare_projection projection, uint32_t rank, float **u, float **v,

@@ -113,7 +113,7 @@ static json_t *ranks_json(const pare_layer_ranks *ranks) {
 
 /* What stays, unit by unit: of each layer, or of the model. Of factored matrices the ranks. */
 static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
-    if (unit == PARE_UNIT_CHANNELS)
+    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_COORDINATES)
         return indices_json(&cut->channels);
     if (unit == PARE_UNIT_LAYERS)
         return indices_json(&cut->layers);

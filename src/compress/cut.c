@@ -42,8 +42,9 @@ static bool keep_chosen(pare_cut *cut, const pare_plan *plan, uint32_t *chosen, 
         return done;
     case PARE_UNIT_CHANNELS: return pare_cut_keep_channels(cut, chosen, plan->n_kept, error);
     case PARE_UNIT_LAYERS: return pare_cut_keep_layers(cut, chosen, plan->n_kept, error);
-    case PARE_UNIT_SEVERAL:    /* several_cut's */
-    case PARE_UNIT_DIRECTIONS: /* the methods that have them build their cut themselves */
+    case PARE_UNIT_SEVERAL:     /* several_cut's */
+    case PARE_UNIT_COORDINATES: /* the methods that have these build their cut themselves */
+    case PARE_UNIT_DIRECTIONS:
     case PARE_UNITS: break;
     }
     return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s are not chosen by scores", pare_unit_name(plan->unit));

@@ -18,8 +18,7 @@ static uint32_t directions_at(const pare_config *config, double ratio) {
 
 bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple, pare_error *error) {
     pare_scores shape;
-    bool aligned = unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_SEVERAL;
-    *plan = (pare_plan){.unit = unit, .ratio = ratio, .multiple = aligned ? multiple : 1};
+    *plan = (pare_plan){.unit = unit, .ratio = ratio, .multiple = pare_unit_aligned(unit) ? multiple : 1};
     if (!check_ratio(ratio, error) || !pare_scores_shape(&shape, unit, config, error))
         return false;
     if (unit == PARE_UNIT_SEVERAL) {
@@ -80,10 +79,21 @@ static bool forecast_factors(pare_size *size, const pare_plan *plan, const pare_
     return ranks != NULL;
 }
 
+/* A tied model gets a head of its own. */
+static bool forecast_coordinates(pare_size *size, const pare_plan *plan, const pare_config *config) {
+    pare_config rotated = *config;
+    rotated.width = plan->n_kept;
+    rotated.tied = config->tied && pare_plan_keeps_all(plan);
+    *size = pare_config_size(&rotated);
+    return true;
+}
+
 bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) {
     pare_scores even;
     if (!pare_scores_shape(&even, plan->unit, config, error))
         return false;
+    if (plan->unit == PARE_UNIT_COORDINATES)
+        return forecast_coordinates(size, plan, config);
     if (plan->unit == PARE_UNIT_DIRECTIONS)
         return forecast_factors(size, plan, config, error);
     even.values = pare_allocate((size_t)even.n_rows * even.n_units, sizeof(double), error);

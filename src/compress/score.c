@@ -30,6 +30,7 @@ const pare_method *const pare_methods[] = {
     &pare_method_taylor_heads,
     &pare_method_magnitude_channels,
     &pare_method_activation_channels,
+    &pare_method_slice_global,
     &pare_method_last_layers,
     &pare_method_shortgpt,
     &pare_method_perplexity_layers,
@@ -57,13 +58,18 @@ const pare_method *pare_method_find(const char *name, pare_error *error) {
 /* ---- units ---- */
 
 const char *pare_unit_name(pare_unit unit) {
-    static const char *const names[PARE_UNITS] = {"FFN neurons", "key-value heads", "query heads",        "residual channels",
-                                                  "layers",      "weights a layer", "singular directions"};
+    static const char *const names[PARE_UNITS] = {"FFN neurons",          "key-value heads", "query heads",     "residual channels",
+                                                  "residual coordinates", "layers",          "weights a layer", "singular directions"};
     return names[unit];
 }
 
+/* Hardware likes multiples of widths; heads and layers are few, and ranks follow from weights. */
+bool pare_unit_aligned(pare_unit unit) {
+    return unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_COORDINATES || unit == PARE_UNIT_SEVERAL;
+}
+
 const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config) {
-    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_LAYERS || unit == PARE_UNIT_SEVERAL)
+    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_COORDINATES || unit == PARE_UNIT_LAYERS || unit == PARE_UNIT_SEVERAL)
         text[0] = '\0';
     else
         snprintf(text, 64, " in each of %u %s", config->n_layers * (unit == PARE_UNIT_HEADS ? config->n_kv_heads : 1),
@@ -87,6 +93,7 @@ bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c
         scores->n_units = c->n_heads / c->n_kv_heads;
         break;
     case PARE_UNIT_CHANNELS:
+    case PARE_UNIT_COORDINATES:
         scores->n_rows = 1;
         scores->n_units = c->width;
         break;

@@ -196,9 +196,8 @@ typedef struct {
     uint32_t *n_kept; /* by ratio; 0: merged into another, or nothing is removed */
 } unit_plan;
 
-/* FFN neurons and channels are rounded to the spec's multiple, heads and layers are not. */
 static uint32_t multiple_of(const pare_spec *spec, pare_unit unit) {
-    return unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_SEVERAL ? spec->multiple : 1;
+    return pare_unit_aligned(unit) ? spec->multiple : 1;
 }
 
 static bool add_ratio(pare_study *study, size_t model, size_t ratio, const unit_plan plans[PARE_UNITS], pare_error *error) {

@@ -276,6 +276,14 @@ float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) {
     return values && place(cut, &tensor, error) ? values : NULL;
 }
 
+void pare_cut_untie(pare_cut *cut) {
+    cut->config.tied = false;
+}
+
+void pare_cut_set_rms_eps(pare_cut *cut, double eps) {
+    cut->config.rms_eps = eps;
+}
+
 bool pare_cut_factor(pare_cut *cut, uint32_t layer, pare_projection projection, uint32_t rank, float **u, float **v, pare_error *error) {
     char name[96];
     const char *path = pare_projection_path(projection);
@@ -394,6 +402,10 @@ bool pare_cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) {
     bool done = true;
     print_kept(&text, "layers", 0, &cut->layers);
     print_kept(&text, "channels", 0, &cut->channels);
+    if (cut->config.tied != cut->source.tied)
+        pare_string_print(&text, "untied\n");
+    if (cut->config.rms_eps < cut->source.rms_eps || cut->config.rms_eps > cut->source.rms_eps)
+        pare_string_print(&text, "eps %.17g\n", cut->config.rms_eps);
     for (uint32_t i = 0; i < cut->source.n_layers; i++) {
         print_kept(&text, "ffn", i, &cut->each[i].ffn);
         print_kept(&text, "heads", i, &cut->each[i].heads);

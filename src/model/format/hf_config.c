@@ -316,6 +316,8 @@ static void set_shape(json_t *json, const pare_config *c) {
     json_object_set_new(json, "hidden_size", json_integer(c->width));
     json_object_set_new(json, "num_attention_heads", json_integer(c->n_heads));
     json_object_set_new(json, "num_key_value_heads", json_integer(c->n_kv_heads));
+    json_object_set_new(json, "rms_norm_eps", pare_json_number(c->rms_eps));
+    json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
     if (json_object_get(json, "head_dim") || c->head_dim * c->n_heads != c->width)
         json_object_set_new(json, "head_dim", json_integer(c->head_dim));
     if (json_object_get(json, "max_window_layers"))

@@ -6,119 +6,18 @@
 #include "pare/compress.h"
 #include "pare/stream.h"
 #include "pare/trainable.h"
-#include "test.h"
+#include "reference.h"
 
-enum { IDS_MAX = 1024, EVALUATED = 128 };
+#define LOW_RANK PARE_FIXTURES "/low_rank.txt"
 
-typedef struct {
-    uint32_t ids[IDS_MAX];
-    size_t n;
-} text;
-
-static pare_checkpoint *open_model(const char *name) {
-    pare_error error = {0};
-    char path[512];
-    snprintf(path, sizeof path, PARE_SOURCE_DIR "/models/%s", name);
-    pare_checkpoint *checkpoint = pare_checkpoint_open(path, &error);
-    assert_done(checkpoint, error);
-    return checkpoint;
-}
-
-static FILE *open_reference(void) {
-    FILE *file = fopen(PARE_FIXTURES "/low_rank.txt", "r");
-    assert_non_null(file);
-    return file;
-}
-
-static text text_of(const char *name) {
-    text t = {.n = 0};
-    static char line[1 << 15];
-    char model[32];
-    int at = 0;
-    FILE *file = open_reference();
-    while (t.n == 0 && fgets(line, sizeof line, file))
-        if (sscanf(line, "ids %31s%n", model, &at) == 1 && strcmp(model, name) == 0)
-            for (char *from = line + at, *end; t.n < IDS_MAX; from = end) {
-                unsigned long id = strtoul(from, &end, 10);
-                if (end == from)
-                    break;
-                t.ids[t.n++] = (uint32_t)id;
-            }
-    fclose(file);
-    assert_true(t.n > EVALUATED);
-    return t;
-}
-
-/* Of the last ids, as one window. */
-static double loss_of(const pare_checkpoint *checkpoint, const pare_cut *cut, const text *t, int threads) {
-    pare_error error = {0};
-    pare_context context = {.n_threads = threads};
-    uint32_t rows[EVALUATED];
-    double nll[EVALUATED], sum = 0;
-    const uint32_t *ids = t->ids + t->n - EVALUATED;
-    pare_model *model = pare_model_open(checkpoint, cut, &error);
-    assert_done(model, error);
-    pare_forward *forward = pare_forward_open(model, 1, EVALUATED, &context, &error);
-    assert_done(forward, error);
-    for (uint32_t i = 0; i < EVALUATED; i++)
-        rows[i] = i;
-    assert_done(pare_forward_run(forward, ids, 1, EVALUATED, NULL, &error) &&
-                    pare_forward_nll(nll, forward, rows, ids + 1, EVALUATED - 1, &error),
-                error);
-    for (size_t i = 0; i < EVALUATED - 1; i++)
-        sum += nll[i];
-    pare_forward_close(forward);
-    pare_model_close(model);
-    return sum / (EVALUATED - 1);
-}
-
-static pare_cut *cut_by(const char *method, const pare_checkpoint *checkpoint, const text *t, size_t windows, size_t length, double ratio,
-                        int threads) {
-    pare_error error = {0};
-    pare_context context = {.n_threads = threads};
-    pare_windows all = {.ids = (uint32_t *)(uintptr_t)t->ids, .n = windows, .length = length};
-    pare_calibration calibration = {0};
-    pare_scores scores;
-    pare_plan plan;
-    const pare_method *m = pare_method_find(method, &error);
-    assert_done(m, error);
-    if (m->calibrated)
-        assert_done(pare_calibrate(&calibration, checkpoint, &all, false, &context, &error), error);
-    assert_done(pare_plan_make(&plan, m->unit, &checkpoint->config, ratio, 32, &error), error);
-    assert_done(pare_score(&scores, m, checkpoint, m->calibrated ? &calibration : NULL, 0, &context, &error), error);
-    pare_cut *cut = pare_method_cut(m, checkpoint, m->calibrated ? &calibration : NULL, &scores, &plan, &context, &error);
-    assert_done(cut, error);
-    pare_scores_free(&scores);
-    pare_plan_free(&plan);
-    pare_calibration_free(&calibration);
-    return cut;
+/* With fewer tokens than columns the ridge alone ranks some directions. */
+static double tolerance(size_t tokens) {
+    return tokens < 48 ? 1e-4 : 1e-5;
 }
 
 static void losses_as_numpy(void **state) {
     (void)state;
-    static char line[1 << 15];
-    int n = 0;
-    FILE *file = open_reference();
-    while (fgets(line, sizeof line, file)) {
-        char name[32], method[32];
-        size_t windows, length;
-        double ratio, wanted;
-        if (sscanf(line, "loss %31s %31s %zu %zu %lf %lf", name, method, &windows, &length, &ratio, &wanted) != 6)
-            continue;
-        pare_checkpoint *checkpoint = open_model(name);
-        text t = text_of(name);
-        pare_cut *cut = strcmp(method, "dense") == 0 ? NULL : cut_by(method, checkpoint, &t, windows, length, ratio, 2);
-        double got = loss_of(checkpoint, cut, &t, 2);
-        double tolerance = windows * length < 48 ? 1e-4 : 1e-5; /* fewer tokens than columns: the ridge alone ranks some directions */
-        if (!(fabs(got - wanted) < tolerance))
-            fail_msg("%s %s %zu x %zu at %g: %.9g, NumPy says %.9g (%.2g off)", name, method, windows, length, ratio, got, wanted,
-                     got - wanted);
-        pare_cut_close(cut);
-        pare_checkpoint_close(checkpoint);
-        n++;
-    }
-    fclose(file);
-    assert_int_equal(n, 14);
+    losses_as_referenced(LOW_RANK, 32, tolerance, 14);
 }
 
 static void ranks(void **state) {
@@ -137,14 +36,14 @@ static void accounting(void **state) {
     (void)state;
     pare_error error = {0};
     pare_checkpoint *checkpoint = open_model("pare-llama-40k");
-    text t = text_of("pare-llama-40k");
+    text t = text_of(LOW_RANK, "pare-llama-40k");
     pare_plan plan;
     pare_size size;
     assert_done(pare_plan_make(&plan, PARE_UNIT_DIRECTIONS, &checkpoint->config, 0.5, 32, &error), error);
     assert_int_equal(plan.n_units, 2 * 16 + 5 * 48);
     assert_int_equal(plan.n_kept, 2 * 6 + 2 * 12 + 3 * 16);
     assert_done(pare_plan_forecast(&size, &plan, &checkpoint->config, &error), error);
-    pare_cut *cut = cut_by("svd", checkpoint, &t, 0, 0, 0.5, 1);
+    pare_cut *cut = cut_by("svd", checkpoint, &t, 0, 0, 0.5, 32, 1);
     pare_achieved achieved = pare_cut_achieved(cut, checkpoint);
     assert_int_equal(size.parameters, achieved.after.parameters);
     assert_int_equal(size.macs, achieved.after.macs);
@@ -153,7 +52,7 @@ static void accounting(void **state) {
     pare_cut_close(cut);
     assert_done(pare_plan_make(&plan, PARE_UNIT_DIRECTIONS, &checkpoint->config, 0, 32, &error), error);
     assert_true(pare_plan_keeps_all(&plan));
-    cut = cut_by("svd", checkpoint, &t, 0, 0, 0, 1);
+    cut = cut_by("svd", checkpoint, &t, 0, 0, 0, 32, 1);
     assert_null(cut->config.ranks);
     pare_cut_close(cut);
     pare_checkpoint_close(checkpoint);
@@ -214,13 +113,13 @@ static void threads_change_no_bit(void **state) {
     (void)state;
     static const char *const methods[] = {"svd", "svd-llm"};
     pare_checkpoint *checkpoint = open_model("pare-qwen2-40k");
-    text t = text_of("pare-qwen2-40k");
+    text t = text_of(LOW_RANK, "pare-qwen2-40k");
     for (int m = 0; m < 2; m++) {
         pare_sha256 hash[2];
         double loss[2];
         for (int i = 0; i < 2; i++) {
             pare_error error = {0};
-            pare_cut *cut = cut_by(methods[m], checkpoint, &t, 2, 128, 0.3, i + 1);
+            pare_cut *cut = cut_by(methods[m], checkpoint, &t, 2, 128, 0.3, 32, i + 1);
             assert_done(pare_cut_hash(&hash[i], cut, &error), error);
             loss[i] = loss_of(checkpoint, cut, &t, i + 1);
             pare_cut_close(cut);
@@ -259,14 +158,14 @@ static void order_of_neurons(void **state) {
     static const char *const methods[] = {"svd", "svd-llm"};
     pare_error error = {0};
     pare_checkpoint *checkpoint = open_model("pare-llama-40k");
-    text t = text_of("pare-llama-40k");
+    text t = text_of(LOW_RANK, "pare-llama-40k");
     pare_thawed turned;
     assert_done(pare_thaw(&turned, checkpoint, NULL, NULL, &error), error);
     for (size_t i = 0; i < 40; i++)
         swap_neurons(turned.checkpoint, i, 95 - 2 * (i % 20));
     for (int m = 0; m < 2; m++) {
-        pare_cut *one = cut_by(methods[m], checkpoint, &t, 2, 128, 0.4, 2),
-                 *two = cut_by(methods[m], turned.checkpoint, &t, 2, 128, 0.4, 2);
+        pare_cut *one = cut_by(methods[m], checkpoint, &t, 2, 128, 0.4, 32, 2),
+                 *two = cut_by(methods[m], turned.checkpoint, &t, 2, 128, 0.4, 32, 2);
         double before = loss_of(checkpoint, one, &t, 2), after = loss_of(turned.checkpoint, two, &t, 2);
         if (!(fabs(before - after) < 1e-5))
             fail_msg("%s: %.9g, with neurons in another order %.9g", methods[m], before, after);
@@ -282,19 +181,19 @@ static void inputs_that_span_little(void **state) {
     (void)state;
     pare_error error = {0};
     pare_checkpoint *checkpoint = open_model("pare-llama-40k");
-    text t = text_of("pare-llama-40k");
+    text t = text_of(LOW_RANK, "pare-llama-40k");
     pare_thawed silent;
     assert_done(pare_thaw(&silent, checkpoint, NULL, NULL, &error), error);
     memset(weights_of(silent.checkpoint, "model.layers.0.mlp.up_proj.weight"), 0, 60 * 48 * sizeof(float));
-    pare_cut *cut = cut_by("svd-llm", silent.checkpoint, &t, 2, 128, 0.3, 2);
+    pare_cut *cut = cut_by("svd-llm", silent.checkpoint, &t, 2, 128, 0.3, 32, 2);
     double dense = loss_of(silent.checkpoint, NULL, &t, 2), loss = loss_of(silent.checkpoint, cut, &t, 2);
     assert_true(isfinite(loss) && loss < dense + 1.5);
     pare_cut_close(cut);
-    cut = cut_by("svd-llm", silent.checkpoint, &t, 1, 2, 0.3, 2);
+    cut = cut_by("svd-llm", silent.checkpoint, &t, 1, 2, 0.3, 32, 2);
     assert_true(isfinite(loss_of(silent.checkpoint, cut, &t, 2)));
     pare_cut_close(cut);
     memset(weights_of(silent.checkpoint, "model.layers.0.mlp.up_proj.weight"), 0, 96 * 48 * sizeof(float)); /* none fires */
-    cut = cut_by("svd-llm", silent.checkpoint, &t, 2, 128, 0.3, 2);
+    cut = cut_by("svd-llm", silent.checkpoint, &t, 2, 128, 0.3, 32, 2);
     assert_true(isfinite(loss_of(silent.checkpoint, cut, &t, 2)));
     pare_cut_close(cut);
     pare_thawed_close(&silent);
@@ -306,8 +205,8 @@ static void factors_are_not_cut(void **state) {
     (void)state;
     pare_error error = {0};
     pare_checkpoint *checkpoint = open_model("pare-llama-40k");
-    text t = text_of("pare-llama-40k");
-    pare_cut *cut = cut_by("svd", checkpoint, &t, 0, 0, 0.3, 1);
+    text t = text_of(LOW_RANK, "pare-llama-40k");
+    pare_cut *cut = cut_by("svd", checkpoint, &t, 0, 0, 0.3, 32, 1);
     pare_thawed factored;
     pare_plan plan;
     pare_scores scores;
@@ -329,9 +228,9 @@ static void streams_of_whole_matrices(void **state) {
     (void)state;
     pare_error error = {0};
     pare_checkpoint *checkpoint = open_model("pare-llama-40k");
-    text t = text_of("pare-llama-40k");
+    text t = text_of(LOW_RANK, "pare-llama-40k");
     pare_windows windows = {.ids = t.ids, .n = 1, .length = 64};
-    pare_cut *cut = cut_by("svd", checkpoint, &t, 0, 0, 0.3, 1);
+    pare_cut *cut = cut_by("svd", checkpoint, &t, 0, 0, 0.3, 32, 1);
     pare_model *dense = pare_model_open(checkpoint, NULL, &error), *factored = pare_model_open(checkpoint, cut, &error);
     assert_done(dense && factored, error);
     pare_stream *stream = pare_stream_open(dense, &windows, NULL, &error), *other = pare_stream_open(factored, &windows, NULL, &error);

@@ -69,13 +69,19 @@ typedef struct {
 bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 void pare_scores_free(pare_scores *scores);
 
+/* Exactly so many stay; 0: not said. ffn, heads (query heads) and groups (key-value heads): of each layer. */
+typedef struct {
+    uint32_t ffn, heads, groups, channels, layers;
+} pare_shape;
+
 /* What is to stay: n_kept of the n_units of every row, or of row i each[i]. Of several kinds of units there is one row, and its units are
  * the weights of a layer on average. */
 typedef struct {
     pare_unit unit;
     double ratio; /* share of the units that was to go; of singular directions: of each matrix's weights */
     uint32_t multiple, n_rows, n_units, n_kept;
-    uint32_t *each; /* (n_rows) or NULL; pare_plan_free releases it */
+    uint32_t *each;   /* (n_rows) or NULL; pare_plan_free releases it */
+    pare_shape shape; /* several: ffn, groups and layers that were asked for; zeros: the method chooses */
 } pare_plan;
 
 typedef struct {
@@ -138,14 +144,27 @@ bool pare_policy_write(const pare_policy *policy, const char *path, bool replace
  * at most all; ratio 0 keeps all. USAGE when ratio or multiple is out of range. */
 bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple,
                     pare_error *error) PARE_MUST_CHECK;
-/* What a plan may leave at most: parameters, or multiply-accumulates per token. */
-typedef enum { PARE_BUDGET_PARAMETERS, PARE_BUDGET_MACS } pare_budget;
+/* What a plan may leave at most: parameters, those outside of embeddings alone, or multiply-accumulates per token. */
+typedef enum { PARE_BUDGET_PARAMETERS, PARE_BUDGET_NON_EMBEDDING, PARE_BUDGET_MACS } pare_budget;
 /* The plan that leaves most of what does not exceed `most`. RANGE when none does, naming the smallest that there is, and the next. */
 bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, pare_budget budget, uint64_t most, uint32_t multiple,
                    pare_error *error) PARE_MUST_CHECK;
+/* USAGE when the method's units are others than what is said, RANGE when there are not so many or they are no legal number; both name what
+ * would do. Several units: what is not said stays as it is. */
+bool pare_plan_shape(pare_plan *plan, pare_unit unit, const pare_config *config, const pare_shape *shape,
+                     pare_error *error) PARE_MUST_CHECK;
 /* Layers (n_layers, true: protected) keep all of their units. USAGE for units that are not a layer's own: channels, layers, several,
  * directions. */
 bool pare_plan_protect(pare_plan *plan, const bool *layers, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
+/* Other counts for other layers, as many units in all, of FFN neurons and key-value heads (USAGE for others); layers that are protected
+ * already stay so. global: the best of all layers' units, each layer's scores brought to mean 0 and variance 1 first (as An et al. 2024,
+ * FLAP). sensitivity: what leaves the least sum of losses of the model with one layer cut alone, to 3/4, 1/2, 1/4 of its units and one
+ * block of them (calibration text, 4,096 tokens); of surgeons, which have no scores, the least sum of the errors that they expect. Blocks:
+ * the plan's multiple, or n_units / 64 where that is more. */
+bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_error *error) PARE_MUST_CHECK;
+bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_method *method, const pare_scores *scores,
+                                    const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
+                                    pare_error *error) PARE_MUST_CHECK;
 void pare_plan_free(pare_plan *plan);
 static inline uint32_t pare_plan_kept(const pare_plan *plan, uint32_t row) {
     return plan->each ? plan->each[row] : plan->n_kept;
@@ -173,7 +192,7 @@ typedef struct {
  * config, and those whose output no stock program loads. USAGE when share is not in [0, 1); RANGE when nothing is left. */
 bool pare_recommend(pare_recommendation *recommendation, const pare_config *config, double share, uint32_t multiple, uint64_t tokens,
                     pare_error *error) PARE_MUST_CHECK;
-/* Parameters that are left when this share of the weights outside of embeddings goes. */
+/* Weights outside of embeddings that are left when this share of them goes. */
 uint64_t pare_share_left(const pare_config *config, double share);
 
 /* Fractions removed by a cut. */

@@ -5,14 +5,12 @@
 #include <string.h>
 
 #include "cli.h"
-#include "pare/compress.h"
+#include "targets.h"
 
 typedef struct {
     const char *method, *calibrate, *policy, *type, *out;
-    double ratio;
-    const char *keep_layers;
-    const char *parameters, *bytes, *macs; /* what is to be left at most */
-    uint32_t multiple, windows, length;
+    targets target;
+    uint32_t windows, length;
     uint64_t seed;
     bool plan, own_format;
 } compress_options;
@@ -20,6 +18,7 @@ typedef struct {
 /* Everything one compression holds; released by release(). */
 typedef struct {
     const pare_method *method;
+    pare_recommendation recommended; /* method NULL: the user chose */
     bool own_format;
     pare_dtype type;
     pare_checkpoint *checkpoint;
@@ -63,15 +62,22 @@ static bool choose_type(compression *c, const compress_options *given, const com
     return true;
 }
 
+static bool needs_text(const compression *c, const compress_options *given) {
+    return c->method->calibrated || targets_need_text(&given->target);
+}
+
 static bool calibrate(compression *c, const compress_options *given, const common *shared, pare_error *error) {
-    if (!c->method->calibrated)
+    if (!needs_text(c, given))
         return true;
     if (!given->calibrate)
-        return pare_fail(error, PARE_ERROR_USAGE, "method %s needs a calibration text: --calibrate FILE is missing", c->method->name);
+        return pare_fail(error, PARE_ERROR_USAGE, "%s %s needs a calibration text: --calibrate FILE is missing",
+                         c->method->calibrated ? "method" : "--allocation",
+                         c->method->calibrated ? c->method->name : given->target.allocation);
     const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(c->checkpoint, error);
     return tokenizer && pare_corpus_open(&c->text, given->calibrate, error) &&
            pare_windows_sample(&c->windows, &c->text, given->calibrate, tokenizer, given->windows, given->length, given->seed, error) &&
-           pare_calibrate(&c->calibration, c->checkpoint, &c->windows, !c->method->text_only, &shared->context, error);
+           pare_calibrate(&c->calibration, c->checkpoint, &c->windows, c->method->calibrated && !c->method->text_only, &shared->context,
+                          error);
 }
 
 static bool score(compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -80,20 +86,6 @@ static bool score(compression *c, const compress_options *given, const common *s
                           &shared->context, error);
     return pare_policy_read(&c->policy, given->policy, error) &&
            pare_policy_score(&c->scores, &c->policy, c->checkpoint, given->seed, &shared->context, error);
-}
-
-static bool make_plan(compression *c, const compress_options *given, pare_error *error) {
-    const pare_config *config = &c->checkpoint->config;
-    pare_unit unit = c->method->unit;
-    const char *asked = given->parameters ? given->parameters : given->bytes ? given->bytes : given->macs;
-    uint64_t most;
-    if (!asked)
-        return pare_plan_make(&c->plan, unit, config, given->ratio, given->multiple, error);
-    if (!pare_count_parse(&most, asked) || most == 0)
-        return pare_fail(error, PARE_ERROR_USAGE, "\"%s\": a number like 118000000, 118M or 0.1G", asked);
-    if (given->bytes)
-        most /= pare_dtype_info(c->type)->bytes;
-    return pare_plan_fit(&c->plan, unit, config, given->macs ? PARE_BUDGET_MACS : PARE_BUDGET_PARAMETERS, most, given->multiple, error);
 }
 
 static json_t *indices_json(const pare_kept *kept) {
@@ -133,37 +125,6 @@ static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
     return layers;
 }
 
-/* "0-2,29" into flags (n). */
-static bool read_layers(bool *flags, uint32_t n, const char *text, pare_error *error) {
-    for (const char *at = text;; at++) {
-        char *end;
-        unsigned long first = strtoul(at, &end, 10), last = first;
-        bool good = end > at && *at >= '0' && *at <= '9';
-        if (good && *end == '-') {
-            at = end + 1;
-            last = strtoul(at, &end, 10);
-            good = end > at && *at >= '0' && *at <= '9' && last >= first;
-        }
-        if (!good || last >= n || (*end != ',' && *end != '\0'))
-            return pare_fail(error, PARE_ERROR_USAGE, "--keep-layers \"%s\": layers from 0 to %u, like 0-2,29", text, n - 1);
-        for (unsigned long i = first; i <= last; i++)
-            flags[i] = true;
-        if (*end == '\0')
-            return true;
-        at = end;
-    }
-}
-
-static bool protect(compression *c, const char *layers, pare_error *error) {
-    const pare_config *config = &c->checkpoint->config;
-    if (!layers)
-        return true;
-    bool *flags = pare_allocate(config->n_layers, sizeof *flags, error);
-    bool done = flags && read_layers(flags, config->n_layers, layers, error) && pare_plan_protect(&c->plan, flags, config, error);
-    pare_free(flags);
-    return done;
-}
-
 /* What no stock program loads is padded, unless pare's own format was asked for; what was kept is noted before. */
 static bool settle(compression *c, const compress_options *given, const common *shared, pare_error *error) {
     if (!(c->kept = kept_json(c->cut, c->method->unit)))
@@ -175,19 +136,48 @@ static bool settle(compression *c, const compress_options *given, const common *
     return !c->padded || pare_cut_pad(c->cut, c->checkpoint, error);
 }
 
-static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
-    if (!make_plan(c, given, error) || !protect(c, given->keep_layers, error))
+/* "auto" becomes a method, and says why. */
+static bool choose_method(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    if (strcmp(given->method, "auto") != 0)
+        return true;
+    pare_recommendation *r = &c->recommended;
+    uint64_t tokens = given->calibrate ? (uint64_t)given->windows * given->length : 0;
+    if (!targets_recommend(r, &given->target, &c->checkpoint->config, c->type, tokens, error))
         return false;
+    c->method = r->method;
+    say(shared,
+        "auto: %s, which lost least of %u methods when %.3g of the weights outside of embeddings of %u models went (%.2f nats per token)",
+        r->method->name, r->n_methods, r->share, r->n_models, r->excess);
+    if (r->next)
+        say(shared, "auto: the next would be %s (%.2f)%s", r->next->name, r->next_excess,
+            given->calibrate ? "" : "; with a calibration text (--calibrate FILE) there are better ones");
+    return true;
+}
+
+static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    bool automatic = c->recommended.method != NULL;
+    if (!targets_plan(&c->plan, &given->target, c->method, &c->checkpoint->config, c->type, automatic, error))
+        return false;
+    targets_say_nothing_goes(&given->target, &c->plan, shared);
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
-    const pare_calibration *calibration = c->method->calibrated ? &c->calibration : NULL;
+    const pare_calibration *calibration = needs_text(c, given) ? &c->calibration : NULL;
     return calibrate(c, given, shared, error) && score(c, given, shared, error) &&
+           targets_allocate(&c->plan, &given->target, c->method, &c->scores, c->checkpoint, calibration, shared, error) &&
            (c->cut = pare_method_cut(c->method, c->checkpoint, calibration, &c->scores, &c->plan, &shared->context, error)) &&
            settle(c, given, shared, error);
 }
 
+static json_t *recommended_json(const compression *c) {
+    const pare_recommendation *r = &c->recommended;
+    if (!r->method)
+        return NULL;
+    return json_pack("{s:f, s:f, s:i, s:i, s:s*, s:o*}", "share", r->share, "excess", r->excess, "methods", (int)r->n_methods, "models",
+                     (int)r->n_models, "next", r->next ? r->next->name : NULL, "next_excess", r->next ? json_real(r->next_excess) : NULL);
+}
+
 static json_t *calibration_json(const compression *c, const compress_options *given) {
-    if (!c->method->calibrated)
+    if (!needs_text(c, given))
         return NULL;
     return json_pack("{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n, "length",
                      (int)c->windows.length);
@@ -235,13 +225,15 @@ static json_t *as_factors_json(const compression *c) {
 /* The decision, small and printable: what was cut, by what, and what that removes. */
 static json_t *decision_json(const compression *c, const compress_options *given, bool with_units) {
     pare_achieved a = achieved(c);
-    return json_pack("{s:s, s:s, s:s, s:f, s:i, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}", "version",
-                     PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "ratio", c->plan.ratio, "multiple",
-                     (int)given->multiple, "seed", (json_int_t)given->seed, "calibration", calibration_json(c, given), "policy",
-                     policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units", (int)c->plan.n_units, "kept", counts_json(c),
-                     "achieved", fractions_json(&a), "achieved_as_factors", as_factors_json(c), "size", "parameters",
-                     (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs,
-                     "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
+    return json_pack("{s:s, s:s, s:s, s:o*, s:f, s:i, s:s, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
+                     "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "auto", recommended_json(c), "ratio",
+                     c->plan.ratio, "multiple", (int)given->target.multiple, "allocation",
+                     given->target.allocation ? given->target.allocation : "uniform", "seed", (json_int_t)given->seed, "calibration",
+                     calibration_json(c, given), "policy", policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units",
+                     (int)c->plan.n_units, "kept", counts_json(c), "achieved", fractions_json(&a), "achieved_as_factors",
+                     as_factors_json(c), "size", "parameters", (json_int_t)a.after.parameters, "non_embedding",
+                     (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs, "bytes",
+                     (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
                      "kept_units", with_units ? json_incref(c->kept) : NULL);
 }
 
@@ -302,22 +294,18 @@ static bool compress(const char *path, const compress_options *given, const comm
     compression c = {.begin = pare_clock_s(), .own_format = given->own_format};
     if (!given->method)
         return pare_fail(error, PARE_ERROR_USAGE, "--method M is missing");
-    int targets = !isnan(given->ratio) + (given->parameters != NULL) + (given->bytes != NULL) + (given->macs != NULL);
-    if (targets > 1)
-        return pare_fail(error, PARE_ERROR_USAGE, "--ratio, --params, --bytes and --macs: one of them says how much is to go");
-    if (targets == 0 || given->ratio < 0 || given->ratio >= 1)
-        return pare_fail(error, PARE_ERROR_USAGE,
-                         "--ratio R is missing or outside [0, 1): the share of units to remove (or --params, --bytes, --macs)");
+    if (!targets_check(&given->target, error))
+        return false;
     if (!given->plan && !given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing (or --plan, which writes nothing)");
     if (!given->plan && pare_path_exists(given->out))
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
-    if (!(c.method = pare_method_find(given->method, error)))
+    if (strcmp(given->method, "auto") != 0 && !(c.method = pare_method_find(given->method, error)))
         return false;
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
-    bool done =
-        (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) && make_cut(&c, given, shared, error);
+    bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
+                choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error);
     if (done)
         say_departures(&c, shared);
     done = done && (given->plan || write_out(&c, given, shared, error)) && print_result(&c, given, shared, error);
@@ -328,23 +316,35 @@ static bool compress(const char *path, const compress_options *given, const comm
 }
 
 bool cmd_compress(int argc, char **argv, pare_error *error) {
-    compress_options given = {.ratio = (double)__builtin_nanf(""), .multiple = 32, .windows = 32, .length = 512};
+    compress_options given = {.target = {.ratio = (double)__builtin_nanf(""), .multiple = 32}, .windows = 32, .length = 512};
+    targets *t = &given.target;
     const option options[] = {
-        {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods", &given.method},
-        {"ratio", 'r', OPTION_NUMBER, "R", "share of the method's units (svd: of each matrix's weights) to remove, 0 <= R < 1",
-         &given.ratio},
-        {"params", 0, OPTION_STRING, "N", "instead: leave at most N parameters (118M)", &given.parameters},
-        {"bytes", 0, OPTION_STRING, "N", "instead: leave at most N bytes of weights, in the output's type", &given.bytes},
-        {"macs", 0, OPTION_STRING, "N", "instead: leave at most N multiply-accumulates per token", &given.macs},
-        {"keep-layers", 0, OPTION_STRING, "LIST", "layers that keep all of their neurons or heads: 0-2,29", &given.keep_layers},
+        {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods; auto: what our measurements recommend",
+         &given.method},
+        {"ratio", 'r', OPTION_NUMBER, "R",
+         "share of the method's units (svd: of each matrix's weights; auto: of the weights outside of embeddings) to remove, 0 <= R < 1",
+         &t->ratio},
+        {"params", 0, OPTION_STRING, "N", "instead: leave at most N parameters (118M)", &t->parameters},
+        {"bytes", 0, OPTION_STRING, "N", "instead: leave at most N bytes of weights, in the output's type", &t->bytes},
+        {"macs", 0, OPTION_STRING, "N", "instead: leave at most N multiply-accumulates per token", &t->macs},
+        {"ffn", 0, OPTION_COUNT, "N", "instead: leave N FFN neurons in each layer", &t->shape.ffn},
+        {"heads", 0, OPTION_COUNT, "N", "instead: leave N query heads in each layer", &t->shape.heads},
+        {"groups", 0, OPTION_COUNT, "N", "instead: leave N key-value heads in each layer", &t->shape.groups},
+        {"channels", 0, OPTION_COUNT, "N", "instead: leave N residual channels", &t->shape.channels},
+        {"layers", 0, OPTION_COUNT, "N", "instead: leave N layers", &t->shape.layers},
+        {"allocation", 0, OPTION_STRING, "A",
+         "uniform: the same count in every layer; global, sensitivity: as many in all, by score or by what each layer's cut costs",
+         &t->allocation},
+        {"keep-layers", 0, OPTION_STRING, "LIST", "layers that keep all of their neurons or heads: 0-2,29", &t->keep_layers},
+        {"keep-blocks", 0, OPTION_STRING, "LIST", "the same", &t->keep_blocks},
         {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
         {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
         {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
-        {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &given.multiple},
+        {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &t->multiple},
         {"seed", 0, OPTION_SEED, "S", "for random, prunenet and the calibration windows (0)", &given.seed},
         {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
-        {"own-format", 0, OPTION_FLAG, NULL, "svd, svd-llm: write the factors, which pare alone reads, and not their products",
+        {"own-format", 0, OPTION_FLAG, NULL, "write what only pare reads as it is: factors (svd, svd-llm), layers of different widths",
          &given.own_format},
         {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
         {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},
@@ -353,11 +353,12 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
     const command_face face = {
         .name = "compress",
         .usage = "MODEL --method M --ratio R [--calibrate FILE] -o OUT",
-        .about = "Removes whole FFN neurons, heads, residual channels or layers, the same count in every layer, and writes a smaller\n"
+        .about = "Removes whole FFN neurons, heads, residual channels or layers, by default as many in every layer, and writes a smaller\n"
                  "checkpoint that stock programs load; or makes every matrix of a layer a product of two factors (svd, svd-llm), which\n"
                  "only pare computes with. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
         .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
-                   "  pare compress demo/model.gguf --method random --params 118M --plan",
+                   "  pare compress demo/model.gguf --method random --params 118M --plan\n"
+                   "  pare compress demo/model.gguf --method auto --ratio 0.2 --calibrate demo/calibration.txt -o auto",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -106,6 +106,69 @@ bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_confi
     return done;
 }
 
+/* ---- shapes ---- */
+
+/* n of the `there` units that are called so; only multiples of `step` are possible. */
+static bool legal(uint32_t n, uint32_t there, uint32_t step, const char *what, pare_error *error) {
+    if (n >= 1 && n <= there && n % step == 0)
+        return true;
+    if (step == 1)
+        return pare_fail(error, PARE_ERROR_RANGE, "%u %s: from 1 to %u are possible", n, what, there);
+    return pare_fail(error, PARE_ERROR_RANGE, "%u %s: multiples of %u up to %u are possible, as many for each key-value head", n, what,
+                     step, there);
+}
+
+static bool shape_of_several(pare_plan *plan, const pare_config *c, const pare_shape *s, pare_error *error) {
+    uint32_t group = c->n_heads / c->n_kv_heads;
+    if (s->channels)
+        return pare_fail(error, PARE_ERROR_USAGE,
+                         "this method cuts FFN neurons, key-value heads and layers (--ffn, --heads, --groups, --layers)");
+    if (s->heads && s->groups && s->heads != s->groups * group)
+        return pare_fail(error, PARE_ERROR_RANGE, "%u query heads for %u key-value heads: this method keeps %u for each", s->heads,
+                         s->groups, group);
+    plan->shape = (pare_shape){.ffn = s->ffn ? s->ffn : c->ffn_width,
+                               .groups = s->groups  ? s->groups
+                                         : s->heads ? s->heads / group
+                                                    : c->n_kv_heads,
+                               .layers = s->layers ? s->layers : c->n_layers};
+    if ((s->heads && s->heads % group != 0) || plan->shape.groups > c->n_kv_heads || plan->shape.groups == 0)
+        return pare_fail(error, PARE_ERROR_RANGE,
+                         "%u query heads: multiples of %u up to %u are possible, which go with their key-value heads",
+                         s->heads ? s->heads : s->groups * group, group, c->n_heads);
+    if (!legal(plan->shape.ffn, c->ffn_width, 1, "FFN neurons", error) || !legal(plan->shape.layers, c->n_layers, 1, "layers", error))
+        return false;
+    pare_config left = *c;
+    left.ffn_width = plan->shape.ffn;
+    left.n_kv_heads = plan->shape.groups;
+    left.n_heads = plan->shape.groups * group;
+    left.n_layers = plan->shape.layers;
+    uint64_t before = pare_config_size(c).non_embedding, after = pare_config_size(&left).non_embedding;
+    plan->n_kept = after == before ? plan->n_units : (uint32_t)(after / c->n_layers);
+    plan->ratio = 1 - (double)after / (double)before;
+    return true;
+}
+
+bool pare_plan_shape(pare_plan *plan, pare_unit unit, const pare_config *config, const pare_shape *s, pare_error *error) {
+    static const char *const flags[PARE_UNITS] = {"--ffn", "--groups", "--heads", "--channels", "--channels", "--layers", NULL, NULL};
+    const uint32_t wanted[PARE_UNITS] = {s->ffn, s->groups, s->heads, s->channels, s->channels, s->layers, 0, 0};
+    if (!pare_plan_make(plan, unit, config, 0, 1, error))
+        return false;
+    if (unit == PARE_UNIT_SEVERAL)
+        return shape_of_several(plan, config, s, error);
+    if (!flags[unit])
+        return pare_fail(error, PARE_ERROR_USAGE, "%s are not counted by a shape: use --ratio, --params, --bytes or --macs",
+                         pare_unit_name(unit));
+    bool others = s->ffn + s->heads + s->groups + s->channels + s->layers != wanted[unit];
+    if (wanted[unit] == 0 || others)
+        return pare_fail(error, PARE_ERROR_USAGE, "this method cuts %s alone: %s N says how many stay", pare_unit_name(unit), flags[unit]);
+    uint32_t step = unit == PARE_UNIT_HEADS ? config->n_kv_heads : 1, there = unit == PARE_UNIT_HEADS ? config->n_heads : plan->n_units;
+    if (!legal(wanted[unit], there, step, pare_unit_name(unit), error))
+        return false;
+    plan->n_kept = wanted[unit] / step;
+    plan->ratio = 1 - (double)plan->n_kept / plan->n_units;
+    return true;
+}
+
 /* ---- budgets ---- */
 
 typedef struct {
@@ -119,7 +182,7 @@ static bool left(uint64_t *size, pare_plan *plan, const question *q, double rati
     pare_size all;
     if (!pare_plan_make(plan, q->unit, q->config, ratio, q->multiple, error) || !pare_plan_forecast(&all, plan, q->config, error))
         return false;
-    *size = q->budget == PARE_BUDGET_MACS ? all.macs : all.parameters;
+    *size = q->budget == PARE_BUDGET_MACS ? all.macs : q->budget == PARE_BUDGET_PARAMETERS ? all.parameters : all.non_embedding;
     return true;
 }
 
@@ -140,7 +203,8 @@ static bool bisect(pare_plan *plan, uint64_t most, const question *q, double low
 }
 
 static bool refuse(uint64_t most, uint64_t smallest, const question *q, pare_error *error) {
-    const char *what = q->budget == PARE_BUDGET_MACS ? "multiply-accumulates per token" : "parameters";
+    static const char *const names[] = {"parameters", "parameters outside of embeddings", "multiply-accumulates per token"};
+    const char *what = names[q->budget];
     double low = 0, high = 1 - 1e-9;
     pare_plan plan;
     uint64_t size, next = 0;
@@ -159,11 +223,26 @@ static bool refuse(uint64_t most, uint64_t smallest, const question *q, pare_err
                      (unsigned long long)most, what, pare_unit_name(q->unit), (unsigned long long)smallest, (unsigned long long)next);
 }
 
+/* Several units are counted in weights, so that the ratio is known; the shape is chosen when scores are. */
+static bool fit_several(pare_plan *plan, uint64_t most, const question *q, pare_error *error) {
+    pare_size all = pare_config_size(q->config);
+    double of = (double)(q->budget == PARE_BUDGET_MACS         ? all.macs
+                         : q->budget == PARE_BUDGET_PARAMETERS ? all.parameters
+                                                               : all.non_embedding);
+    double gone = fmax(of - (double)most, 0), ratio = gone / (double)all.non_embedding;
+    if (ratio >= 1)
+        return pare_fail(error, PARE_ERROR_RANGE, "%llu cannot be reached: %.0f are in embeddings, which this method does not cut",
+                         (unsigned long long)most, of - (double)all.non_embedding);
+    return pare_plan_make(plan, q->unit, q->config, ratio, q->multiple, error);
+}
+
 bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, pare_budget budget, uint64_t most, uint32_t multiple,
                    pare_error *error) {
     const question q = {unit, config, budget, multiple};
     const double most_of_all = 1 - 1e-9;
     uint64_t size;
+    if (unit == PARE_UNIT_SEVERAL)
+        return fit_several(plan, most, &q, error);
     if (!left(&size, plan, &q, 0, error))
         return false;
     if (size <= most)

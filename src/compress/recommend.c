@@ -5,7 +5,7 @@
 #include "measured.h"
 #include "pare/compress.h"
 
-/* Straight lines between the measured shares, from no loss at 0; beyond the last share its loss. */
+/* Straight lines between the measured shares, from no loss at 0; a little beyond the last share its loss. */
 static double excess_at(const double excess[MEASURED_SHARES], double share) {
     double x = 0, y = 0;
     for (int i = 0; i < MEASURED_SHARES; i++) {
@@ -14,7 +14,7 @@ static double excess_at(const double excess[MEASURED_SHARES], double share) {
         x = measured_shares[i];
         y = excess[i];
     }
-    return y;
+    return share < x + 0.1 ? y : (double)NAN;
 }
 
 static double mean_excess(const measured_method *measured, double share) {
@@ -26,17 +26,19 @@ static double mean_excess(const measured_method *measured, double share) {
 
 uint64_t pare_share_left(const pare_config *config, double share) {
     pare_size size = pare_config_size(config);
-    return size.parameters - (uint64_t)(share * (double)size.non_embedding);
+    return size.non_embedding - (uint64_t)(share * (double)size.non_embedding);
 }
 
-/* Does the method reach the share on this model, and not overshoot it by more than two hundredths? */
-static bool reaches(const pare_method *method, const pare_config *config, double share, uint32_t multiple) {
+/* Does the method reach the share on this model, and remove no more than `slack` beyond it? */
+static bool reaches(const pare_method *method, const pare_config *config, double share, double slack, uint32_t multiple) {
     pare_plan plan = {0};
+    if (method->unit == PARE_UNIT_SEVERAL) /* counted in these weights, and chooses its shape only when it has seen them */
+        return pare_plan_make(&plan, method->unit, config, share, multiple, NULL);
     pare_size size, dense = pare_config_size(config);
     uint64_t most = pare_share_left(config, share);
-    bool fits = pare_plan_fit(&plan, method->unit, config, PARE_BUDGET_PARAMETERS, most, multiple, NULL) &&
+    bool fits = pare_plan_fit(&plan, method->unit, config, PARE_BUDGET_NON_EMBEDDING, most, multiple, NULL) &&
                 pare_plan_forecast(&size, &plan, config, NULL) &&
-                (double)size.non_embedding >= (1 - share - 0.02) * (double)dense.non_embedding;
+                (double)size.non_embedding >= (1 - share - slack) * (double)dense.non_embedding;
     pare_plan_free(&plan);
     return fits;
 }
@@ -47,16 +49,12 @@ static bool enough(const pare_method *method, const pare_config *config, uint64_
     return tokens > 0 && (!method->build || (double)tokens >= 1.5 * config->ffn_width);
 }
 
-bool pare_recommend(pare_recommendation *r, const pare_config *config, double share, uint32_t multiple, uint64_t tokens,
-                    pare_error *error) {
-    *r = (pare_recommendation){.share = share, .n_models = MEASURED_MODELS};
-    if (!(share >= 0 && share < 1))
-        return pare_fail(error, PARE_ERROR_USAGE, "ratio %g is not in [0, 1)", share);
+static void compare(pare_recommendation *r, const pare_config *config, double slack, uint32_t multiple, uint64_t tokens) {
     for (const measured_method *m = measured_methods; m->method; m++) {
         const pare_method *method = pare_method_find(m->method, NULL);
-        double excess = mean_excess(m, share);
+        double excess = mean_excess(m, r->share);
         if (!method || isnan(excess) || (method->calibrated && !enough(method, config, tokens)) || method->unit == PARE_UNIT_DIRECTIONS ||
-            !reaches(method, config, share, multiple))
+            !reaches(method, config, r->share, slack, multiple))
             continue;
         r->n_methods++;
         if (!r->method || excess < r->excess) {
@@ -69,6 +67,16 @@ bool pare_recommend(pare_recommendation *r, const pare_config *config, double sh
             r->next_excess = excess;
         }
     }
+}
+
+bool pare_recommend(pare_recommendation *r, const pare_config *config, double share, uint32_t multiple, uint64_t tokens,
+                    pare_error *error) {
+    *r = (pare_recommendation){.share = share, .n_models = MEASURED_MODELS};
+    if (!(share >= 0 && share < 1))
+        return pare_fail(error, PARE_ERROR_USAGE, "ratio %g is not in [0, 1)", share);
+    compare(r, config, 0.02, multiple, tokens);
+    if (!r->method) /* a small model has few shapes: better more than nothing */
+        compare(r, config, 1, multiple, tokens);
     return r->method ||
            pare_fail(error, PARE_ERROR_RANGE,
                      "no method %s was measured that removes %g of this model's weights outside of embeddings; name one (pare methods)",

@@ -54,6 +54,8 @@ static double weights_kept(const pare_plan *plan, const pare_config *c) {
 }
 
 uint32_t several_least_ffn(const pare_plan *plan, const pare_config *c) {
+    if (plan->shape.ffn)
+        return plan->shape.ffn;
     uint32_t n = ffn_for(weights_kept(plan, c), c, c->n_layers, c->n_kv_heads, plan->multiple);
     return n ? n : 1;
 }
@@ -67,8 +69,8 @@ bool several_choose(several_shape *shape, uint32_t *layers, const several_costs 
     for (uint32_t i = 0; i < c->n_layers; i++)
         order[i] = (ranked){costs->dropped[i], i};
     rank_best(layers, c->n_layers, order, c->n_layers);
-    *shape = (several_shape){0};
-    for (uint32_t n = c->n_layers; n > 0; n--)
+    *shape = (several_shape){plan->shape.layers, plan->shape.groups, plan->shape.ffn}; /* zeros, or what was asked for */
+    for (uint32_t n = plan->shape.layers ? 0 : c->n_layers; n > 0; n--)
         for (uint32_t groups = c->n_kv_heads; groups > 0; groups--) {
             several_shape at = {n, groups, ffn_for(weights, c, n, groups, plan->multiple)};
             double cost = at.ffn ? price(costs, order, c, at) : (double)INFINITY;

@@ -43,4 +43,52 @@ expect 0 'what is left: [0-9]+ layers with [0-9]+ FFN neurons' "$PARE" compress 
     --length 64 --ratio 0.4 --multiple 8 -o "$work/all"
 [ "$(python3 -c 'import json, sys; print(abs(json.load(open(sys.argv[1]))["achieved"]["non_embedding"] - 0.4) < 0.05)' "$work/all/pare.json")" = True ] ||
     fail "surgeon-all removed something else than was asked for"
+
+# a shape in numbers
+cut() { expect "$1" "$2" "$PARE" compress "$model" --method "$3" --calibrate "$text" --windows 4 --length 64 --plan "${@:4}"; }
+width=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["intermediate_size"])' "$model/config.json")
+cut 0 '' magnitude --ffn 40 --json
+[ "$(json kept.0)" = 40 ] || fail "--ffn 40 kept $(json kept.0)"
+cut 0 '' shortgpt --layers 2 --json
+[ "$(json kept.0)" = 2 ] || fail "--layers 2 kept $(json kept.0)"
+cut 0 '' slice-global --channels 32 --json
+[ "$(json kept.0)" = 32 ] || fail "--channels 32 kept $(json kept.0)"
+cut 0 '3 layers with 48 FFN neurons' taylor-all --ffn 48 --layers 3
+cut 0 'with 48 FFN neurons' surgeon-all --ffn 48
+cut 2 'surgeon-all keeps all layers' surgeon-all --ffn 48 --layers 2
+cut 1 "from 1 to $width are possible" magnitude --ffn 100000
+cut 1 'multiples of [0-9]+ up to [0-9]+ are possible' magnitude-heads --heads 1
+cut 2 'cuts layers alone: --layers N' shortgpt --ffn 40
+cut 2 'cuts FFN neurons alone: --ffn N' magnitude --ffn 40 --layers 2
+cut 2 'one of them says how much' magnitude --ffn 40 --ratio 0.5
+cut 2 'not counted by a shape' svd --ffn 40
+cut 0 'removes nothing: there are' magnitude-groups --ratio 0.1
+cut 0 '' magnitude --ratio 0.5 --keep-blocks 0 --multiple 1 --json
+[ "$(json kept.0)" = "$width" ] || fail "--keep-blocks 0 kept $(json kept.0) of $width"
+
+# counts that differ between layers
+cut 2 'uniform, global or sensitivity' magnitude --ratio 0.5 --allocation fair
+cut 2 'allocations are for FFN neurons' shortgpt --ratio 0.5 --allocation sensitivity
+cut 2 'has no scores' surgeon --ratio 0.5 --allocation global
+plan 2 'needs a calibration text' --ratio 0.5 --allocation sensitivity
+for allocation in global sensitivity; do
+    cut 0 '' magnitude --ratio 0.5 --multiple 1 --allocation $allocation --json
+    [ "$(json allocation)" = "\"$allocation\"" ] || fail "allocation $(json allocation)"
+    python3 -c 'import json, sys; k = json.load(sys.stdin)["kept"]; w = int(sys.argv[1]); assert len(set(k)) > 1 and 0 <= (w // 2) * len(k) - sum(k) < w // 32, k' \
+        "$width" <"$work/stdout" || fail "$allocation shares out something else than half"
+done
+expect 0 'padded with zeros' "$PARE" compress "$model" --method flap --ratio 0.5 --allocation sensitivity --calibrate "$text" --windows 4 \
+    --length 64 --keep-layers 1 --type f32 -o "$work/padded2"
+expect 0 '' "$PARE" compress "$model" --method flap --ratio 0.5 --allocation sensitivity --calibrate "$text" --windows 4 --length 64 \
+    --keep-layers 1 --type f32 --own-format -o "$work/own2"
+[ "$(loss "$work/padded2")" = "$(loss "$work/own2")" ] || fail "allocated: padded $(loss "$work/padded2"), own $(loss "$work/own2")"
+
+# the method that measurements recommend
+cut 0 'auto: surgeon-all, which lost least of [0-9]+ methods' auto --ratio 0.3 --multiple 1 --windows 16
+cut 0 '' auto --params 190k --multiple 1 --windows 16 --json
+after=$(json size.parameters)
+[ "$(json method)" = '"surgeon-all"' ] && [ "$after" -le 190000 ] || fail "auto took $(json method), left $after"
+expect 0 'with a calibration text' "$PARE" compress "$model" --method auto --ratio 0.3 --multiple 1 --plan
+cut 2 'a shape names its method' auto --ffn 40
+cut 1 'no method' auto --ratio 0.99
 finish

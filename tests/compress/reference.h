@@ -16,7 +16,7 @@ typedef struct {
     size_t n;
 } text;
 
-static pare_checkpoint *open_model(const char *name) {
+static inline pare_checkpoint *open_model(const char *name) {
     pare_error error = {0};
     char path[512];
     snprintf(path, sizeof path, PARE_SOURCE_DIR "/models/%s", name);
@@ -25,13 +25,13 @@ static pare_checkpoint *open_model(const char *name) {
     return checkpoint;
 }
 
-static FILE *open_reference(const char *path) {
+static inline FILE *open_reference(const char *path) {
     FILE *file = fopen(path, "r");
     assert_non_null(file);
     return file;
 }
 
-static text text_of(const char *path, const char *name) {
+static inline text text_of(const char *path, const char *name) {
     text t = {.n = 0};
     static char line[1 << 15];
     char model[32];
@@ -51,7 +51,7 @@ static text text_of(const char *path, const char *name) {
 }
 
 /* Of the last ids, as one window. */
-static double loss_of(const pare_checkpoint *checkpoint, const pare_cut *cut, const text *t, int threads) {
+static inline double loss_of(const pare_checkpoint *checkpoint, const pare_cut *cut, const text *t, int threads) {
     pare_error error = {0};
     pare_context context = {.n_threads = threads};
     uint32_t rows[EVALUATED];
@@ -73,8 +73,8 @@ static double loss_of(const pare_checkpoint *checkpoint, const pare_cut *cut, co
     return sum / (EVALUATED - 1);
 }
 
-static pare_cut *cut_by(const char *method, const pare_checkpoint *checkpoint, const text *t, size_t windows, size_t length, double ratio,
-                        uint32_t multiple, int threads) {
+static inline pare_cut *cut_by(const char *method, const pare_checkpoint *checkpoint, const text *t, size_t windows, size_t length,
+                               double ratio, uint32_t multiple, int threads) {
     pare_error error = {0};
     pare_context context = {.n_threads = threads};
     pare_windows all = {.ids = (uint32_t *)(uintptr_t)t->ids, .n = windows, .length = length};
@@ -96,7 +96,7 @@ static pare_cut *cut_by(const char *method, const pare_checkpoint *checkpoint, c
 }
 
 /* Every loss of the file; n of them there are. tolerance: of a loss whose statistics are of so many tokens. */
-static void losses_as_referenced(const char *path, uint32_t multiple, double (*tolerance)(size_t tokens), int n_wanted) {
+static inline void losses_as_referenced(const char *path, uint32_t multiple, double (*tolerance)(size_t tokens), int n_wanted) {
     static char line[1 << 15];
     int n = 0;
     FILE *file = open_reference(path);

@@ -79,8 +79,10 @@ static bool compensate_by(pare_cut *cut, const pare_checkpoint *checkpoint, cons
     const char *part = unit == PARE_UNIT_FFN ? "mlp.down_proj" : "self_attn.o_proj";
     for (uint32_t i = 0; i < cut->source.n_layers; i++) {
         char name[96];
-        snprintf(name, sizeof name, "model.layers.%u.%s.bias", i, part);
         const pare_kept *kept = unit == PARE_UNIT_FFN ? &cut->each[i].ffn : &cut->each[i].q_rows;
+        if (!kept->index) /* a layer that stays whole has nothing to make up for */
+            continue;
+        snprintf(name, sizeof name, "model.layers.%u.%s.bias", i, part);
         float *bias = pare_cut_replace(cut, name, error);
         if (!bias || !pare_context_check(context, error) ||
             !fill_bias(bias, checkpoint, part, i, kept, m->mean + (size_t)i * m->columns, error))

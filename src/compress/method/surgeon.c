@@ -34,6 +34,12 @@ static pare_cut *build_groups(const pare_checkpoint *checkpoint, const pare_cali
 static bool choose(several_shape *shape, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
                    const pare_context *context, pare_error *error) {
     const pare_config *c = &checkpoint->config;
+    if (plan->shape.layers && plan->shape.layers < c->n_layers)
+        return pare_fail(error, PARE_ERROR_USAGE, "surgeon-all keeps all layers: --layers is for taylor-all and the methods of layers");
+    if (plan->shape.layers) { /* nothing is left to choose */
+        *shape = (several_shape){plan->shape.layers, plan->shape.groups, plan->shape.ffn};
+        return true;
+    }
     several_costs costs = {0};
     uint32_t *layers = pare_allocate(c->n_layers, sizeof *layers, error);
     bool done = layers && several_costs_allocate(&costs, c, error);

@@ -1,0 +1,34 @@
+/* targets: how much is to go, in all the words that pare compress takes it in, and how it is shared out over layers. */
+#ifndef CLI_TARGETS_H
+#define CLI_TARGETS_H
+
+#include "cli.h"
+#include "pare/compress.h"
+
+typedef struct {
+    double ratio;                          /* NaN: not said */
+    const char *parameters, *bytes, *macs; /* what is to be left at most */
+    pare_shape shape;
+    const char *keep_layers, *keep_blocks; /* the same by another name */
+    const char *allocation;                /* NULL: uniform */
+    uint32_t multiple;
+} targets;
+
+/* That one of them says how much, and that the words are known. USAGE. */
+bool targets_check(const targets *given, pare_error *error);
+/* Does sharing out need a calibration text, whatever the method? */
+bool targets_need_text(const targets *given);
+
+/* What --method auto takes; tokens of calibration there will be, 0 without a text. */
+bool targets_recommend(pare_recommendation *recommendation, const targets *given, const pare_config *config, pare_dtype type,
+                       uint64_t tokens, pare_error *error);
+/* The uniform plan, with the layers that stay whole. automatic: a ratio is one of the weights outside of embeddings. */
+bool targets_plan(pare_plan *plan, const targets *given, const pare_method *method, const pare_config *config, pare_dtype type,
+                  bool automatic, pare_error *error);
+/* What a ratio that removes nothing could have been; with a plan that removes something it says nothing. */
+void targets_say_nothing_goes(const targets *given, const pare_plan *plan, const common *shared);
+/* The plan's units shared out over layers as --allocation says. */
+bool targets_allocate(pare_plan *plan, const targets *given, const pare_method *method, const pare_scores *scores,
+                      const pare_checkpoint *checkpoint, const pare_calibration *calibration, const common *shared, pare_error *error);
+
+#endif

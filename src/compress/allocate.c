@@ -1,0 +1,245 @@
+/* allocate: other counts for other layers, as many units in all as the uniform plan keeps: by the scores of all layers in one list
+ * (global), or by what cutting each layer alone was seen to cost (sensitivity). Both share out blocks of units: the plan's multiple. */
+#include "allocate.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "surgery.h"
+#include "window_loss.h"
+
+enum { BLOCKS_MOST = 64 };
+
+/* ---- the least sum ---- */
+
+bool allocate_least(uint32_t *kept, const double *cost, const bool *fixed, uint32_t n_rows, uint32_t n_blocks, uint64_t total,
+                    pare_error *error) {
+    uint32_t n_free = 0;
+    for (uint32_t i = 0; i < n_rows; i++)
+        n_free += !(fixed && fixed[i]);
+    if (total < n_free)
+        return pare_fail(error, PARE_ERROR_RANGE, "%llu blocks of units for %u layers: each keeps at least one", (unsigned long long)total,
+                         n_free);
+    size_t width = (size_t)(total < (uint64_t)n_free * n_blocks ? total : (uint64_t)n_free * n_blocks) + 1;
+    double *least = pare_allocate(2 * width, sizeof *least, error), *before = least, *now = least ? least + width : NULL;
+    uint32_t *choice = least ? pare_allocate(n_rows * width, sizeof *choice, error) : NULL;
+    for (uint32_t i = 0; choice && i < n_rows; i++) {
+        if (fixed && fixed[i])
+            continue;
+        for (size_t t = 0; t < width; t++) {
+            now[t] = (double)INFINITY;
+            for (uint32_t k = 1; k <= n_blocks && k <= t; k++) {
+                double sum = before[t - k] + cost[(size_t)i * (n_blocks + 1) + k];
+                if (sum < now[t]) {
+                    now[t] = sum;
+                    choice[i * width + t] = k;
+                }
+            }
+        }
+        double *swap = before;
+        before = now;
+        now = swap;
+    }
+    if (choice) {
+        size_t best = 0;
+        for (size_t t = n_free; t < width; t++)
+            if (best == 0 || before[t] <= before[best])
+                best = t;
+        for (uint32_t i = n_rows; i-- > 0;) {
+            kept[i] = fixed && fixed[i] ? n_blocks : choice[i * width + best];
+            best -= fixed && fixed[i] ? 0 : kept[i];
+        }
+    }
+    bool done = choice != NULL;
+    pare_free(choice);
+    pare_free(least);
+    return done;
+}
+
+/* ---- blocks ---- */
+
+/* What there is to share out. A row's last block may be smaller than the others. */
+typedef struct {
+    uint32_t n_rows, n_units, block, n_blocks;
+    uint64_t total; /* blocks of rows that are not fixed */
+    bool *fixed;    /* (n_rows): rows that the plan keeps whole by --keep-layers */
+    double *cost;   /* (n_rows, n_blocks + 1) */
+    uint32_t *kept; /* (n_rows), blocks */
+    pare_arena *arena;
+} sharing;
+
+static uint32_t units_in(const sharing *s, uint32_t blocks) {
+    return blocks >= s->n_blocks ? s->n_units : blocks * s->block;
+}
+
+static bool begin(sharing *s, const pare_plan *plan, pare_error *error) {
+    if (plan->unit != PARE_UNIT_FFN && plan->unit != PARE_UNIT_GROUPS)
+        return pare_fail(error, PARE_ERROR_USAGE, "%s are not shared out over layers: allocations are for FFN neurons and key-value heads",
+                         pare_unit_name(plan->unit));
+    uint32_t multiple = plan->unit == PARE_UNIT_FFN ? plan->multiple : 1, n = plan->n_units;
+    uint32_t block = (n / BLOCKS_MOST + multiple - 1) / multiple * multiple;
+    block = block < multiple ? multiple : block;
+    *s = (sharing){.n_rows = plan->n_rows, .n_units = n, .block = block, .n_blocks = (n + block - 1) / block};
+    if (!(s->arena = pare_arena_open(error)) || !(s->fixed = PARE_PUSH(s->arena, bool, s->n_rows, error)) ||
+        !(s->cost = PARE_PUSH(s->arena, double, (size_t)s->n_rows *(s->n_blocks + 1), error)) ||
+        !(s->kept = PARE_PUSH(s->arena, uint32_t, s->n_rows, error)))
+        return false;
+    uint64_t units = 0;
+    for (uint32_t i = 0; i < s->n_rows; i++) {
+        s->fixed[i] = plan->each && plan->each[i] == n;
+        units += s->fixed[i] ? 0 : pare_plan_kept(plan, i);
+    }
+    s->total = units / block;
+    return true;
+}
+
+/* The counts into the plan. */
+static bool finish(sharing *s, pare_plan *plan, pare_error *error) {
+    if (!allocate_least(s->kept, s->cost, s->fixed, s->n_rows, s->n_blocks, s->total, error))
+        return false;
+    uint32_t *each = pare_allocate(s->n_rows, sizeof *each, error);
+    if (!each)
+        return false;
+    for (uint32_t i = 0; i < s->n_rows; i++)
+        each[i] = units_in(s, s->kept[i]);
+    pare_free(plan->each);
+    plan->each = each;
+    return true;
+}
+
+/* ---- global ---- */
+
+static int descending(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* A row's scores to mean 0 and variance 1, best first: layers differ in scale by orders of magnitude. They begin at 0 where the worst of
+ * all layers is, so that nothing is gained by keeping less than there may be. */
+static void standardise(double *sorted, const double *values, uint32_t n) {
+    double mean = 0, variance = 0;
+    for (uint32_t j = 0; j < n; j++)
+        mean += values[j] / n;
+    for (uint32_t j = 0; j < n; j++)
+        variance += (values[j] - mean) * (values[j] - mean) / n;
+    for (uint32_t j = 0; j < n; j++)
+        sorted[j] = variance > 0 ? (values[j] - mean) / sqrt(variance) : 0;
+    qsort(sorted, n, sizeof *sorted, descending);
+}
+
+bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_error *error) {
+    sharing s = {0};
+    if (!scores->values)
+        return pare_fail(error, PARE_ERROR_USAGE,
+                         "this method chooses while it cuts and has no scores to rank over all layers: use sensitivity");
+    double *all = pare_allocate((size_t)scores->n_rows * scores->n_units, sizeof *all, error), worst = 0;
+    bool done = all && begin(&s, plan, error);
+    for (uint32_t i = 0; done && i < s.n_rows; i++) {
+        double *sorted = all + (size_t)i * s.n_units;
+        standardise(sorted, scores->values + (size_t)i * s.n_units, s.n_units);
+        worst = fmin(worst, sorted[s.n_units - 1]);
+    }
+    for (uint32_t i = 0; done && i < s.n_rows; i++) {
+        const double *sorted = all + (size_t)i * s.n_units;
+        double *cost = s.cost + (size_t)i * (s.n_blocks + 1);
+        cost[0] = 0;
+        for (uint32_t b = 0; b < s.n_blocks; b++) { /* what is kept is gained; the best come first, so that the sum picks the best of all */
+            cost[b + 1] = cost[b];
+            for (uint32_t j = b * s.block; j < units_in(&s, b + 1); j++)
+                cost[b + 1] -= sorted[j] - worst;
+        }
+    }
+    done = done && finish(&s, plan, error);
+    pare_arena_close(s.arena);
+    pare_free(all);
+    return done;
+}
+
+/* ---- sensitivity ---- */
+
+/* Straight lines through the losses at all, 3/4, 1/2, 1/4 of the blocks and one. */
+enum { POINTS = 5 };
+
+static void blocks_at(uint32_t at[POINTS], const sharing *s) {
+    for (uint32_t i = 0; i < POINTS; i++) {
+        uint32_t b = (s->n_blocks * (POINTS - 1 - i) + (POINTS - 1) / 2) / (POINTS - 1);
+        at[i] = b < 1 ? 1 : b;
+    }
+}
+
+static void fill_lines(double *cost, const uint32_t at[POINTS], const double loss[POINTS], uint32_t n_blocks) {
+    cost[0] = (double)INFINITY;
+    for (uint32_t b = 1; b <= n_blocks; b++) {
+        uint32_t i = 0;
+        while (i + 2 < POINTS && at[i + 1] > b)
+            i++;
+        cost[b] = at[i] == at[i + 1] ? loss[i] : loss[i + 1] + (loss[i] - loss[i + 1]) * (b - at[i + 1]) / (double)(at[i] - at[i + 1]);
+    }
+}
+
+/* What the loss is with one layer cut to `units` and all others whole. */
+static bool try_one(double *loss, const pare_plan *plan, uint32_t row, uint32_t units, const pare_method *method, const pare_scores *scores,
+                    const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
+                    pare_error *error) {
+    pare_plan alone = *plan;
+    alone.each = pare_allocate(plan->n_rows, sizeof *alone.each, error);
+    for (uint32_t i = 0; alone.each && i < plan->n_rows; i++)
+        alone.each[i] = i == row ? units : plan->n_units;
+    pare_cut *cut = alone.each ? pare_method_cut(method, checkpoint, calibration, scores, &alone, context, error) : NULL;
+    bool done = cut && window_loss(loss, checkpoint, cut, &calibration->windows, context, error);
+    pare_cut_close(cut);
+    pare_free(alone.each);
+    return done;
+}
+
+static bool try_layers(sharing *s, const pare_plan *plan, const pare_method *method, const pare_scores *scores,
+                       const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
+                       pare_error *error) {
+    uint32_t at[POINTS];
+    double loss[POINTS], dense;
+    pare_context within = {.n_threads = pare_context_threads(context), .cancel = context ? context->cancel : NULL};
+    blocks_at(at, s);
+    bool done = window_loss(&dense, checkpoint, NULL, &calibration->windows, &within, error);
+    for (uint32_t row = 0; done && row < s->n_rows; row++) {
+        pare_context_progress(context, "sensitivity", row, s->n_rows);
+        loss[0] = dense;
+        for (uint32_t i = 1; done && i < POINTS && !s->fixed[row]; i++) {
+            loss[i] = loss[i - 1];
+            done = at[i] == at[i - 1] ||
+                   try_one(&loss[i], plan, row, units_in(s, at[i]), method, scores, checkpoint, calibration, &within, error);
+        }
+        if (done)
+            fill_lines(s->cost + (size_t)row * (s->n_blocks + 1), at, loss, s->n_blocks);
+    }
+    return done;
+}
+
+/* Surgeons know what every width of every layer would cost. */
+static bool ask_surgeon(sharing *s, const pare_plan *plan, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+                        const pare_context *context, pare_error *error) {
+    const pare_config *c = &checkpoint->config;
+    const uint32_t least[SURGERY_SITES] = {1, s->block};
+    surgery_site own = plan->unit == PARE_UNIT_FFN ? SURGERY_FFN : SURGERY_ATTENTION;
+    size_t units[SURGERY_SITES] = {c->n_kv_heads, c->ffn_width};
+    double *costs[SURGERY_SITES] = {0};
+    bool done = true;
+    for (int i = 0; done && i < SURGERY_SITES; i++)
+        done = (costs[i] = PARE_PUSH(s->arena, double, s->n_rows *(units[i] + 1), error)) != NULL;
+    done = done && surgery_costs(costs, least, checkpoint, &calibration->windows, context, error);
+    for (uint32_t row = 0; done && row < s->n_rows; row++)
+        for (uint32_t b = 0; b <= s->n_blocks; b++)
+            s->cost[(size_t)row * (s->n_blocks + 1) + b] = b == 0 ? (double)INFINITY : costs[own][row * (units[own] + 1) + units_in(s, b)];
+    return done;
+}
+
+bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_method *method, const pare_scores *scores,
+                                    const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
+                                    pare_error *error) {
+    sharing s = {0};
+    bool done = begin(&s, plan, error) &&
+                (scores->values ? try_layers(&s, plan, method, scores, checkpoint, calibration, context, error)
+                                : ask_surgeon(&s, plan, checkpoint, calibration, context, error)) &&
+                finish(&s, plan, error);
+    pare_arena_close(s.arena);
+    return done;
+}

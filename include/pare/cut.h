@@ -33,6 +33,7 @@ struct pare_cut {
     pare_layer_cut *each;  /* by layer of the source, removed ones too */
     pare_tensor *replaced; /* sorted by name; names are those of the cut model */
     size_t n_replaced, replaced_capacity;
+    struct pare_spill *spill; /* where the large ones of them lie */
     pare_arena *arena;
 };
 
@@ -49,6 +50,13 @@ bool pare_cut_keep_groups(pare_cut *cut, uint32_t layer, const uint32_t *index, 
 bool pare_cut_keep_heads(pare_cut *cut, uint32_t layer, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
 bool pare_cut_keep_channels(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
 bool pare_cut_keep_layers(pare_cut *cut, const uint32_t *index, uint32_t n, pare_error *error) PARE_MUST_CHECK;
+
+/* Lets go of the memory of large replaced tensors, which lie in a temporary file ($TMPDIR, else /var/tmp): for a builder that has filled
+ * one layer and goes on to the next. What they hold stays. */
+void pare_cut_let_go(const pare_cut *cut);
+/* The same of n rows of a view, whether they are the checkpoint's or the cut's (which may be NULL), for a writer that is through with them.
+ */
+void pare_cut_drop_rows(const pare_view *view, uint32_t first, uint32_t n, const pare_cut *cut, const pare_checkpoint *checkpoint);
 
 /* f32 storage for tensor `name` of the cut model (layers counted as they are left), in the shape that the cut leaves: zeros, to be filled;
  * the cut's own. It takes the stored tensor's place. A bias that the source lacks may be asked for, of o_proj and of down_proj: the config

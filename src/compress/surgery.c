@@ -196,6 +196,7 @@ static void let_go(const surgery *s, uint32_t layer) {
     char name[64];
     snprintf(name, sizeof name, "model.layers.%u.", layer);
     pare_checkpoint_drop(s->checkpoint, name);
+    pare_cut_let_go(s->cut);
 }
 
 static bool operate_on_layer(surgery *s, uint32_t layer, const surgery_counts *counts, pare_error *error) {

@@ -65,6 +65,7 @@ static bool pad_layer(pare_cut *cut, const pare_checkpoint *checkpoint, uint32_t
             return false;
         scatter(to, wide_columns(w, cut_table[i].columns, views[i].n_columns), values[i], &views[i], w, &cut_table[i]);
     }
+    pare_cut_let_go(cut);
     return true;
 }
 

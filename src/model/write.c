@@ -201,10 +201,7 @@ static bool stream_panel(writer *w, const entry *e, const pare_view *view, uint3
         return false;
     w->done += n_weights * item;
     pare_context_progress(w->context, "write", (double)w->done, (double)w->total);
-    const uint8_t *from = pare_tensor_row(view->tensor, view->rows ? view->rows[first] : first);
-    const uint8_t *to = pare_tensor_row(view->tensor, view->rows ? view->rows[first + n - 1] : first + n - 1);
-    if (to > from && pare_checkpoint_maps(w->checkpoint, from)) /* weights in memory would be gone */
-        pare_bytes_drop(from, (size_t)(to - from));
+    pare_cut_drop_rows(view, first, n, w->cut, w->checkpoint);
     return true;
 }
 

@@ -123,6 +123,7 @@ static bool slice_layer(slicer *s, uint32_t layer, pare_error *error) {
     bool done = replace_norm(s, name, error) && spectrum_each(fill_one, &work, PARE_PROJECTIONS, "", 0, PARE_PROJECTIONS, &within, error);
     snprintf(name, sizeof name, "model.layers.%u.", layer);
     pare_checkpoint_drop(s->checkpoint, name);
+    pare_cut_let_go(s->cut);
     return done;
 }
 

@@ -6,7 +6,8 @@
 #include "../low_rank.h"
 #include "method.h"
 
-static bool fill_all(const low_rank_pair *pairs, const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) {
+static bool fill_all(const low_rank_pair *pairs, const pare_cut *cut, const pare_checkpoint *checkpoint, const pare_context *context,
+                     pare_error *error) {
     const double *const none[PARE_PROJECTIONS] = {NULL};
     pare_model *model = pare_model_open(checkpoint, NULL, error);
     bool done = model != NULL;
@@ -16,6 +17,7 @@ static bool fill_all(const low_rank_pair *pairs, const pare_checkpoint *checkpoi
         done = low_rank_fill(pairs + (size_t)i * PARE_PROJECTIONS, &model->layers[i], none, context, error);
         snprintf(prefix, sizeof prefix, "model.layers.%u.", i);
         pare_checkpoint_drop(checkpoint, prefix);
+        pare_cut_let_go(cut);
     }
     pare_model_close(model);
     return done;
@@ -26,7 +28,7 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
     (void)calibration;
     pare_cut *cut = pare_cut_open(&checkpoint->config, error);
     low_rank_pair *pairs = pare_allocate((size_t)checkpoint->config.n_layers * PARE_PROJECTIONS, sizeof *pairs, error);
-    bool done = cut && pairs && low_rank_place(pairs, cut, plan, error) && fill_all(pairs, checkpoint, context, error);
+    bool done = cut && pairs && low_rank_place(pairs, cut, plan, error) && fill_all(pairs, cut, checkpoint, context, error);
     pare_free(pairs);
     if (done)
         return cut;

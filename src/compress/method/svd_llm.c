@@ -39,6 +39,7 @@ static const site sites[SITES] = {
 typedef struct {
     const pare_checkpoint *checkpoint;
     const pare_context *context;
+    pare_cut *cut;
     pare_model *dense;
     pare_stream *stream;
     low_rank_pair *pairs; /* (n_layers, PARE_PROJECTIONS) */
@@ -103,6 +104,7 @@ static bool split_layer(state *s, uint32_t layer, pare_error *error) {
     bool done = look(s, layer, &problem) &&
                 low_rank_fill(s->pairs + (size_t)layer * PARE_PROJECTIONS, &s->dense->layers[layer], whitening, s->context, &problem);
     pare_checkpoint_drop(s->checkpoint, what);
+    pare_cut_let_go(s->cut);
     if (!done && problem.code == PARE_ERROR_NUMERIC)
         return pare_fail(error, problem.code, "svd-llm, layer %u: %.900s", layer, problem.message);
     if (!done && error)
@@ -129,7 +131,7 @@ static bool open_state(state *s, pare_cut *cut, const pare_windows *windows, con
 static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
                        const pare_context *context, pare_error *error) {
     state s = {.checkpoint = checkpoint, .context = context};
-    pare_cut *cut = pare_cut_open(&checkpoint->config, error);
+    pare_cut *cut = s.cut = pare_cut_open(&checkpoint->config, error);
     bool done = cut && open_state(&s, cut, &calibration->windows, plan, error);
     for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
         pare_context_progress(context, "decompose", i, checkpoint->config.n_layers);

@@ -285,13 +285,6 @@ static bool check_panel(const writer *w, const entry *e, uint32_t first, size_t 
     return bad == n_blocks || fail_weight(w, e, before + bad * block, !keeps_bits(e), error);
 }
 
-static void drop_rows(const writer *w, const pare_view *view, uint32_t first, uint32_t n) {
-    const uint8_t *from = pare_tensor_row(view->tensor, view->rows ? view->rows[first] : first);
-    const uint8_t *to = pare_tensor_row(view->tensor, view->rows ? view->rows[first + n - 1] : first + n - 1);
-    if (to > from && pare_checkpoint_maps(w->checkpoint, from)) /* weights in memory would be gone */
-        pare_bytes_drop(from, (size_t)(to - from));
-}
-
 static bool stream_panel(writer *w, const entry *e, uint32_t first, uint32_t n, pare_error *error) {
     const pare_dtype_traits *type = pare_dtype_info(e->dtype);
     size_t n_weights = (size_t)n * e->view.n_columns, n_bytes = n_weights / type->block * type->bytes;
@@ -301,7 +294,7 @@ static bool stream_panel(writer *w, const entry *e, uint32_t first, uint32_t n, 
         return false;
     w->done += n_bytes;
     pare_context_progress(w->context, "write", (double)w->done, (double)w->total);
-    drop_rows(w, &e->view, first, n);
+    pare_cut_drop_rows(&e->view, first, n, w->cut, w->checkpoint);
     return true;
 }
 

@@ -35,6 +35,16 @@ typedef struct {
  * only the windows are kept. */
 bool pare_calibrate(pare_calibration *calibration, const pare_checkpoint *checkpoint, const pare_windows *windows, bool activations,
                     const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+/* What became of the cache. */
+typedef struct {
+    bool hit;
+    char remark[512]; /* something to tell the user, or "" */
+} pare_cache_report;
+/* pare_calibrate with activations, or what it found before for the same tensors and the same tokens, bit for bit: a file in $PARE_CACHE
+ * (empty: none), else $XDG_CACHE_HOME/pare, else ~/.cache/pare, whose calibrations are kept below 1 GiB. A cache that cannot be read or
+ * written is remarked upon, and no failure. The model is hashed for it: about a second a gigabyte and thread. */
+bool pare_calibrate_cached(pare_calibration *calibration, pare_cache_report *report, const pare_checkpoint *checkpoint,
+                           const pare_windows *windows, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_calibration_free(pare_calibration *calibration);
 
 /* ---- scores --------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@ typedef struct {
     targets target;
     uint32_t windows, length;
     uint64_t seed;
-    bool plan, own_format;
+    bool plan, own_format, no_cache;
 } compress_options;
 
 /* Everything one compression holds; released by release(). */
@@ -29,8 +29,8 @@ typedef struct {
     pare_scores scores;
     pare_plan plan;
     pare_cut *cut;
-    json_t *kept; /* units, as they were chosen */
-    bool padded;
+    json_t *kept;          /* units, as they were chosen */
+    bool padded, recalled; /* recalled: the calibration comes from the cache */
     double begin;
 } compression;
 
@@ -66,6 +66,19 @@ static bool needs_text(const compression *c, const compress_options *given) {
     return c->method->calibrated || targets_need_text(&given->target);
 }
 
+/* What the method needs to know of the text; activations that were looked at before are remembered. */
+static bool look(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    bool activations = c->method->calibrated && !c->method->text_only;
+    pare_cache_report report;
+    if (!activations || given->no_cache)
+        return pare_calibrate(&c->calibration, c->checkpoint, &c->windows, activations, &shared->context, error);
+    bool done = pare_calibrate_cached(&c->calibration, &report, c->checkpoint, &c->windows, &shared->context, error);
+    if (report.remark[0])
+        say(shared, "note: %s", report.remark);
+    c->recalled = report.hit;
+    return done;
+}
+
 static bool calibrate(compression *c, const compress_options *given, const common *shared, pare_error *error) {
     if (!needs_text(c, given))
         return true;
@@ -76,8 +89,7 @@ static bool calibrate(compression *c, const compress_options *given, const commo
     const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(c->checkpoint, error);
     return tokenizer && pare_corpus_open(&c->text, given->calibrate, error) &&
            pare_windows_sample(&c->windows, &c->text, given->calibrate, tokenizer, given->windows, given->length, given->seed, error) &&
-           pare_calibrate(&c->calibration, c->checkpoint, &c->windows, c->method->calibrated && !c->method->text_only, &shared->context,
-                          error);
+           look(c, given, shared, error);
 }
 
 static bool score(compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -249,6 +261,8 @@ static bool print_result(const compression *c, const compress_options *given, co
         json_t *json = decision_json(c, given, given->plan);
         if (!given->plan)
             json_object_set_new(json, "output", json_string(given->out));
+        if (c->method->calibrated)
+            json_object_set_new(json, "calibration_cached", json_boolean(c->recalled));
         json_object_set_new(json, "seconds", json_real(pare_clock_s() - c->begin));
         json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
         return print_json(json, error);
@@ -341,6 +355,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
         {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
+        {"no-cache", 0, OPTION_FLAG, NULL, "neither recall nor keep what the calibration pass finds (see PARE_CACHE in the README)",
+         &given.no_cache},
         {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &t->multiple},
         {"seed", 0, OPTION_SEED, "S", "for random, prunenet and the calibration windows (0)", &given.seed},
         {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},

@@ -94,7 +94,7 @@ typedef struct {
     pare_shape shape; /* several: ffn, groups and layers that were asked for; zeros: the method chooses */
 } pare_plan;
 
-typedef struct {
+typedef struct pare_method {
     const char *name, *summary, *source;
     pare_unit unit;
     bool calibrated, stochastic; /* needs a calibration text; depends on the seed */
@@ -109,6 +109,8 @@ typedef struct {
     /* NULL, or puts tensors into a cut that was made by these scores, to make up for what it removes. */
     bool (*compensate)(pare_cut *cut, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
                        pare_error *error);
+    /* NULL, or what score or build allocate; for methods that do more than look at moments */
+    size_t (*memory)(const struct pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context);
 } pare_method;
 extern const pare_method *const pare_methods[]; /* NULL at the end */
 /* NULL with PARE_ERROR_USAGE, naming the methods there are. */
@@ -117,6 +119,10 @@ const pare_method *pare_method_find(const char *name, pare_error *error) PARE_MU
 /* A method that builds its cut has no scores: values stay NULL. */
 bool pare_score(pare_scores *scores, const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                 uint64_t seed, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+
+/* Bytes of memory that calibrating, scoring and cutting will take at most, to be told before; windows NULL: without a text. */
+bool pare_compress_memory(size_t *bytes, const pare_method *method, const pare_checkpoint *checkpoint, const pare_windows *windows,
+                          const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- PruneNet's policy ------------------------------------------------------------------------ */
 

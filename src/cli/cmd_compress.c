@@ -31,7 +31,7 @@ typedef struct {
     pare_cut *cut;
     json_t *kept;          /* units, as they were chosen */
     bool padded, recalled; /* recalled: the calibration comes from the cache */
-    double begin;
+    double begin, forecast_mib;
 } compression;
 
 static void release(compression *c) {
@@ -66,6 +66,16 @@ static bool needs_text(const compression *c, const compress_options *given) {
     return c->method->calibrated || targets_need_text(&given->target);
 }
 
+/* The forecast, before the work; kept for the result. */
+static bool say_memory(compression *c, const common *shared, pare_error *error) {
+    size_t bytes;
+    if (!pare_compress_memory(&bytes, c->method, c->checkpoint, &c->windows, &shared->context, error))
+        return false;
+    c->forecast_mib = (double)bytes / 1048576.0;
+    say(shared, "%s on %zu tokens: about %s of memory", c->method->name, c->windows.n * c->windows.length, human_bytes((double)bytes));
+    return true;
+}
+
 /* What the method needs to know of the text; activations that were looked at before are remembered. */
 static bool look(compression *c, const compress_options *given, const common *shared, pare_error *error) {
     bool activations = c->method->calibrated && !c->method->text_only;
@@ -89,7 +99,7 @@ static bool calibrate(compression *c, const compress_options *given, const commo
     const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(c->checkpoint, error);
     return tokenizer && pare_corpus_open(&c->text, given->calibrate, error) &&
            pare_windows_sample(&c->windows, &c->text, given->calibrate, tokenizer, given->windows, given->length, given->seed, error) &&
-           look(c, given, shared, error);
+           say_memory(c, shared, error) && look(c, given, shared, error);
 }
 
 static bool score(compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -261,8 +271,10 @@ static bool print_result(const compression *c, const compress_options *given, co
         json_t *json = decision_json(c, given, given->plan);
         if (!given->plan)
             json_object_set_new(json, "output", json_string(given->out));
-        if (c->method->calibrated)
+        if (c->forecast_mib > 0) {
             json_object_set_new(json, "calibration_cached", json_boolean(c->recalled));
+            json_object_set_new(json, "memory_forecast_mib", json_real(c->forecast_mib));
+        }
         json_object_set_new(json, "seconds", json_real(pare_clock_s() - c->begin));
         json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
         return print_json(json, error);

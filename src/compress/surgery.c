@@ -211,8 +211,9 @@ static bool operate_on_layer(surgery *s, uint32_t layer, const surgery_counts *c
         if (!operate(s, layer, counts->kept[SURGERY_FFN][layer], true, error))
             return false;
     }
+    bool done = pare_stream_layer(s->stream, s->model, layer, NULL, true, error);
     let_go(s, layer);
-    return pare_stream_layer(s->stream, s->model, layer, NULL, true, error);
+    return done;
 }
 
 pare_cut *surgery_cut(const pare_checkpoint *checkpoint, const pare_windows *windows, const surgery_counts *counts,
@@ -249,4 +250,14 @@ bool surgery_costs(double *costs[SURGERY_SITES], const uint32_t least[SURGERY_SI
     end(&s);
     pare_cut_close(s.cut);
     return done;
+}
+
+size_t surgery_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    const pare_config *c = &model->config;
+    size_t n = c->n_heads * c->head_dim > c->ffn_width ? c->n_heads * c->head_dim : c->ffn_width, out = c->width;
+    size_t tokens = windows->n * windows->length, rows = tokens < 2048 ? tokens : 2048;
+    size_t doubles = (n + 1) * n + 2 * out * n + PANEL * n;
+    doubles += n / 16 * (n + n / 16 + out); /* a round of the elimination at most */
+    size_t floats = gram_scratch(pare_context_threads(context)) + rows * (n + out) + tokens * out + out * n;
+    return 2 * pare_stream_bytes(model, windows, context) + doubles * sizeof(double) + floats * sizeof(float);
 }

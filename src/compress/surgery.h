@@ -20,4 +20,7 @@ pare_cut *surgery_cut(const pare_checkpoint *checkpoint, const pare_windows *win
 bool surgery_costs(double *costs[SURGERY_SITES], const uint32_t least[SURGERY_SITES], const pare_checkpoint *checkpoint,
                    const pare_windows *windows, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
+/* What either allocates at most. */
+size_t surgery_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context);
+
 #endif

@@ -48,3 +48,8 @@ bool window_loss(double *loss, const pare_checkpoint *checkpoint, const pare_cut
     *loss = sum / (double)(n * (length - 1));
     return done && (isfinite(*loss) || pare_fail(error, PARE_ERROR_NUMERIC, "the loss on the calibration text is not finite"));
 }
+
+size_t window_loss_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    size_t batch = windows_in(BATCH_TOKENS, windows->length, windows->n);
+    return pare_forward_bytes(model, batch, windows->length, context) + batch * windows->length * 16;
+}

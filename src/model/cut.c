@@ -11,7 +11,7 @@
 #include "format/format.h"
 #include "spill.h"
 
-enum { SPILL_BYTES = 1 << 20 }; /* smaller tensors stay in memory */
+enum { SPILL_BYTES = 1 << 16 }; /* smaller tensors stay in memory */
 
 const cut_axes cut_table[] = {
     {"input_layernorm.weight", AXIS_CHANNELS, AXIS_WHOLE},

@@ -27,6 +27,11 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     return done;
 }
 
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    (void)method;
+    return window_loss_bytes(model, windows, context) + (size_t)pare_checkpoint_size(model->checkpoint, NULL).bytes; /* all of it mapped */
+}
+
 const pare_method pare_method_perplexity_layers = {
     .name = "perplexity-layers",
     .summary = "the loss of the model without a layer, alone",
@@ -35,4 +40,5 @@ const pare_method pare_method_perplexity_layers = {
     .calibrated = true,
     .text_only = true,
     .score = score,
+    .memory = memory,
 };

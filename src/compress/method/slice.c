@@ -163,6 +163,14 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
     return NULL;
 }
 
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    const pare_config *c = &model->config;
+    size_t width = c->width, tokens = windows->n * windows->length, rows = tokens < 2048 ? tokens : 2048;
+    (void)method;
+    size_t floats = width * width + rows * width + gram_scratch(pare_context_threads(context)) + c->vocabulary * width * 2;
+    return pare_stream_bytes(model, windows, context) + 3 * width * width * sizeof(double) + floats * sizeof(float);
+}
+
 const pare_method pare_method_slice_global = {
     .name = "slice-global",
     .summary = "principal components of the residual stream, one rotation for all of it; a tied head becomes one of its own",
@@ -171,4 +179,5 @@ const pare_method pare_method_slice_global = {
     .calibrated = true,
     .text_only = true,
     .build = build,
+    .memory = memory,
 };

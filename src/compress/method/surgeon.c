@@ -74,7 +74,13 @@ static pare_cut *build_all(const pare_checkpoint *checkpoint, const pare_calibra
     return cut;
 }
 
-#define SOURCE .source = "Hassibi & Stork 1993, Kurtic et al. 2023 (ZipLM), and pare", .calibrated = true, .text_only = true
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    (void)method;
+    return surgery_bytes(model, windows, context);
+}
+
+#define SOURCE                                                                                                                             \
+    .source = "Hassibi & Stork 1993, Kurtic et al. 2023 (ZipLM), and pare", .calibrated = true, .text_only = true, .memory = memory
 
 const pare_method pare_method_surgeon = {
     .name = "surgeon",

@@ -146,6 +146,21 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
     return NULL;
 }
 
+/* Grams of the four inputs of a layer; and for each thread at once a matrix in doubles five times over: itself, turned, whitened. */
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    size_t doubles = 0, largest = 0, square = 0, threads = (size_t)pare_context_threads(context);
+    (void)method;
+    for (int i = 0; i < SITES; i++) {
+        pare_linear_shape s = pare_config_linear(&model->config, 0, sites[i].which[0]);
+        size_t least = (size_t)(s.out < s.in ? s.out : s.in);
+        doubles += (size_t)(s.in * s.in);
+        largest = (size_t)(s.out * s.in) > largest ? (size_t)(s.out * s.in) : largest;
+        square = least * least > square ? least * least : square;
+    }
+    doubles += threads * (5 * largest + 3 * square);
+    return pare_stream_bytes(model, windows, context) + doubles * sizeof(double) + gram_scratch((int)threads) * sizeof(float);
+}
+
 const pare_method pare_method_svd_llm = {
     .name = "svd-llm",
     .summary = "the same of W S, S the Cholesky factor of the inputs' covariance: truncation-aware whitening",
@@ -154,4 +169,5 @@ const pare_method pare_method_svd_llm = {
     .calibrated = true,
     .text_only = true,
     .build = build,
+    .memory = memory,
 };

@@ -40,12 +40,30 @@ static bool place_gradients(pare_gradients *g, const pare_model *model, pare_uni
     return g->layers != NULL;
 }
 
+/* Windows that are looked at, and how many at a time. */
+static size_t batches(size_t *batch, const pare_windows *windows) {
+    size_t length = windows->length, most = TOKENS_MOST / length > 0 ? TOKENS_MOST / length : 1;
+    size_t n = windows->n < most ? windows->n : most;
+    *batch = BATCH_TOKENS / length > 0 ? BATCH_TOKENS / length : 1;
+    *batch = *batch < n ? *batch : n;
+    return n;
+}
+
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    size_t batch, bytes = 0;
+    batches(&batch, windows);
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        pare_linear_shape s = pare_config_linear(&model->config, 0, (pare_projection)p);
+        bytes += counts(method->unit, (pare_projection)p) ? s.out * s.in * sizeof(float) : 0;
+    }
+    bytes += (size_t)(pare_checkpoint_size(model->checkpoint, NULL).bytes / model->config.n_layers); /* mapped: all layers stay in use */
+    return bytes * model->config.n_layers + pare_pass_bytes(model, NULL, batch, windows->length, true, context);
+}
+
 /* Gradients of the mean loss over the windows' targets. */
 static bool differentiate(const pare_gradients *g, const pare_model *model, const pare_windows *windows, const pare_context *context,
                           pare_error *error) {
-    size_t length = windows->length, most = TOKENS_MOST / length > 0 ? TOKENS_MOST / length : 1;
-    size_t n = windows->n < most ? windows->n : most, batch = BATCH_TOKENS / length > 0 ? BATCH_TOKENS / length : 1;
-    batch = batch < n ? batch : n;
+    size_t batch, length = windows->length, n = batches(&batch, windows);
     pare_pass *pass = pare_pass_open(model, g, NULL, batch, length, true, context, error);
     bool done = pass != NULL;
     for (size_t first = 0; done && first < n; first += batch) {
@@ -90,7 +108,7 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     return done;
 }
 
-#define SOURCE .source = "Ma et al. 2023 (LLM-Pruner), first order", .calibrated = true, .text_only = true, .score = score
+#define SOURCE .source = "Ma et al. 2023 (LLM-Pruner), first order", .calibrated = true, .text_only = true, .score = score, .memory = memory
 
 const pare_method pare_method_taylor = {
     .name = "taylor",

@@ -17,7 +17,7 @@ static void random_costs(double cost[ROWS][BLOCKS + 1], uint64_t seed) {
 
 /* Every way to keep 1 to BLOCKS of each row. */
 static double least_of_all(double cost[ROWS][BLOCKS + 1], const bool *fixed, uint64_t total) {
-    double least = INFINITY;
+    double least = (double)INFINITY;
     int ways = 1;
     for (int i = 0; i < ROWS; i++)
         ways *= BLOCKS;

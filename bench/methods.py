@@ -79,9 +79,9 @@ def c_table(models, path):
     """Excess over dense at each share of weights removed, by model; methods that no model was cut by at any share are left out."""
     shares = [0.1, 0.2, 0.3, 0.5, 0.65]
     names = sorted({m for methods in models.values() for m in methods})
-    number = lambda v: "NAN" if math.isnan(v) else f"{v:.3f}"
+    number = lambda v: "NONE" if math.isnan(v) else f"{v:.3f}"
     lines = ["/* measured: what methods lost, in nats per token above the dense model. Written by bench/methods.py --table; not by hand. */",
-             '#include "measured.h"', "", "#include <math.h>", "#include <stddef.h>", "", "/* clang-format off */",
+             '#include "measured.h"', "", "#include <math.h>", "#include <stddef.h>", "", "#define NONE ((double)NAN) /* not measured */", "", "/* clang-format off */",
              f"const double measured_shares[MEASURED_SHARES] = {{{', '.join(f'{s:g}' for s in shares)}}};",
              "const char *const measured_models[MEASURED_MODELS] = {" + ", ".join(f'"{m}"' for m in models) + "};",
              "const measured_method measured_methods[] = {"]

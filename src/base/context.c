@@ -37,7 +37,7 @@ void pare_memory_peak_restart(void) {
     FILE *file = fopen("/proc/self/clear_refs", "w");
     if (!file)
         return;
-    fputs("5\n", file); /* proc(5): the peak becomes what is resident now */
+    fprintf(file, "5\n"); /* proc(5): the peak becomes what is resident now */
     fclose(file);
 }
 

@@ -180,7 +180,7 @@ static bool make_cut(compression *c, const compress_options *given, const common
     bool automatic = c->recommended.method != NULL;
     if (!targets_plan(&c->plan, &given->target, c->method, &c->checkpoint->config, c->type, automatic, error))
         return false;
-    targets_say_nothing_goes(&given->target, &c->plan, shared);
+    targets_say_limits(&given->target, &c->plan, c->method, &c->checkpoint->config, shared);
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
     const pare_calibration *calibration = needs_text(c, given) ? &c->calibration : NULL;
@@ -282,14 +282,7 @@ static bool print_result(const compression *c, const compress_options *given, co
     pare_achieved a = achieved(c);
     double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
     progress_end();
-    char place[64];
-    printf("%s at r = %g keeps %u of %u %s%s\n", c->method->name, c->plan.ratio, c->plan.n_kept, c->plan.n_units,
-           pare_unit_name(c->method->unit), pare_unit_place(place, c->method->unit, &c->checkpoint->config));
-    uint32_t whole = 0;
-    for (uint32_t i = 0; c->plan.each && i < c->plan.n_rows; i++)
-        whole += c->plan.each[i] == c->plan.n_units;
-    if (whole)
-        printf("all of them in %u that stay whole\n", whole);
+    targets_print_kept(&given->target, &c->plan, c->method->name, &c->checkpoint->config);
     const pare_config *left = &c->cut->config;
     if (c->plan.unit == PARE_UNIT_SEVERAL)
         printf("what is left: %u layers with %u FFN neurons, %u query and %u key-value heads\n", left->n_layers, left->ffn_width,
@@ -342,7 +335,8 @@ static bool compress(const char *path, const compress_options *given, const comm
 }
 
 bool cmd_compress(int argc, char **argv, pare_error *error) {
-    compress_options given = {.target = {.ratio = (double)__builtin_nanf(""), .multiple = 32}, .windows = 32, .length = 512};
+    compress_options given = {
+        .target = {.ratio = (double)__builtin_nanf(""), .shape = TARGETS_NO_SHAPE, .multiple = 32}, .windows = 32, .length = 512};
     targets *t = &given.target;
     const option options[] = {
         {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods; auto: what our measurements recommend",
@@ -353,8 +347,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"params", 0, OPTION_STRING, "N", "instead: leave at most N parameters (118M)", &t->parameters},
         {"bytes", 0, OPTION_STRING, "N", "instead: leave at most N bytes of weights, in the output's type", &t->bytes},
         {"macs", 0, OPTION_STRING, "N", "instead: leave at most N multiply-accumulates per token", &t->macs},
-        {"ffn", 0, OPTION_COUNT, "N", "instead: leave N FFN neurons in each layer", &t->shape.ffn},
-        {"heads", 0, OPTION_COUNT, "N", "instead: leave N query heads in each layer", &t->shape.heads},
+        {"ffn", 0, OPTION_COUNT, "N", "instead: leave exactly N FFN neurons in each layer", &t->shape.ffn},
+        {"heads", 0, OPTION_COUNT, "N", "instead: leave N query heads in each layer, as many for each key-value head", &t->shape.heads},
         {"groups", 0, OPTION_COUNT, "N", "instead: leave N key-value heads in each layer", &t->shape.groups},
         {"channels", 0, OPTION_COUNT, "N", "instead: leave N residual channels", &t->shape.channels},
         {"layers", 0, OPTION_COUNT, "N", "instead: leave N layers", &t->shape.layers},
@@ -362,7 +356,7 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
          "uniform: the same count in every layer; global, sensitivity: as many in all, by score or by what each layer's cut costs",
          &t->allocation},
         {"keep-layers", 0, OPTION_STRING, "LIST", "layers that keep all of their neurons or heads: 0-2,29", &t->keep_layers},
-        {"keep-blocks", 0, OPTION_STRING, "LIST", "the same", &t->keep_blocks},
+        {"keep-blocks", 0, OPTION_STRING, "LIST", "the same as --keep-layers", &t->keep_blocks},
         {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
         {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},

@@ -2,6 +2,7 @@
 #include "targets.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,8 +17,8 @@ static int allocation_of(const targets *given) {
 }
 
 static bool has_shape(const targets *given) {
-    const pare_shape *s = &given->shape;
-    return s->ffn || s->heads || s->groups || s->channels || s->layers;
+    const pare_shape *s = &given->shape, none = TARGETS_NO_SHAPE;
+    return memcmp(s, &none, sizeof none) != 0;
 }
 
 bool targets_check(const targets *given, pare_error *error) {
@@ -87,13 +88,67 @@ static bool read_budget(uint64_t *most, pare_budget *budget, const targets *give
     return true;
 }
 
+static uint32_t said(uint32_t n) {
+    return n == TARGETS_UNSAID ? 0 : n;
+}
+
+/* Whether the output is a Llama with biases, which unlike others has no second name to be written under. */
+static bool biased_llama(const pare_method *method, const pare_config *c) {
+    return method->compensate || (c->arch == PARE_ARCH_LLAMA && (c->attention_bias || c->mlp_bias));
+}
+
+static bool refuse_heads(uint32_t heads, uint32_t step, const pare_config *c, pare_error *error) {
+    pare_string legal = {0};
+    for (uint32_t n = step; n <= c->n_heads; n += step)
+        if (c->width % n == 0)
+            pare_string_print(&legal, "%s%u", legal.length ? ", " : "", n);
+    pare_fail(error, PARE_ERROR_RANGE,
+              "%u query heads at width %u: transformers takes a Llama with biases only where its heads divide the "
+              "width (%s)",
+              heads, c->width, legal.data ? legal.data : "none");
+    pare_string_free(&legal);
+    return false;
+}
+
+static uint32_t heads_left(const pare_plan *plan, const pare_config *c) {
+    uint32_t group = c->n_heads / c->n_kv_heads;
+    return plan->unit == PARE_UNIT_HEADS                               ? plan->n_kept * c->n_kv_heads
+           : plan->unit == PARE_UNIT_GROUPS                            ? plan->n_kept * group
+           : plan->unit == PARE_UNIT_SEVERAL && plan->shape.groups > 0 ? plan->shape.groups * group
+                                                                       : c->n_heads;
+}
+
+static bool plan_shape(pare_plan *plan, const targets *given, const pare_method *method, const pare_config *c, pare_error *error) {
+    const pare_shape *s = &given->shape;
+    const struct {
+        const char *flag;
+        uint32_t n, step, most;
+    } flags[] = {{"ffn", s->ffn, 1, c->ffn_width},
+                 {"heads", s->heads, method->unit == PARE_UNIT_HEADS ? c->n_kv_heads : c->n_heads / c->n_kv_heads, c->n_heads},
+                 {"groups", s->groups, 1, c->n_kv_heads},
+                 {"channels", s->channels, 1, c->width},
+                 {"layers", s->layers, 1, c->n_layers}};
+    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
+        if (flags[i].n == 0)
+            return flags[i].step == 1
+                       ? pare_fail(error, PARE_ERROR_RANGE, "--%s 0: from 1 to %u are possible", flags[i].flag, flags[i].most)
+                       : pare_fail(error, PARE_ERROR_RANGE, "--%s 0: multiples of %u up to %u are possible", flags[i].flag, flags[i].step,
+                                   flags[i].most);
+    const pare_shape wanted = {said(s->ffn), said(s->heads), said(s->groups), said(s->channels), said(s->layers)};
+    if (!pare_plan_shape(plan, method->unit, c, &wanted, error))
+        return false;
+    uint32_t heads = heads_left(plan, c);
+    return heads == c->n_heads || !biased_llama(method, c) || c->width % heads == 0 ||
+           refuse_heads(heads, method->unit == PARE_UNIT_HEADS ? c->n_kv_heads : c->n_heads / c->n_kv_heads, c, error);
+}
+
 bool targets_plan(pare_plan *plan, const targets *given, const pare_method *method, const pare_config *config, pare_dtype type,
                   bool automatic, pare_error *error) {
     uint64_t most;
     pare_budget budget = PARE_BUDGET_NON_EMBEDDING;
     bool done;
     if (has_shape(given))
-        done = pare_plan_shape(plan, method->unit, config, &given->shape, error);
+        done = plan_shape(plan, given, method, config, error);
     else if (!isnan(given->ratio) && (!automatic || method->unit == PARE_UNIT_SEVERAL))
         done = pare_plan_make(plan, method->unit, config, given->ratio, given->multiple, error);
     else if (!isnan(given->ratio))
@@ -123,12 +178,76 @@ bool targets_recommend(pare_recommendation *recommendation, const targets *given
     return pare_recommend(recommendation, config, share, given->multiple, tokens, error);
 }
 
-void targets_say_nothing_goes(const targets *given, const pare_plan *plan, const common *shared) {
-    if (isnan(given->ratio) || given->ratio <= 0 || !pare_plan_keeps_all(plan) || plan->each)
+/* ---- remarks ---- */
+
+static void say_where(const pare_plan *plan, const pare_method *method, const pare_config *c, const common *shared) {
+    uint32_t heads = heads_left(plan, c);
+    if (heads == c->n_heads || biased_llama(method, c))
         return;
-    say(shared, "note: ratio %g removes nothing: there are %u %s, kept in multiples of %u; %.3g would remove the first", given->ratio,
-        plan->n_units, pare_unit_name(plan->unit), plan->multiple, (double)plan->multiple / plan->n_units);
+    if (c->arch == PARE_ARCH_LLAMA && c->width % heads != 0)
+        say(shared,
+            "note: %u query heads do not divide the width %u: written as a Mistral, the same network, which transformers, vLLM and "
+            "llama.cpp load",
+            heads, c->width);
+    if (c->arch == PARE_ARCH_QWEN2 && (uint64_t)heads * c->head_dim != c->width)
+        say(shared,
+            "note: a Qwen2 of %u query heads of %u at width %u loads in transformers; vLLM refuses it, and pare export writes it for "
+            "llama.cpp as a llama",
+            heads, c->head_dim, c->width);
 }
+
+static void say_rounding(const targets *given, const pare_plan *plan, const common *shared) {
+    const char *name = pare_unit_name(plan->unit);
+    uint32_t n = plan->n_units, step = plan->multiple;
+    if (pare_plan_keeps_all(plan))
+        say(shared, "note: ratio %g removes nothing: there are %u %s, kept in multiples of %u; %.3g would remove the first", given->ratio,
+            n, name, step, (double)step / n);
+    else if ((1 - given->ratio) * n < step && plan->n_kept == step)
+        say(shared, "note: ratio %g would leave less than the %u of %u %s that must stay: it removes what %.3g does", given->ratio, step, n,
+            name, 1 - (double)step / n);
+}
+
+void targets_say_limits(const targets *given, const pare_plan *plan, const pare_method *method, const pare_config *config,
+                        const common *shared) {
+    bool counted = plan->unit != PARE_UNIT_SEVERAL && plan->unit != PARE_UNIT_DIRECTIONS; /* these go in weights */
+    if (given->ratio > 0 && !plan->each && counted)
+        say_rounding(given, plan, shared);
+    say_where(plan, method, config, shared);
+}
+
+/* Counts of layers that differ. */
+static void print_counts(const pare_plan *plan, const char *method, const char *place) {
+    uint32_t least = plan->n_units, most = 0, n = plan->n_rows;
+    uint64_t all = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t kept = pare_plan_kept(plan, i);
+        least = kept < least ? kept : least;
+        most = kept > most ? kept : most;
+        all += kept;
+    }
+    printf("%s at r = %g keeps %u to %u of %u %s%s, %.4g on average:", method, plan->ratio, least, most, plan->n_units,
+           pare_unit_name(plan->unit), place, (double)all / n);
+    for (uint32_t i = 0; i < n; i++)
+        printf(" %u", pare_plan_kept(plan, i));
+    printf("\n");
+}
+
+void targets_print_kept(const targets *given, const pare_plan *plan, const char *method, const pare_config *config) {
+    char place[64];
+    uint32_t whole = 0;
+    pare_unit_place(place, plan->unit, config);
+    if (plan->each && allocation_of(given) != UNIFORM) {
+        print_counts(plan, method, place);
+        return;
+    }
+    printf("%s at r = %g keeps %u of %u %s%s\n", method, plan->ratio, plan->n_kept, plan->n_units, pare_unit_name(plan->unit), place);
+    for (uint32_t i = 0; plan->each && i < plan->n_rows; i++)
+        whole += plan->each[i] == plan->n_units;
+    if (whole)
+        printf("all of them in %u that stay whole\n", whole);
+}
+
+/* ---- shares ---- */
 
 bool targets_allocate(pare_plan *plan, const targets *given, const pare_method *method, const pare_scores *scores,
                       const pare_checkpoint *checkpoint, const pare_calibration *calibration, const common *shared, pare_error *error) {

@@ -5,10 +5,14 @@
 #include "cli.h"
 #include "pare/compress.h"
 
+/* A number of units that was not asked for: more than an option takes, so that 0 can be refused. */
+#define TARGETS_UNSAID UINT32_MAX
+#define TARGETS_NO_SHAPE ((pare_shape){TARGETS_UNSAID, TARGETS_UNSAID, TARGETS_UNSAID, TARGETS_UNSAID, TARGETS_UNSAID})
+
 typedef struct {
     double ratio;                          /* NaN: not said */
     const char *parameters, *bytes, *macs; /* what is to be left at most */
-    pare_shape shape;
+    pare_shape shape;                      /* begins as TARGETS_NO_SHAPE */
     const char *keep_layers, *keep_blocks; /* the same by another name */
     const char *allocation;                /* NULL: uniform */
     uint32_t multiple;
@@ -25,10 +29,15 @@ bool targets_recommend(pare_recommendation *recommendation, const targets *given
 /* The uniform plan, with the layers that stay whole. automatic: a ratio is one of the weights outside of embeddings. */
 bool targets_plan(pare_plan *plan, const targets *given, const pare_method *method, const pare_config *config, pare_dtype type,
                   bool automatic, pare_error *error);
-/* What a ratio that removes nothing could have been; with a plan that removes something it says nothing. */
-void targets_say_nothing_goes(const targets *given, const pare_plan *plan, const common *shared);
+/* What a ratio that removes nothing, or would leave nothing, could have been; and where the number of heads that is left can run. Silent
+ * where there is nothing to say. */
+void targets_say_limits(const targets *given, const pare_plan *plan, const pare_method *method, const pare_config *config,
+                        const common *shared);
 /* The plan's units shared out over layers as --allocation says. */
 bool targets_allocate(pare_plan *plan, const targets *given, const pare_method *method, const pare_scores *scores,
                       const pare_checkpoint *checkpoint, const pare_calibration *calibration, const common *shared, pare_error *error);
+
+/* What of each row is kept, in words. */
+void targets_print_kept(const targets *given, const pare_plan *plan, const char *method, const pare_config *config);
 
 #endif

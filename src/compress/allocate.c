@@ -12,47 +12,71 @@ enum { BLOCKS_MOST = 64 };
 
 /* ---- the least sum ---- */
 
+/* Sums of `width` totals, reached exactly; of rows that are free. */
+typedef struct {
+    const double *cost; /* (n_rows, n_blocks + 1) */
+    uint32_t n_blocks, even;
+    size_t width;
+    double *before, *now; /* (width): the least sum by the blocks in all, without and with the row at hand */
+} table;
+
+static uint32_t distance(uint32_t a, uint32_t b) {
+    return a > b ? a - b : b - a;
+}
+
+/* choice (width): what this row keeps when it and those before it keep so many; of equal sums the one nearest to an even share. */
+static void add_row(uint32_t *choice, table *t, uint32_t row) {
+    const double *cost = t->cost + (size_t)row * (t->n_blocks + 1);
+    for (size_t total = 0; total < t->width; total++) {
+        double least = (double)INFINITY;
+        for (uint32_t k = 1; k <= t->n_blocks && k <= total; k++) {
+            double sum = t->before[total - k] + cost[k];
+            if (sum < least || (sum == least && distance(k, t->even) < distance(choice[total], t->even))) {
+                least = sum;
+                choice[total] = k;
+            }
+        }
+        t->now[total] = least;
+    }
+    double *swap = t->before;
+    t->before = t->now;
+    t->now = swap;
+}
+
+static bool add_rows(uint32_t *kept, table *t, const bool *fixed, uint32_t n_rows, pare_error *error) {
+    uint32_t *choice = pare_allocate(n_rows * t->width, sizeof *choice, error);
+    for (uint32_t i = 0; choice && i < n_rows; i++)
+        if (!(fixed && fixed[i]))
+            add_row(choice + i * t->width, t, i);
+    bool done = choice && (isfinite(t->before[t->width - 1]) ||
+                           pare_fail(error, PARE_ERROR_NUMERIC, "what the layers would lose is not a number: they cannot be weighed"));
+    for (uint32_t i = n_rows, left = (uint32_t)t->width - 1; done && i-- > 0;) {
+        kept[i] = fixed && fixed[i] ? t->n_blocks : choice[i * t->width + left];
+        left -= fixed && fixed[i] ? 0 : kept[i];
+    }
+    pare_free(choice);
+    return done;
+}
+
 bool allocate_least(uint32_t *kept, const double *cost, const bool *fixed, uint32_t n_rows, uint32_t n_blocks, uint64_t total,
                     pare_error *error) {
-    uint32_t n_free = 0;
+    uint64_t n_free = 0;
     for (uint32_t i = 0; i < n_rows; i++)
         n_free += !(fixed && fixed[i]);
     if (total < n_free)
-        return pare_fail(error, PARE_ERROR_RANGE, "%llu blocks of units for %u layers: each keeps at least one", (unsigned long long)total,
-                         n_free);
-    size_t width = (size_t)(total < (uint64_t)n_free * n_blocks ? total : (uint64_t)n_free * n_blocks) + 1;
-    double *least = pare_allocate(2 * width, sizeof *least, error), *before = least, *now = least ? least + width : NULL;
-    uint32_t *choice = least ? pare_allocate(n_rows * width, sizeof *choice, error) : NULL;
-    for (uint32_t i = 0; choice && i < n_rows; i++) {
-        if (fixed && fixed[i])
-            continue;
-        for (size_t t = 0; t < width; t++) {
-            now[t] = (double)INFINITY;
-            for (uint32_t k = 1; k <= n_blocks && k <= t; k++) {
-                double sum = before[t - k] + cost[(size_t)i * (n_blocks + 1) + k];
-                if (sum < now[t]) {
-                    now[t] = sum;
-                    choice[i * width + t] = k;
-                }
-            }
-        }
-        double *swap = before;
-        before = now;
-        now = swap;
-    }
-    if (choice) {
-        size_t best = 0;
-        for (size_t t = n_free; t < width; t++)
-            if (best == 0 || before[t] <= before[best])
-                best = t;
-        for (uint32_t i = n_rows; i-- > 0;) {
-            kept[i] = fixed && fixed[i] ? n_blocks : choice[i * width + best];
-            best -= fixed && fixed[i] ? 0 : kept[i];
-        }
-    }
-    bool done = choice != NULL;
-    pare_free(choice);
-    pare_free(least);
+        return pare_fail(error, PARE_ERROR_RANGE, "%llu blocks of units for %llu layers: each keeps at least one",
+                         (unsigned long long)total, (unsigned long long)n_free);
+    total = total < n_free * n_blocks ? total : n_free * n_blocks;
+    table t = {.cost = cost, .n_blocks = n_blocks, .even = n_free ? (uint32_t)(total / n_free) : 0, .width = (size_t)total + 1};
+    double *sums = pare_allocate(2 * t.width, sizeof *sums, error);
+    if (!sums)
+        return false;
+    t.before = sums;
+    t.now = sums + t.width;
+    for (size_t i = 1; i < t.width; i++)
+        t.before[i] = (double)INFINITY;
+    bool done = add_rows(kept, &t, fixed, n_rows, error);
+    pare_free(sums);
     return done;
 }
 
@@ -136,6 +160,11 @@ bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_
     bool done = all && begin(&s, plan, error);
     for (uint32_t i = 0; done && i < s.n_rows; i++) {
         double *sorted = all + (size_t)i * s.n_units;
+        for (uint32_t j = 0; done && j < s.n_units; j++)
+            done = isfinite(scores->values[(size_t)i * s.n_units + j]) ||
+                   pare_fail(error, PARE_ERROR_NUMERIC, "the score of unit %u in layer %u is not a finite number", j, i);
+        if (!done)
+            break;
         standardise(sorted, scores->values + (size_t)i * s.n_units, s.n_units);
         worst = fmin(worst, sorted[s.n_units - 1]);
     }

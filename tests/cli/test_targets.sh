@@ -63,6 +63,11 @@ cut 2 'cuts FFN neurons alone: --ffn N' magnitude --ffn 40 --layers 2
 cut 2 'one of them says how much' magnitude --ffn 40 --ratio 0.5
 cut 2 'not counted by a shape' svd --ffn 40
 cut 0 'removes nothing: there are' magnitude-groups --ratio 0.1
+cut 0 'would leave less than the 1 of 2 key-value heads' magnitude-groups --ratio 0.9
+for zero in ffn heads groups channels layers; do
+    cut 1 "--$zero 0: (multiples of [0-9]+ up to|from 1 to) [0-9]+ are possible" magnitude --$zero 0
+    cut 2 'one of them says how much' magnitude --$zero 0 --ratio 0.5
+done
 cut 0 '' magnitude --ratio 0.5 --keep-blocks 0 --multiple 1 --json
 [ "$(json kept.0)" = "$width" ] || fail "--keep-blocks 0 kept $(json kept.0) of $width"
 
@@ -82,6 +87,27 @@ expect 0 'padded with zeros' "$PARE" compress "$model" --method flap --ratio 0.5
 expect 0 '' "$PARE" compress "$model" --method flap --ratio 0.5 --allocation sensitivity --calibrate "$text" --windows 4 --length 64 \
     --keep-layers 1 --type f32 --own-format -o "$work/own2"
 [ "$(loss "$work/padded2")" = "$(loss "$work/own2")" ] || fail "allocated: padded $(loss "$work/padded2"), own $(loss "$work/own2")"
+
+cut 0 'keeps [0-9]+ to [0-9]+ of [0-9]+ FFN neurons in each of [0-9]+ layers, [0-9.]+ on average:( [0-9]+)+' magnitude --ratio 0.5 --multiple 1 \
+    --allocation global
+params=(--params 190k --multiple 1 --json)
+cut 0 '' magnitude "${params[@]}"
+uniform=$(json size.parameters)
+cut 0 '' magnitude "${params[@]}" --allocation global --own-format
+shared=$(json size.parameters)
+[ "$shared" -le "$uniform" ] && [ "$shared" -gt $((uniform - 3000)) ] || fail "--params 190k: uniform left $uniform, shared out $shared"
+
+# where odd numbers of heads can run, said before any work
+heads() { expect "$1" "$2" "$PARE" compress "$3" --method "$4" --calibrate "$text" --windows 4 --length 64 --multiple 8 "${@:5}"; }
+large=$SOURCE/models # of width 160 with 10 query and 2 key-value heads
+heads 0 'written as a Mistral, the same network' "$large/pare-llama-1.31M" magnitude-heads --plan --heads 6
+heads 0 'pare export writes it for llama.cpp' "$large/pare-qwen2-1.31M" magnitude-heads --plan --heads 6
+heads 1 '3 query heads: multiples of 2 up to 10' "$large/pare-llama-1.31M" magnitude-heads --plan --heads 3
+heads 1 'with biases only where its heads divide the width .2, 4, 8, 10.' "$large/pare-llama-1.31M" flap-heads --plan --heads 6
+heads 0 'keeps 2 of 5 query heads' "$large/pare-llama-1.31M" flap-heads --plan --heads 4
+heads 0 '' "$large/pare-llama-1.31M" flap --ratio 0.5 -o "$work/biased"
+heads 1 'with biases only where its heads divide the width' "$work/biased" magnitude-heads --plan --heads 6
+heads 0 '' "$work/biased" magnitude-heads --heads 4 -o "$work/biased4"
 
 # the method that measurements recommend
 cut 0 'auto: surgeon-all, which lost least of [0-9]+ methods' auto --ratio 0.3 --multiple 1 --windows 16

@@ -17,7 +17,7 @@ static void random_costs(double cost[ROWS][BLOCKS + 1], uint64_t seed) {
 
 /* Every way to keep 1 to BLOCKS of each row. */
 static double least_of_all(double cost[ROWS][BLOCKS + 1], const bool *fixed, uint64_t total) {
-    double least = INFINITY;
+    double least = (double)INFINITY;
     int ways = 1;
     for (int i = 0; i < ROWS; i++)
         ways *= BLOCKS;
@@ -31,7 +31,7 @@ static double least_of_all(double cost[ROWS][BLOCKS + 1], const bool *fixed, uin
             sum += fixed[i] ? 0 : (uint64_t)k;
             price += fixed[i] ? 0 : cost[i][k];
         }
-        if (possible && sum <= total && price < least)
+        if (possible && sum == total && price < least)
             least = price;
     }
     return least;
@@ -54,11 +54,35 @@ static void least_sums(void **state) {
                 price += fixed[i] ? 0 : cost[i][kept[i]];
                 sum += fixed[i] ? 0 : kept[i];
             }
-            assert_true(sum <= total);
-            assert_true(fabs(price - least_of_all(cost, fixed, total)) < 1e-12);
+            uint64_t most = 0;
+            for (int i = 0; i < ROWS; i++)
+                most += fixed[i] ? 0 : BLOCKS;
+            uint64_t wanted = total < most ? total : most;
+            assert_int_equal(sum, wanted);
+            assert_true(fabs(price - least_of_all(cost, fixed, wanted)) < 1e-12);
         }
         assert_fails(allocate_least(kept, &cost[0][0], NULL, ROWS, BLOCKS, ROWS - 1, &error), error, PARE_ERROR_RANGE, "at least one");
     }
+}
+
+/* Nothing may lie idle because more units measured no better: noise would then decide how much goes. Where all costs are alike, all keep as
+ * many. A cost that is none is an error and no count of 0. */
+static void flat_and_rising(void **state) {
+    (void)state;
+    pare_error error = {0};
+    double cost[ROWS][BLOCKS + 1] = {{0}};
+    uint32_t kept[ROWS];
+    assert_done(allocate_least(kept, &cost[0][0], NULL, ROWS, BLOCKS, ROWS * 3, &error), error);
+    for (int i = 0; i < ROWS; i++)
+        assert_int_equal(kept[i], 3);
+    for (int i = 0; i < ROWS; i++)
+        for (int k = 0; k <= BLOCKS; k++)
+            cost[i][k] = (i + 1) * k; /* the more stays, the worse: the dearest rows keep least */
+    assert_done(allocate_least(kept, &cost[0][0], NULL, ROWS, BLOCKS, BLOCKS * 2 + 2, &error), error);
+    assert_true(kept[0] == BLOCKS && kept[1] == BLOCKS && kept[2] == 1 && kept[3] == 1);
+    for (int k = 0; k <= BLOCKS; k++)
+        cost[1][k] = (double)NAN;
+    assert_fails(allocate_least(kept, &cost[0][0], NULL, ROWS, BLOCKS, ROWS * 3, &error), error, PARE_ERROR_NUMERIC, "not a number");
 }
 
 /* How many of the best `total` of all standardised scores lie in each row. */
@@ -101,6 +125,9 @@ static void global_is_one_list(void **state) {
     }
     assert_true(differ && sum == ROWS * KEPT);
     pare_plan_free(&plan);
+    plan = (pare_plan){.unit = PARE_UNIT_FFN, .multiple = 1, .n_rows = ROWS, .n_units = N, .n_kept = KEPT};
+    values[N + 2] = (double)NAN;
+    assert_fails(pare_plan_allocate_global(&plan, &scores, &error), error, PARE_ERROR_NUMERIC, "unit 2 in layer 1");
     plan = (pare_plan){.unit = PARE_UNIT_LAYERS, .multiple = 1, .n_rows = 1, .n_units = 4, .n_kept = 2};
     assert_fails(pare_plan_allocate_global(&plan, &scores, &error), error, PARE_ERROR_USAGE, "not shared out over layers");
 }
@@ -166,8 +193,8 @@ static void recommended(void **state) {
 
 int main(void) {
     pare_error error = {0};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(least_sums), cmocka_unit_test(global_is_one_list), cmocka_unit_test(sensitivity),
-                                       cmocka_unit_test(recommended)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(least_sums), cmocka_unit_test(flat_and_rising),
+                                       cmocka_unit_test(global_is_one_list), cmocka_unit_test(sensitivity), cmocka_unit_test(recommended)};
     if (!pare_gemm_prepare(&error))
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -90,7 +90,7 @@ static void greedy(bool *gone, double *cost, const example *e, size_t per, size_
     cost[units] = 0;
     for (size_t left = units; left > n_kept; left--) {
         size_t best = units;
-        double least = INFINITY;
+        double least = (double)INFINITY;
         for (size_t u = 0; u < units; u++) {
             if (gone[u])
                 continue;

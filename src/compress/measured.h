@@ -3,7 +3,7 @@
 #ifndef COMPRESS_MEASURED_H
 #define COMPRESS_MEASURED_H
 
-enum { MEASURED_SHARES = 5, MEASURED_MODELS = 2 };
+enum { MEASURED_SHARES = 5, MEASURED_MODELS = 3 };
 
 typedef struct {
     const char *method;

@@ -1,6 +1,7 @@
 /* calibration_file: statistics of a calibration pass kept on disk, named by the hash of what they follow from: the model's tensors and
- * configuration, and the windows' tokens. A safetensors file, so that other programs read it; reading takes only what writing makes, and
- * numbers whose SHA-256 is the one they carry. Whatever is wrong with a cache is a remark, and the pass is made. */
+ * configuration, the windows' tokens, and the kernels, whose sums differ in their last bits. A safetensors file, so that other programs
+ * read it; reading takes only what writing makes, and numbers whose SHA-256 is the one they carry. Whatever is wrong with a cache is a
+ * remark, and the pass is made. */
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
@@ -69,7 +70,8 @@ static bool name_of(pare_sha256 *key, const pare_checkpoint *checkpoint, const p
     bool done = pare_checkpoint_hash(&model, checkpoint, &quietly, error) &&
                 pare_sha256_bytes(&ids, windows->ids, windows->n * windows->length * sizeof *windows->ids, error);
     if (done)
-        pare_string_print(&text, "pare-calibration 1\nmodel %s\nwindows %zu of %zu: %s\n", model.hex, windows->n, windows->length, ids.hex);
+        pare_string_print(&text, "pare-calibration 1 by %s\nmodel %s\nwindows %zu of %zu: %s\n", pare_kernels_best()->name, model.hex,
+                          windows->n, windows->length, ids.hex);
     done = done && pare_string_check(&text, error) && pare_sha256_bytes(key, text.data, text.length, error);
     pare_string_free(&text);
     return done;

@@ -111,6 +111,8 @@ float *pare_factors_make(const pare_factors *f, const pare_checkpoint *checkpoin
         read_u(u, &s, scratch);
     if (done && v)
         read_v(v, &s, scratch);
+    pare_cut_drop_rows(&s.u, 0, s.u.n_rows, cut, checkpoint); /* read, and copied */
+    pare_cut_drop_rows(&s.v, 0, s.v.n_rows, cut, checkpoint);
     if (done && u && v && (made = pare_allocate(out * in, sizeof *made, error)))
         multiply(made, u, v, &s, n_threads);
     float *result = !done || (u && v) ? made : u ? u : v;

@@ -37,6 +37,7 @@ static pare_spill *open_spill(size_t bytes, pare_error *error) {
     snprintf(path, sizeof path, "%s/pare-XXXXXX", s->folder);
     if ((s->file = mkstemp(path)) >= 0) {
         unlink(path);
+        (void)fcntl(s->file, F_SETFD, FD_CLOEXEC);
         return s;
     }
     fail(s, errno, bytes, error);

@@ -1,0 +1,82 @@
+/* What must hold of every method there is: one thread and two give the same bits; the order of the calibration windows changes nothing but
+ * rounding, which no choice of units may hang on and no loss shows. */
+#include <stdlib.h>
+
+#include "reference.h"
+
+enum { WINDOWS = 4, LENGTH = 64 };
+#define TEXT PARE_FIXTURES "/slice.txt"
+
+static pare_cut *cut_with(const pare_method *m, const pare_checkpoint *checkpoint, const uint32_t *ids, int threads) {
+    pare_error error = {0};
+    pare_context context = {.n_threads = threads};
+    pare_windows windows = {.ids = (uint32_t *)(uintptr_t)ids, .n = WINDOWS, .length = LENGTH};
+    pare_calibration calibration = {0};
+    pare_scores scores;
+    pare_plan plan;
+    if (m->calibrated)
+        assert_done(pare_calibrate(&calibration, checkpoint, &windows, !m->text_only, &context, &error), error);
+    assert_done(pare_plan_make(&plan, m->unit, &checkpoint->config, 0.5, 4, &error) &&
+                    pare_score(&scores, m, checkpoint, m->calibrated ? &calibration : NULL, 3, &context, &error),
+                error);
+    pare_cut *cut = pare_method_cut(m, checkpoint, m->calibrated ? &calibration : NULL, &scores, &plan, &context, &error);
+    if (!cut)
+        fail_msg("%s: %s", m->name, error.message);
+    pare_scores_free(&scores);
+    pare_plan_free(&plan);
+    pare_calibration_free(&calibration);
+    return cut;
+}
+
+static void threads_change_no_bit(void **state) {
+    pare_error error = {0};
+    const char *name = *state;
+    pare_checkpoint *checkpoint = open_model(name);
+    text t = text_of(TEXT, name);
+    for (const pare_method *const *m = pare_methods; *m; m++) {
+        pare_sha256 hashes[2];
+        for (int i = 0; i < 2; i++) {
+            pare_cut *cut = cut_with(*m, checkpoint, t.ids, i + 1);
+            assert_done(pare_cut_hash(&hashes[i], cut, &error), error);
+            pare_cut_close(cut);
+        }
+        if (strcmp(hashes[0].hex, hashes[1].hex) != 0)
+            fail_msg("%s cuts %s otherwise with two threads than with one", (*m)->name, name);
+    }
+    pare_checkpoint_close(checkpoint);
+}
+
+static void order_of_windows(void **state) {
+    static const size_t order[WINDOWS] = {2, 0, 3, 1};
+    pare_error error = {0};
+    const char *name = *state;
+    pare_checkpoint *checkpoint = open_model(name);
+    text t = text_of(TEXT, name);
+    uint32_t turned[WINDOWS * LENGTH];
+    for (size_t i = 0; i < WINDOWS; i++)
+        memcpy(turned + i * LENGTH, t.ids + order[i] * LENGTH, LENGTH * sizeof *turned);
+    for (const pare_method *const *m = pare_methods; *m; m++) {
+        pare_cut *one = cut_with(*m, checkpoint, t.ids, 2), *two = cut_with(*m, checkpoint, turned, 2);
+        pare_sha256 first, second;
+        assert_done(pare_cut_hash(&first, one, &error) && pare_cut_hash(&second, two, &error), error);
+        bool same_units = strcmp(first.hex, second.hex) == 0;
+        double a = loss_of(checkpoint, one, &t, 2), b = loss_of(checkpoint, two, &t, 2);
+        if ((!same_units && !(*m)->build && !(*m)->compensate) || !(fabs(a - b) < 1e-4))
+            fail_msg("%s on %s: %.9g, with the windows in another order %.9g%s", (*m)->name, name, a, b,
+                     same_units ? "" : ", and other bits");
+        pare_cut_close(one);
+        pare_cut_close(two);
+    }
+    pare_checkpoint_close(checkpoint);
+}
+
+int main(void) {
+    pare_error error = {0};
+    static char llama[] = "pare-llama-40k", qwen2[] = "pare-qwen2-40k";
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_prestate(threads_change_no_bit, llama), cmocka_unit_test_prestate(threads_change_no_bit, qwen2),
+        cmocka_unit_test_prestate(order_of_windows, llama), cmocka_unit_test_prestate(order_of_windows, qwen2)};
+    if (!pare_gemm_prepare(&error))
+        return 1;
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -51,7 +51,8 @@ void pare_calibration_free(pare_calibration *calibration);
 
 /* What is removed whole. Units are chosen within a row: a layer's FFN neurons; a layer's key-value heads, each with the query heads that
  * read it; the query heads of one key-value head; the model's residual channels; as many coordinates of the residual stream after one
- * rotation of all of it, which gives a tied model a head of its own; the model's layers; several of these at once, counted in
+ * rotation of all of it, which gives a tied model a head of its own, or after one for each norm, which also takes two square matrices a
+ * layer; the model's layers; several of these at once, counted in
  * weights: a row of scores is then a layer, its FFN neurons first, its key-value heads after them; singular directions of a layer's seven
  * matrices, of each as many as leave the share 1 - ratio of its weights in its two factors. */
 typedef enum {
@@ -60,6 +61,7 @@ typedef enum {
     PARE_UNIT_HEADS,
     PARE_UNIT_CHANNELS,
     PARE_UNIT_COORDINATES,
+    PARE_UNIT_BLOCK_COORDINATES,
     PARE_UNIT_LAYERS,
     PARE_UNIT_SEVERAL,
     PARE_UNIT_DIRECTIONS,
@@ -67,6 +69,8 @@ typedef enum {
 } pare_unit;
 const char *pare_unit_name(pare_unit unit); /* "FFN neurons", … */
 bool pare_unit_aligned(pare_unit unit);     /* kept in whole multiples */
+bool pare_unit_of_width(pare_unit unit);    /* makes the residual stream narrower */
+bool pare_unit_own_format(pare_unit unit);  /* what is left is no model that stock programs know */
 /* "in each of 30 layers", with n rows in it; "" where there is one row. */
 const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config);
 
@@ -99,6 +103,7 @@ typedef struct pare_method {
     pare_unit unit;
     bool calibrated, stochastic; /* needs a calibration text; depends on the seed */
     bool text_only;              /* needs the text, but not the dense model's activations on it */
+    bool gradients;              /* walks back through the model, and keeps the gradient of every matrix that it scores */
     const char *warning;         /* what a user must know before using it, or NULL */
     /* values come allocated and zeroed; calibration is NULL for calibration-free methods */
     bool (*score)(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,
@@ -109,7 +114,7 @@ typedef struct pare_method {
     /* NULL, or puts tensors into a cut that was made by these scores, to make up for what it removes. */
     bool (*compensate)(pare_cut *cut, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
                        pare_error *error);
-    /* NULL, or what score or build allocate; for methods that do more than look at moments */
+    /* NULL, or what score or build allocate; for methods that do more than look at moments. windows NULL: they need none */
     size_t (*memory)(const struct pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context);
 } pare_method;
 extern const pare_method *const pare_methods[]; /* NULL at the end */
@@ -120,7 +125,8 @@ const pare_method *pare_method_find(const char *name, pare_error *error) PARE_MU
 bool pare_score(pare_scores *scores, const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                 uint64_t seed, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
-/* Bytes of memory that calibrating, scoring and cutting will take at most, to be told before; windows NULL: without a text. */
+/* Bytes of memory that calibrating, scoring and cutting will take at most, to be told before; of windows the counts alone matter, NULL:
+ * without a text. */
 bool pare_compress_memory(size_t *bytes, const pare_method *method, const pare_checkpoint *checkpoint, const pare_windows *windows,
                           const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 

@@ -63,9 +63,10 @@ void pare_cut_drop_rows(const pare_view *view, uint32_t first, uint32_t n, const
  * then has one in every layer, zero where it was not asked for, and is a Llama's, which alone of the three architectures has them. */
 float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) PARE_MUST_CHECK;
 
-/* For cuts that change coordinates: the head no longer is the embedding, and must be replaced ("lm_head.weight"); another epsilon for all
- * norms. */
+/* For cuts that change coordinates: the head no longer is the embedding, and must be replaced ("lm_head.weight"); every layer gets its two
+ * shortcuts, which must be ("model.layers.0.self_attn.shortcut.weight", "….mlp.shortcut.weight"); another epsilon for all norms. */
 void pare_cut_untie(pare_cut *cut);
+void pare_cut_add_shortcuts(pare_cut *cut);
 void pare_cut_set_rms_eps(pare_cut *cut, double eps);
 
 /* The matrix of a projection becomes a product U V: *u (out, rank) and *v (rank, in), zeros, to be filled, in the shape that the cut

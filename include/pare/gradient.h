@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
     float *attention_norm, *ffn_norm; /* (width) */
     pare_linear_gradient linears[PARE_PROJECTIONS];
+    float *attention_shortcut, *ffn_shortcut; /* (width, width) */
 } pare_layer_gradient;
 
 typedef struct {

@@ -55,6 +55,7 @@ typedef struct {
     bool attention_bias;     /* q, k, v biased (Qwen2 always; Llama by config) */
     bool output_bias;        /* o biased too (Llama's attention_bias) */
     bool mlp_bias;           /* gate, up, down biased */
+    bool shortcuts;          /* what passes by attention and FFN goes through a matrix (width, width) each (SliceGPT) */
     uint32_t sliding_window; /* 0: full attention */
     int64_t bos, eos;        /* -1: none told */
 } pare_config;
@@ -181,6 +182,7 @@ static inline uint32_t pare_linear_rank(const pare_linear *linear) {
 typedef struct {
     const float *attention_norm, *ffn_norm; /* (width) */
     pare_linear linears[PARE_PROJECTIONS];
+    pare_linear attention_shortcut, ffn_shortcut; /* (width, width) where the config has shortcuts; else their tensors are NULL */
 } pare_layer;
 
 typedef struct pare_model {

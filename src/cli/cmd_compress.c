@@ -127,7 +127,7 @@ static json_t *ranks_json(const pare_layer_ranks *ranks) {
 
 /* What stays, unit by unit: of each layer, or of the model. Of factored matrices the ranks. */
 static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
-    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_COORDINATES)
+    if (pare_unit_of_width(unit))
         return indices_json(&cut->channels);
     if (unit == PARE_UNIT_LAYERS)
         return indices_json(&cut->layers);
@@ -321,6 +321,10 @@ static bool compress(const char *path, const compress_options *given, const comm
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
     if (strcmp(given->method, "auto") != 0 && !(c.method = pare_method_find(given->method, error)))
         return false;
+    if (c.method && c.method->unit == PARE_UNIT_BLOCK_COORDINATES && !given->own_format && !given->plan)
+        return pare_fail(error, PARE_ERROR_USAGE,
+                         "no stock program knows what %s makes: --own-format writes it, for pare alone; slice-global makes a plain Llama",
+                         c.method->name);
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
     bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
@@ -366,7 +370,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &t->multiple},
         {"seed", 0, OPTION_SEED, "S", "for random, prunenet and the calibration windows (0)", &given.seed},
         {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
-        {"own-format", 0, OPTION_FLAG, NULL, "write what only pare reads as it is: factors (svd, svd-llm), layers of different widths",
+        {"own-format", 0, OPTION_FLAG, NULL,
+         "write what only pare reads as it is: factors (svd, svd-llm), rotations by block (slice), layers of different widths",
          &given.own_format},
         {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
         {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},

@@ -32,12 +32,12 @@ static const char *rope_name(pare_rope_type type) {
 }
 
 static json_t *config_json(const pare_config *c) {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:s, s:b, s:b, s:i}", "num_hidden_layers", (int)c->n_layers,
+    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:s, s:b, s:b, s:b, s:i}", "num_hidden_layers", (int)c->n_layers,
                      "hidden_size", (int)c->width, "intermediate_size", (int)c->ffn_width, "num_attention_heads", (int)c->n_heads,
                      "num_key_value_heads", (int)c->n_kv_heads, "head_dim", (int)c->head_dim, "vocab_size", (int)c->vocabulary,
                      "max_position_embeddings", (int)c->max_positions, "rms_norm_eps", pare_json_number(c->rms_eps), "rope_theta",
                      pare_json_number(c->rope.theta), "rope_type", rope_name(c->rope.type), "tie_word_embeddings", (int)c->tied,
-                     "attention_bias", (int)c->attention_bias, "sliding_window", (int)c->sliding_window);
+                     "attention_bias", (int)c->attention_bias, "shortcuts", (int)c->shortcuts, "sliding_window", (int)c->sliding_window);
 }
 
 static json_t *unit_json(const pare_checkpoint *checkpoint, pare_unit unit) {
@@ -95,6 +95,8 @@ static void print_config(const pare_checkpoint *checkpoint) {
     printf("  layers      %u of width %u, FFN %u, %u query and %u key-value heads of %u\n", c->n_layers, c->width, c->ffn_width, c->n_heads,
            c->n_kv_heads, c->head_dim);
     print_factors(c);
+    if (c->shortcuts)
+        printf("  shortcuts   two matrices of %u x %u in each layer take the residual stream from norm to norm\n", c->width, c->width);
     printf("  vocabulary  %s%s\n", human_count(c->vocabulary), c->tied ? ", head tied to the embedding" : ", head of its own");
     printf("  positions   %s, rotary base %g (%s)%s\n", human_count(c->max_positions), c->rope.theta, rope_name(c->rope.type),
            c->attention_bias ? ", biased q k v" : "");

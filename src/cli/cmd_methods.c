@@ -1,12 +1,19 @@
-/* pare methods: what there is to compress with. */
+/* pare methods: what there is to compress with; for a model, how much memory each would take. */
 #include <stdio.h>
 #include <string.h>
 
 #include "cli.h"
 #include "pare/compress.h"
 
-static const char *data_of(const pare_method *method) {
-    return method->calibrated ? "a calibration text" : method->stochastic ? "a seed" : "none";
+typedef struct {
+    uint32_t windows, length;
+} methods_options;
+
+static const char *needs(const pare_method *method) {
+    return method->gradients    ? "a calibration text, gradients"
+           : method->calibrated ? "a calibration text"
+           : method->stochastic ? "a seed"
+                                : "nothing but weights";
 }
 
 /* Where a checkpoint cut by the method can be run. Qwen2's class in vLLM and llama.cpp knows no head size of its own. */
@@ -15,50 +22,85 @@ static const char *loads_in(const pare_method *method) {
         return "transformers, vLLM, llama.cpp, as a Llama with biases";
     if (method->unit == PARE_UNIT_DIRECTIONS)
         return "pare, which alone multiplies with factors; multiplied back: transformers, vLLM, llama.cpp";
+    if (pare_unit_own_format(method->unit))
+        return "pare, which alone knows rotations by block";
     if (method->unit == PARE_UNIT_FFN || method->unit == PARE_UNIT_LAYERS)
         return "transformers, vLLM, llama.cpp";
     return "transformers, vLLM, llama.cpp (a Qwen2: transformers)";
 }
 
-static json_t *method_json(const pare_method *m) {
-    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:s, s:s, s:s*}", "name", m->name, "unit", pare_unit_name(m->unit), "summary", m->summary,
-                     "calibrated", (int)m->calibrated, "stochastic", (int)m->stochastic, "loads_in", loads_in(m), "source", m->source,
-                     "warning", m->warning);
+/* checkpoint NULL: of no model in particular. */
+static bool memory_of(double *bytes, const pare_method *method, const pare_checkpoint *checkpoint, const methods_options *given,
+                      const common *shared, pare_error *error) {
+    const pare_windows windows = {.n = given->windows, .length = given->length};
+    size_t most = 0;
+    bool done =
+        !checkpoint || pare_compress_memory(&most, method, checkpoint, method->calibrated ? &windows : NULL, &shared->context, error);
+    *bytes = (double)most;
+    return done;
+}
+
+static json_t *method_json(const pare_method *m, double memory) {
+    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s, s:s*, s:o*}", "name", m->name, "unit", pare_unit_name(m->unit), "summary",
+                     m->summary, "calibrated", (int)m->calibrated, "gradients", (int)m->gradients, "stochastic", (int)m->stochastic,
+                     "loads_in", loads_in(m), "source", m->source, "warning", m->warning, "memory_forecast_mib",
+                     memory > 0 ? json_real(memory / 1048576.0) : NULL);
+}
+
+static void print_method(const pare_method *m, double memory) {
+    printf("  %-20s %s\n  %-20s needs %s", m->name, m->summary, "", needs(m));
+    if (memory > 0)
+        printf(", %s of memory", human_bytes(memory));
+    printf("; loads in %s; %s\n", loads_in(m), m->source);
+}
+
+static bool list_methods(json_t *list, const pare_checkpoint *checkpoint, const methods_options *given, const common *shared,
+                         pare_error *error) {
+    for (int unit = 0; unit < PARE_UNITS; unit++) {
+        if (!shared->json)
+            printf("%s%s\n", unit ? "\n" : "", pare_unit_name((pare_unit)unit));
+        for (const pare_method *const *m = pare_methods; *m; m++) {
+            double memory;
+            if ((*m)->unit != (pare_unit)unit)
+                continue;
+            if (!memory_of(&memory, *m, checkpoint, given, shared, error))
+                return false;
+            json_array_append_new(list, method_json(*m, memory));
+            if (!shared->json)
+                print_method(*m, memory);
+        }
+    }
+    return true;
 }
 
 bool cmd_methods(int argc, char **argv, pare_error *error) {
-    const option options[] = {{0}};
+    methods_options given = {.windows = 32, .length = 512};
+    const option options[] = {
+        {"windows", 0, OPTION_COUNT, "N", "calibration windows that memory is told for (32)", &given.windows},
+        {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
+        {0},
+    };
     const command_face face = {
         .name = "methods",
-        .usage = "",
+        .usage = "[MODEL]",
         .about =
             "The methods of pare compress and of studies: what each removes, by what score, what it needs, where its output loads, and\n"
-            "where it was published.",
-        .example = "  pare methods",
+            "where it was published. With a model, also how much memory it would take.",
+        .example = "  pare methods\n  pare methods demo/model.gguf",
         .options = options,
         .arguments_min = 0,
-        .arguments_max = 0,
+        .arguments_max = 1,
     };
     const char *arguments[ARGUMENTS_MAX];
     common shared;
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
+    pare_checkpoint *checkpoint = n > 0 ? pare_checkpoint_open(arguments[0], error) : NULL;
     json_t *list = json_array();
-    for (int unit = 0; unit < PARE_UNITS; unit++) {
-        if (!shared.json)
-            printf("%s%s\n", unit ? "\n" : "", pare_unit_name((pare_unit)unit));
-        for (const pare_method *const *m = pare_methods; *m; m++) {
-            if ((*m)->unit != (pare_unit)unit)
-                continue;
-            json_array_append_new(list, method_json(*m));
-            if (!shared.json)
-                printf("  %-20s %s\n  %-20s needs %s; loads in %s; %s\n", (*m)->name, (*m)->summary, "", data_of(*m), loads_in(*m),
-                       (*m)->source);
-        }
-    }
-    if (shared.json)
-        return print_json(json_pack("{s:o}", "methods", list), error);
+    bool done = (n == 0 || checkpoint) && list_methods(list, checkpoint, &given, &shared, error) &&
+                (!shared.json || print_json(json_pack("{s:O}", "methods", list), error));
     json_decref(list);
-    return true;
+    pare_checkpoint_close(checkpoint);
+    return done;
 }

@@ -44,6 +44,7 @@ static bool keep_chosen(pare_cut *cut, const pare_plan *plan, uint32_t *chosen, 
     case PARE_UNIT_LAYERS: return pare_cut_keep_layers(cut, chosen, plan->n_kept, error);
     case PARE_UNIT_SEVERAL:     /* several_cut's */
     case PARE_UNIT_COORDINATES: /* the methods that have these build their cut themselves */
+    case PARE_UNIT_BLOCK_COORDINATES:
     case PARE_UNIT_DIRECTIONS:
     case PARE_UNITS: break;
     }

@@ -27,13 +27,13 @@ static size_t mapped_bytes(const pare_checkpoint *checkpoint, const pare_windows
 bool pare_compress_memory(size_t *bytes, const pare_method *method, const pare_checkpoint *checkpoint, const pare_windows *windows,
                           const pare_context *context, pare_error *error) {
     *bytes = PROGRAM_BYTES + mapped_bytes(checkpoint, windows);
-    if (!windows)
-        return true;
+    if (!windows && method->calibrated)
+        return pare_fail(error, PARE_ERROR_USAGE, "method %s needs a calibration text", method->name);
     pare_model *model = pare_model_open(checkpoint, NULL, error);
     if (!model)
         return false;
     size_t own = method->memory ? method->memory(method, model, windows, context) : 0;
-    size_t pass = method->text_only ? 0 : pass_bytes(model, windows, context);
+    size_t pass = !windows || method->text_only ? 0 : pass_bytes(model, windows, context);
     *bytes += own > pass ? own : pass;
     pare_model_close(model);
     return true;

@@ -79,11 +79,12 @@ static bool forecast_factors(pare_size *size, const pare_plan *plan, const pare_
     return ranks != NULL;
 }
 
-/* A tied model gets a head of its own. */
+/* A tied model gets a head of its own; by block, every layer gets shortcuts. */
 static bool forecast_coordinates(pare_size *size, const pare_plan *plan, const pare_config *config) {
     pare_config rotated = *config;
     rotated.width = plan->n_kept;
     rotated.tied = config->tied && pare_plan_keeps_all(plan);
+    rotated.shortcuts = plan->unit == PARE_UNIT_BLOCK_COORDINATES && !pare_plan_keeps_all(plan);
     *size = pare_config_size(&rotated);
     return true;
 }
@@ -92,7 +93,7 @@ bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_confi
     pare_scores even;
     if (!pare_scores_shape(&even, plan->unit, config, error))
         return false;
-    if (plan->unit == PARE_UNIT_COORDINATES)
+    if (plan->unit == PARE_UNIT_COORDINATES || plan->unit == PARE_UNIT_BLOCK_COORDINATES)
         return forecast_coordinates(size, plan, config);
     if (plan->unit == PARE_UNIT_DIRECTIONS)
         return forecast_factors(size, plan, config, error);
@@ -149,8 +150,9 @@ static bool shape_of_several(pare_plan *plan, const pare_config *c, const pare_s
 }
 
 bool pare_plan_shape(pare_plan *plan, pare_unit unit, const pare_config *config, const pare_shape *s, pare_error *error) {
-    static const char *const flags[PARE_UNITS] = {"--ffn", "--groups", "--heads", "--channels", "--channels", "--layers", NULL, NULL};
-    const uint32_t wanted[PARE_UNITS] = {s->ffn, s->groups, s->heads, s->channels, s->channels, s->layers, 0, 0};
+    static const char *const flags[PARE_UNITS] = {"--ffn",      "--groups", "--heads", "--channels", "--channels",
+                                                  "--channels", "--layers", NULL,      NULL};
+    const uint32_t wanted[PARE_UNITS] = {s->ffn, s->groups, s->heads, s->channels, s->channels, s->channels, s->layers, 0, 0};
     if (!pare_plan_make(plan, unit, config, 0, 1, error))
         return false;
     if (unit == PARE_UNIT_SEVERAL)

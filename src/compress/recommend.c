@@ -53,7 +53,7 @@ static void compare(pare_recommendation *r, const pare_config *config, double sl
     for (const measured_method *m = measured_methods; m->method; m++) {
         const pare_method *method = pare_method_find(m->method, NULL);
         double excess = mean_excess(m, r->share);
-        if (!method || isnan(excess) || (method->calibrated && !enough(method, config, tokens)) || method->unit == PARE_UNIT_DIRECTIONS ||
+        if (!method || isnan(excess) || (method->calibrated && !enough(method, config, tokens)) || pare_unit_own_format(method->unit) ||
             !reaches(method, config, r->share, slack, multiple))
             continue;
         r->n_methods++;

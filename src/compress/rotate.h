@@ -1,7 +1,8 @@
 /* rotate: a model in other coordinates of its residual stream, the first `kept` of them.
  *
  * What reads the stream gets x / rms(x) times its norm's weight; with that weight g folded into the matrix, W diag(g), the norm commutes
- * with every orthogonal Q: a reader becomes W diag(g) Q, a writer Q^T W, and nothing that is computed changes until columns of Q go
+ * with every orthogonal Q: a reader becomes W diag(g) Q, a writer Q^T W, and nothing that is computed changes until columns of Q go. Where
+ * the stream has other coordinates before and behind a branch, what passes by it goes through Q_before^T Q_behind, the shortcut
  * (Ashkboos et al. 2024, SliceGPT). */
 #ifndef PARE_COMPRESS_ROTATE_H
 #define PARE_COMPRESS_ROTATE_H
@@ -11,21 +12,36 @@
 /* rows (kept, width): orthonormal directions, Q's first columns. */
 typedef struct {
     uint32_t width, kept;
-    const float *rows;
+    float *rows;
 } rotation;
 
-/* The principal directions of gram (width, width; spent), largest eigenvalue first, into rows (kept, width). */
-bool rotation_find(rotation *r, float *rows, double *gram, uint32_t width, uint32_t kept, pare_error *error) PARE_MUST_CHECK;
+/* ---- finding one ---- */
 
-/* to (w's rows, kept) = W diag(norm) Q; norm (width), or NULL: all ones. */
-bool rotate_reader(float *to, const pare_view *w, const float *norm, const rotation *r, pare_error *error) PARE_MUST_CHECK;
-/* to (kept, w's columns) = Q^T W. */
-bool rotate_writer(float *to, const pare_view *w, const rotation *r, pare_error *error) PARE_MUST_CHECK;
-/* to (kept) = Q^T bias. */
-void rotate_bias(float *to, const float *bias, const rotation *r);
+/* What norms give, before their weights: each token's reading has length one, and all count alike. */
+typedef struct {
+    uint32_t width;
+    double *gram;    /* (width, width): sum over readings */
+    float *readings; /* (most rows at a time, width) */
+    float *scratch;  /* gram_add's */
+    int n_threads;
+} reading_sum;
 
-/* RMSNorm without a weight in `kept` of `width` coordinates that divides by all of them, as before the slice: x / sqrt(|x|^2 / width + eps)
- * is what a stock RMSNorm gives with this weight in every place and with eps width / kept. */
-float rotated_norm(const rotation *r);
+bool reading_sum_open(reading_sum *sum, uint32_t width, size_t rows, int n_threads, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+size_t reading_sum_bytes(uint32_t width, size_t rows, int n_threads);
+/* x (n, width): what norms read. */
+void reading_sum_add(reading_sum *sum, const float *x, size_t n);
+/* r->rows = the principal directions of all readings, largest eigenvalue first; the sum begins anew. NUMERIC, naming the method, when a
+ * reading was not finite. */
+bool reading_sum_find(rotation *r, reading_sum *sum, const char *method, pare_error *error) PARE_MUST_CHECK;
+
+/* ---- a model in other coordinates ---- */
+
+/* The cut's channels, tables, norms and epsilon. The embedding is in `first`'s coordinates and the head in `last`'s, with its norm's weight
+ * folded in: a tied model becomes one with a head of its own. layer by layer: what attention reads in `in`'s, what the FFN reads in
+ * `middle`'s, what leaves in `out`'s; shortcuts too, where the cut has them. Memory of what is filled is let go of. */
+bool rotate_tables(pare_cut *cut, const pare_model *dense, const rotation *first, pare_error *error) PARE_MUST_CHECK;
+bool rotate_head(pare_cut *cut, const pare_model *dense, const rotation *last, pare_error *error) PARE_MUST_CHECK;
+bool rotate_layer(pare_cut *cut, const pare_model *dense, uint32_t layer, const rotation *in, const rotation *middle, const rotation *out,
+                  const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
 #endif

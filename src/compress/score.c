@@ -30,6 +30,7 @@ const pare_method *const pare_methods[] = {
     &pare_method_taylor_heads,
     &pare_method_magnitude_channels,
     &pare_method_activation_channels,
+    &pare_method_slice,
     &pare_method_slice_global,
     &pare_method_last_layers,
     &pare_method_shortgpt,
@@ -58,18 +59,33 @@ const pare_method *pare_method_find(const char *name, pare_error *error) {
 /* ---- units ---- */
 
 const char *pare_unit_name(pare_unit unit) {
-    static const char *const names[PARE_UNITS] = {"FFN neurons",          "key-value heads", "query heads",     "residual channels",
-                                                  "residual coordinates", "layers",          "weights a layer", "singular directions"};
+    static const char *const names[PARE_UNITS] = {"FFN neurons",
+                                                  "key-value heads",
+                                                  "query heads",
+                                                  "residual channels",
+                                                  "residual coordinates",
+                                                  "residual coordinates by block",
+                                                  "layers",
+                                                  "weights a layer",
+                                                  "singular directions"};
     return names[unit];
 }
 
 /* Hardware likes multiples of widths; heads and layers are few, and ranks follow from weights. */
 bool pare_unit_aligned(pare_unit unit) {
-    return unit == PARE_UNIT_FFN || unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_COORDINATES || unit == PARE_UNIT_SEVERAL;
+    return unit == PARE_UNIT_FFN || pare_unit_of_width(unit) || unit == PARE_UNIT_SEVERAL;
+}
+
+bool pare_unit_of_width(pare_unit unit) {
+    return unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_COORDINATES || unit == PARE_UNIT_BLOCK_COORDINATES;
+}
+
+bool pare_unit_own_format(pare_unit unit) {
+    return unit == PARE_UNIT_BLOCK_COORDINATES || unit == PARE_UNIT_DIRECTIONS;
 }
 
 const char *pare_unit_place(char text[64], pare_unit unit, const pare_config *config) {
-    if (unit == PARE_UNIT_CHANNELS || unit == PARE_UNIT_COORDINATES || unit == PARE_UNIT_LAYERS || unit == PARE_UNIT_SEVERAL)
+    if (pare_unit_of_width(unit) || unit == PARE_UNIT_LAYERS || unit == PARE_UNIT_SEVERAL)
         text[0] = '\0';
     else
         snprintf(text, 64, " in each of %u %s", config->n_layers * (unit == PARE_UNIT_HEADS ? config->n_kv_heads : 1),
@@ -84,6 +100,9 @@ bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c
     if (c->ranks)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED,
                          "matrices of this model are products of two factors already; cut the model that it was made from");
+    if (c->shortcuts)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "the residual stream of this model is rotated by blocks already; cut the model that it was made from");
     *scores = (pare_scores){.unit = unit, .n_rows = c->n_layers};
     switch (unit) {
     case PARE_UNIT_FFN: scores->n_units = c->ffn_width; break;
@@ -94,6 +113,7 @@ bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c
         break;
     case PARE_UNIT_CHANNELS:
     case PARE_UNIT_COORDINATES:
+    case PARE_UNIT_BLOCK_COORDINATES:
         scores->n_rows = 1;
         scores->n_units = c->width;
         break;

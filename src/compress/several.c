@@ -2,7 +2,7 @@
 #include "several.h"
 
 #include <math.h>
-#include <string.h>
+#include <stdlib.h>
 
 #include "rank.h"
 
@@ -60,30 +60,65 @@ uint32_t several_least_ffn(const pare_plan *plan, const pare_config *c) {
     return n ? n : 1;
 }
 
-bool several_choose(several_shape *shape, uint32_t *layers, const several_costs *costs, const pare_plan *plan, const pare_config *c,
-                    pare_error *error) {
-    ranked *order = pare_allocate(c->n_layers, sizeof *order, error);
-    if (!order)
-        return false;
-    double weights = weights_kept(plan, c), least = (double)INFINITY;
-    for (uint32_t i = 0; i < c->n_layers; i++)
+static int by_cost(const void *a, const void *b) {
+    const several_offer *x = a, *y = b;
+    if (x->cost < y->cost || x->cost > y->cost)
+        return x->cost < y->cost ? -1 : 1;
+    return x->shape.layers != y->shape.layers ? (x->shape.layers < y->shape.layers) - (x->shape.layers > y->shape.layers)
+                                              : (x->shape.groups < y->shape.groups) - (x->shape.groups > y->shape.groups);
+}
+
+/* All layers, the dearest to drop first. */
+static bool rank_layers(ranked *order, const several_costs *costs, uint32_t n, pare_error *error) {
+    uint32_t *layers = pare_allocate(n, sizeof *layers, error);
+    for (uint32_t i = 0; i < n; i++)
         order[i] = (ranked){costs->dropped[i], i};
-    rank_best(layers, c->n_layers, order, c->n_layers);
-    *shape = (several_shape){plan->shape.layers, plan->shape.groups, plan->shape.ffn}; /* zeros, or what was asked for */
-    for (uint32_t n = plan->shape.layers ? 0 : c->n_layers; n > 0; n--)
+    if (layers)
+        rank_best(layers, n, order, n);
+    pare_free(layers);
+    return layers != NULL;
+}
+
+bool several_offers(several_offer *offers, uint32_t *n_offers, const several_costs *costs, const pare_plan *plan, const pare_config *c,
+                    pare_error *error) {
+    *n_offers = 0;
+    if (plan->shape.layers) { /* as it was asked for */
+        offers[(*n_offers)++] = (several_offer){{plan->shape.layers, plan->shape.groups, plan->shape.ffn}, 0};
+        return true;
+    }
+    ranked *order = pare_allocate(c->n_layers, sizeof *order, error);
+    double weights = weights_kept(plan, c);
+    if (!order || !rank_layers(order, costs, c->n_layers, error)) {
+        pare_free(order);
+        return false;
+    }
+    for (uint32_t n = c->n_layers; n > 0; n--)
         for (uint32_t groups = c->n_kv_heads; groups > 0; groups--) {
             several_shape at = {n, groups, ffn_for(weights, c, n, groups, plan->multiple)};
             double cost = at.ffn ? price(costs, order, c, at) : (double)INFINITY;
-            if (cost < least) {
-                least = cost;
-                *shape = at;
-            }
+            if (cost < (double)INFINITY)
+                offers[(*n_offers)++] = (several_offer){at, cost};
         }
-    if (shape->layers)
-        rank_best(layers, shape->layers, order, c->n_layers);
+    qsort(offers, *n_offers, sizeof *offers, by_cost);
     pare_free(order);
-    return shape->layers ||
+    return *n_offers > 0 ||
            pare_fail(error, PARE_ERROR_RANGE, "ratio %g: no shape of this model has so few weights; ask for less", plan->ratio);
+}
+
+/* The cheapest shape; layers (shape->layers), ascending: those that stay. */
+static bool choose(several_shape *shape, uint32_t *layers, const several_costs *costs, const pare_plan *plan, const pare_config *c,
+                   pare_error *error) {
+    several_offer *offers = pare_allocate((size_t)c->n_layers * c->n_kv_heads, sizeof *offers, error);
+    ranked *order = pare_allocate(c->n_layers, sizeof *order, error);
+    uint32_t n;
+    bool done = offers && order && several_offers(offers, &n, costs, plan, c, error) && rank_layers(order, costs, c->n_layers, error);
+    if (done) {
+        *shape = offers[0].shape;
+        rank_best(layers, shape->layers, order, c->n_layers);
+    }
+    pare_free(offers);
+    pare_free(order);
+    return done;
 }
 
 /* ---- by additive scores ---- */
@@ -138,7 +173,7 @@ pare_cut *several_cut(const pare_config *c, const pare_scores *scores, const par
     several_shape shape;
     pare_cut *cut = pare_cut_open(c, error);
     uint32_t *layers = pare_allocate(c->n_layers, sizeof *layers, error);
-    bool done = cut && layers && sum_costs(&costs, scores, c, error) && several_choose(&shape, layers, &costs, plan, c, error);
+    bool done = cut && layers && sum_costs(&costs, scores, c, error) && choose(&shape, layers, &costs, plan, c, error);
     for (uint32_t i = 0; done && i < c->n_layers; i++) {
         const double *row = scores->values + (size_t)i * scores->n_units;
         done = keep_best(cut, i, row, c->ffn_width, shape.ffn, pare_cut_keep_ffn, error) &&

@@ -19,9 +19,15 @@ typedef struct {
 bool several_costs_allocate(several_costs *costs, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 void several_costs_free(several_costs *costs);
 
-/* The cheapest shape at the plan's share of the weights outside of embeddings, the FFN width a multiple of the plan's; layers
- * (shape->layers), ascending: those that stay. RANGE when there is none. */
-bool several_choose(several_shape *shape, uint32_t *layers, const several_costs *costs, const pare_plan *plan, const pare_config *config,
+/* A shape, and the sum of what it costs. */
+typedef struct {
+    several_shape shape;
+    double cost;
+} several_offer;
+
+/* Every possible shape at the plan's share of the weights outside of embeddings, the FFN width a multiple of the plan's, cheapest first:
+ * offers (n_offers), with room for n_layers * n_kv_heads; or the one that the plan says. RANGE when there is none. */
+bool several_offers(several_offer *offers, uint32_t *n_offers, const several_costs *costs, const pare_plan *plan, const pare_config *config,
                     pare_error *error) PARE_MUST_CHECK;
 
 /* The narrowest FFN that any shape of the plan has. */

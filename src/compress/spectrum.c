@@ -52,6 +52,11 @@ static void settle(outcome *o, uint32_t i, bool done, const pare_error *mine) {
     }
 }
 
+int spectrum_at_once(size_t bytes_each, int n_threads) {
+    static const size_t large = (size_t)384 << 20;
+    return bytes_each < large ? n_threads : 1;
+}
+
 bool spectrum_each(spectrum_task *run, void *user, uint32_t n, const char *stage, double before, double total, const pare_context *context,
                    pare_error *error) {
     outcome o = {.failed = UINT32_MAX};

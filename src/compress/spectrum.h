@@ -11,6 +11,9 @@ double pare_kolmogorov_smirnov(const double *a, size_t n, const double *b, size_
 /* The whole matrix of a layer ("mlp.gate_proj") as f32, out (rows, columns); its mapped pages are let go. */
 bool spectrum_read(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) PARE_MUST_CHECK;
 
+/* How many tasks that take so much memory each should run at once: as many as there are threads, large ones one after another. */
+int spectrum_at_once(size_t bytes_each, int n_threads);
+
 /* Calls run(user, i, &error) for i below n, several at a time: each i's work must depend on i alone. False when one failed (the error of
  * the lowest i that did) or the user cancelled. Progress: `before` of `total` is done when it starts. */
 typedef bool spectrum_task(void *user, uint32_t i, pare_error *error);

@@ -178,11 +178,15 @@ static bool linear(visit *v, const pare_config *c, pare_projection projection, b
     return !bias || vector(v, full, s.out);
 }
 
+static bool shortcut(visit *v, const pare_config *c, const char *path) {
+    return !c->shortcuts || matrix(v, path, "shortcut.weight", c->width, c->width);
+}
+
 static bool visit_layer(visit *v, const pare_config *c) {
     return layer_vector(v, "input_layernorm", c->width) && linear(v, c, PARE_Q, c->attention_bias) &&
            linear(v, c, PARE_K, c->attention_bias) && linear(v, c, PARE_V, c->attention_bias) && linear(v, c, PARE_O, c->output_bias) &&
-           layer_vector(v, "post_attention_layernorm", c->width) && linear(v, c, PARE_GATE, c->mlp_bias) &&
-           linear(v, c, PARE_UP, c->mlp_bias) && linear(v, c, PARE_DOWN, c->mlp_bias);
+           shortcut(v, c, "self_attn") && layer_vector(v, "post_attention_layernorm", c->width) && linear(v, c, PARE_GATE, c->mlp_bias) &&
+           linear(v, c, PARE_UP, c->mlp_bias) && linear(v, c, PARE_DOWN, c->mlp_bias) && shortcut(v, c, "mlp");
 }
 
 bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *call, void *user, pare_error *error) {

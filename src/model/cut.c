@@ -23,6 +23,7 @@ const cut_axes cut_table[] = {
     {"self_attn.v_proj.bias", AXIS_KV, AXIS_WHOLE},
     {"self_attn.o_proj.weight", AXIS_CHANNELS, AXIS_Q},
     {"self_attn.o_proj.bias", AXIS_CHANNELS, AXIS_WHOLE},
+    {"self_attn.shortcut.weight", AXIS_CHANNELS, AXIS_CHANNELS},
     {"post_attention_layernorm.weight", AXIS_CHANNELS, AXIS_WHOLE},
     {"mlp.gate_proj.weight", AXIS_FFN, AXIS_CHANNELS},
     {"mlp.gate_proj.bias", AXIS_FFN, AXIS_WHOLE},
@@ -30,6 +31,7 @@ const cut_axes cut_table[] = {
     {"mlp.up_proj.bias", AXIS_FFN, AXIS_WHOLE},
     {"mlp.down_proj.weight", AXIS_CHANNELS, AXIS_FFN},
     {"mlp.down_proj.bias", AXIS_CHANNELS, AXIS_WHOLE},
+    {"mlp.shortcut.weight", AXIS_CHANNELS, AXIS_CHANNELS},
     {"model.embed_tokens.weight", AXIS_WHOLE, AXIS_CHANNELS},
     {"model.norm.weight", AXIS_CHANNELS, AXIS_WHOLE},
     {"lm_head.weight", AXIS_WHOLE, AXIS_CHANNELS},
@@ -297,6 +299,10 @@ void pare_cut_untie(pare_cut *cut) {
     cut->config.tied = false;
 }
 
+void pare_cut_add_shortcuts(pare_cut *cut) {
+    cut->config.shortcuts = true;
+}
+
 void pare_cut_set_rms_eps(pare_cut *cut, double eps) {
     cut->config.rms_eps = eps;
 }
@@ -421,6 +427,8 @@ bool pare_cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) {
     print_kept(&text, "channels", 0, &cut->channels);
     if (cut->config.tied != cut->source.tied)
         pare_string_print(&text, "untied\n");
+    if (cut->config.shortcuts != cut->source.shortcuts)
+        pare_string_print(&text, "shortcuts\n");
     if (cut->config.rms_eps < cut->source.rms_eps || cut->config.rms_eps > cut->source.rms_eps)
         pare_string_print(&text, "eps %.17g\n", cut->config.rms_eps);
     for (uint32_t i = 0; i < cut->source.n_layers; i++) {

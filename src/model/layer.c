@@ -1,8 +1,9 @@
 /* layer: one decoder layer, for several independent windows at once, into buffers that the pass chooses:
  *
- *   middle = x + o(attention(rotary(q(h)), rotary(k(h)), v(h))), h = norm(x);   out = middle + down(silu(gate(h)) * up(h)), h =
+ *   middle = S x + o(attention(rotary(q(h)), rotary(k(h)), v(h))), h = norm(x);   out = S' middle + down(silu(gate(h)) * up(h)), h =
  * norm(middle)
  *
+ * S, S': the identity, but in models whose residual stream is in other coordinates at every norm (Ashkboos et al. 2024).
  * Architecture: Touvron et al. 2023 (Llama); grouped heads: Ainslie et al. 2023. */
 #include <math.h>
 #include <omp.h>
@@ -145,9 +146,16 @@ static void activate(const layer_state *s, const workspace *w, size_t n, size_t 
         pare_kernels_best()->swiglu(s->act + t * width, s->gate + t * width, s->up + t * width, width);
 }
 
-static void carry_over(float *to, const float *from, size_t n) {
+/* to (n, width) = S from; to may be from. What was normed has been read by now: its place is free. */
+static void pass_by(float *to, const float *from, const pare_linear *shortcut, workspace *w, size_t n) {
+    size_t bytes = n * w->model->config.width * sizeof *to;
+    float *into = to != from ? to : w->h;
+    if (shortcut->weight.tensor) {
+        linear_run(into, shortcut, from, n, false, &w->scratch);
+        from = into;
+    }
     if (to != from)
-        memcpy(to, from, n * sizeof *to);
+        memcpy(to, from, bytes);
 }
 
 static void touch(const pare_tap *tap, pare_tap_place place, uint32_t layer, float *x, size_t rows, size_t columns) {
@@ -167,7 +175,7 @@ static void attention_run(const layer_state *s, workspace *w, uint32_t index, co
     arrange(s, w, shape);
     attend(s, w, shape);
     touch(tap, PARE_TAP_ATTENDED, index, s->attended, n, (size_t)shape.n_heads * c->head_dim);
-    carry_over(s->middle, s->x, n * c->width);
+    pass_by(s->middle, s->x, &layer->attention_shortcut, w, n);
     linear_run(s->middle, &layer->linears[PARE_O], s->attended, n, true, &w->scratch);
     touch(tap, PARE_TAP_MIDDLE, index, s->middle, n, c->width);
 }
@@ -183,7 +191,7 @@ static void ffn_run(const layer_state *s, workspace *w, uint32_t index, const pa
         return;
     activate(s, w, n, ffn);
     touch(tap, PARE_TAP_FFN, index, s->act, n, ffn);
-    carry_over(s->out, s->middle, n * width);
+    pass_by(s->out, s->middle, &layer->ffn_shortcut, w, n);
     linear_run(s->out, &layer->linears[PARE_DOWN], s->act, n, true, &w->scratch);
     touch(tap, PARE_TAP_OUT, index, s->out, n, width);
 }

@@ -44,6 +44,7 @@ void linear_scratch_plan(linear_scratch *scratch, const pare_model *model, size_
             dropout = dropout || (linear->adapter && linear->adapter->dropout);
         }
     }
+    /* shortcuts have no more columns than that */
     widen(&gathered, widest); /* a stream goes on under a cut that it was not opened for */
     widest = whole_panels(widest);
     *scratch = (linear_scratch){.panel_floats = panel > 64 * widest ? panel : 64 * widest, /* at least 64 rows of the widest matrix */

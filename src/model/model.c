@@ -56,6 +56,13 @@ static bool bind_linear(pare_linear *linear, pare_model *model, const pare_cut *
     return (linear->bias = bind_vector(model, cut, name, error)) != NULL;
 }
 
+static bool bind_shortcut(pare_linear *shortcut, const pare_model *model, const pare_cut *cut, uint32_t layer, const char *path,
+                          pare_error *error) {
+    char name[96];
+    snprintf(name, sizeof name, "model.layers.%u.%s.shortcut.weight", layer, path);
+    return !model->config.shortcuts || bind(&shortcut->weight, model->checkpoint, cut, name, error);
+}
+
 static bool bind_layer(pare_layer *layer, pare_model *model, const pare_cut *cut, uint32_t i, pare_error *error) {
     const pare_config *c = &model->config;
     char name[96];
@@ -70,7 +77,8 @@ static bool bind_layer(pare_layer *layer, pare_model *model, const pare_cut *cut
     for (int p = 0; p < PARE_PROJECTIONS; p++)
         if (!bind_linear(&layer->linears[p], model, cut, i, (pare_projection)p, biased[p], error))
             return false;
-    return true;
+    return bind_shortcut(&layer->attention_shortcut, model, cut, i, "self_attn", error) &&
+           bind_shortcut(&layer->ffn_shortcut, model, cut, i, "mlp", error);
 }
 
 /* Llama-3's frequency scaling (Llama 3.1 release, as in transformers): long wavelengths are divided by `factor`, short ones kept,

@@ -50,6 +50,8 @@ static bool bind_full(pare_tuner *t, pare_error *error) {
         pare_layer_gradient *layer = &g->layers[i];
         layer->attention_norm = find_in_layer(t, i, "input_layernorm", "weight");
         layer->ffn_norm = find_in_layer(t, i, "post_attention_layernorm", "weight");
+        layer->attention_shortcut = find_in_layer(t, i, "self_attn.shortcut", "weight");
+        layer->ffn_shortcut = find_in_layer(t, i, "mlp.shortcut", "weight");
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
             const char *path = pare_projection_path((pare_projection)p);
             bool factored = pare_config_rank(&c->config, i, (pare_projection)p) > 0;

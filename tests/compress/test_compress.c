@@ -4,6 +4,7 @@
 
 #include "pare/compress.h"
 #include "pare/trainable.h"
+#include "reorder.h"
 #include "test.h"
 
 #define MODELS PARE_SOURCE_DIR "/tests/model/fixtures/"
@@ -296,25 +297,6 @@ static void every_method(void **state) {
     pare_checkpoint_close(checkpoint);
 }
 
-static float *values_of(const pare_checkpoint *checkpoint, const char *name) {
-    return (float *)(uintptr_t)pare_checkpoint_find(checkpoint, name)->data;
-}
-
-/* Swaps rows (or columns) a and b of a matrix, `per` at a time. */
-static void swap(const pare_checkpoint *checkpoint, const char *name, bool rows, uint32_t a, uint32_t b, uint32_t per) {
-    const pare_tensor *t = pare_checkpoint_find(checkpoint, name);
-    float *w = values_of(checkpoint, name);
-    size_t n_rows = pare_tensor_rows(t), n_columns = pare_tensor_columns(t);
-    for (size_t k = 0; k < per; k++)
-        for (size_t j = 0; j < (rows ? n_columns : n_rows); j++) {
-            float *x = rows ? w + (a * per + k) * n_columns + j : w + j * n_columns + a * per + k;
-            float *y = rows ? w + (b * per + k) * n_columns + j : w + j * n_columns + b * per + k;
-            float kept = *x;
-            *x = *y;
-            *y = kept;
-        }
-}
-
 /* Neurons 3 and 17 and key-value heads 0 and 1 of layer 0 change places: so do their scores, and no other score changes. */
 static void order_of_units(void **state) {
     (void)state;
@@ -324,21 +306,10 @@ static void order_of_units(void **state) {
     pare_thawed turned;
     pare_calibration before, after;
     pare_error error = {0};
-    uint32_t d = c->head_dim, group = c->n_heads / c->n_kv_heads;
+    uint32_t group = c->n_heads / c->n_kv_heads;
     assert_done(pare_thaw(&turned, checkpoint, NULL, NULL, &error), error);
-    swap(turned.checkpoint, "model.layers.0.mlp.gate_proj.weight", true, 3, 17, 1);
-    swap(turned.checkpoint, "model.layers.0.mlp.up_proj.weight", true, 3, 17, 1);
-    swap(turned.checkpoint, "model.layers.0.mlp.down_proj.weight", false, 3, 17, 1);
-    static const char *const ends[] = {"weight", "bias"};
-    for (int i = 0; i < 2; i++) {
-        char name[96];
-        static const char *const parts[] = {"q", "k", "v"};
-        for (int p = 0; p < 3; p++) {
-            snprintf(name, sizeof name, "model.layers.0.self_attn.%s_proj.%s", parts[p], ends[i]);
-            swap(turned.checkpoint, name, true, 0, 1, p ? d : group * d);
-        }
-    }
-    swap(turned.checkpoint, "model.layers.0.self_attn.o_proj.weight", false, 0, 1, group * d);
+    swap_neurons(turned.checkpoint, 0, 3, 17);
+    swap_groups(turned.checkpoint, 0, 0, 1);
     assert_done(pare_calibrate(&before, checkpoint, &windows, true, NULL, &error) &&
                     pare_calibrate(&after, turned.checkpoint, &windows, true, NULL, &error),
                 error);

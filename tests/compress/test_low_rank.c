@@ -58,6 +58,14 @@ static void accounting(void **state) {
     pare_checkpoint_close(checkpoint);
 }
 
+/* A matrix in memory. */
+static bool split_of(float *u, float *v, const float *w, size_t out, size_t in, const double *whitening, uint32_t rank, pare_error *error) {
+    const pare_tensor tensor = {
+        .name = "w", .dtype = PARE_DTYPE_F32, .n_dims = 2, .dims = {out, in}, .data = (const uint8_t *)w, .n_bytes = out * in * sizeof *w};
+    pare_view view = pare_view_all(&tensor);
+    return low_rank_split(u, v, &view, whitening, rank, error);
+}
+
 /* u v = w at the full rank, whatever the whitening, wide and tall. */
 static void full_rank_is_the_matrix(void **state) {
     (void)state;
@@ -73,7 +81,7 @@ static void full_rank_is_the_matrix(void **state) {
             for (size_t i = 0; i < in; i++)
                 for (size_t j = i; j < in; j++)
                     upper[i * in + j] = i == j ? 1 + (double)i : cos((double)(i + 3 * j));
-            assert_done(low_rank_split(u, v, w, out, in, whitened ? upper : NULL, (uint32_t)rank, &error), error);
+            assert_done(split_of(u, v, w, out, in, whitened ? upper : NULL, (uint32_t)rank, &error), error);
             for (size_t i = 0; i < out; i++)
                 for (size_t j = 0; j < in; j++) {
                     double sum = 0;
@@ -95,7 +103,7 @@ static void more_rank_than_there_is(void **state) {
             for (size_t i = 0; i < out; i++)
                 for (size_t j = 0; j < in; j++)
                     w[i * in + j] = zero ? 0 : (float)(sin((double)i) * cos((double)j));
-            assert_done(low_rank_split(u, v, w, out, in, NULL, 6, &error), error);
+            assert_done(split_of(u, v, w, out, in, NULL, 6, &error), error);
             for (size_t i = 0; i < out; i++)
                 for (size_t j = 0; j < in; j++) {
                     double sum = 0;
@@ -106,7 +114,7 @@ static void more_rank_than_there_is(void **state) {
         }
     float bad[4] = {1, NAN, 0, 1}, u[4], v[4];
     pare_error error = {0};
-    assert_fails(low_rank_split(u, v, bad, 2, 2, NULL, 1, &error), error, PARE_ERROR_NUMERIC, "not finite");
+    assert_fails(split_of(u, v, bad, 2, 2, NULL, 1, &error), error, PARE_ERROR_NUMERIC, "not finite");
 }
 
 static void threads_change_no_bit(void **state) {

@@ -24,6 +24,7 @@
  * A neuron with little energy, or one that is spread over the spectrum as the whole matrix is, can go. The scores by gate_proj, up_proj
  * (rows) and down_proj (columns) are added: they are shares, and one neuron owns all three. */
 #include <math.h>
+#include <stdio.h>
 
 #include "../spectrum.h"
 #include "method.h"
@@ -87,28 +88,59 @@ typedef struct {
     const pare_checkpoint *checkpoint;
 } subject;
 
+/* down_proj (width, n): a neuron is a column. */
+static bool read_columns(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
+    char name[96];
+    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
+    const pare_tensor *tensor = pare_checkpoint_find(checkpoint, name);
+    if (!tensor)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
+    pare_view view = pare_view_all(tensor);
+    size_t n = view.n_columns, width = view.n_rows;
+    float *row = pare_allocate(n, sizeof *row, error),
+          *scratch = row ? pare_allocate(pare_view_scratch(&view) + 1, sizeof *row, error) : NULL;
+    for (uint32_t i = 0; scratch && i < width; i++) {
+        pare_view_read(row, &view, i, 1, scratch);
+        for (size_t j = 0; j < n; j++)
+            out[j * width + i] = row[j];
+    }
+    pare_checkpoint_drop(checkpoint, name);
+    pare_free(row);
+    pare_free(scratch);
+    return scratch != NULL;
+}
+
 static bool score_layer(void *user, uint32_t i, pare_error *error) {
     static const char *const parts[] = {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
     const subject *s = user;
     size_t n = s->scores->n_units, width = s->checkpoint->config.width;
-    float *stored = pare_allocate(n * width, sizeof *stored, error), *rows = pare_allocate(n * width, sizeof *rows, error);
-    bool done = stored && rows;
-    for (int p = 0; done && p < 3; p++) {
-        done = spectrum_read(stored, s->checkpoint, i, parts[p], error);
-        for (size_t j = 0; done && p == 2 && j < n * width; j++) /* down_proj (width, n): a neuron is a column */
-            rows[j] = stored[j % width * n + j / width];
-        done = done && lila_add_shifts(s->scores->values + i * n, p == 2 ? rows : stored, n, width, error);
-    }
+    float *rows = pare_allocate(n * width, sizeof *rows, error);
+    bool done = rows != NULL;
+    for (int p = 0; done && p < 3; p++)
+        done = (p == 2 ? read_columns(rows, s->checkpoint, i, parts[p], error) : spectrum_read(rows, s->checkpoint, i, parts[p], error)) &&
+               lila_add_shifts(s->scores->values + i * n, rows, n, width, error);
     pare_free(rows);
-    pare_free(stored);
     return done;
+}
+
+/* A layer's matrix, and its eigenvectors with the solver's workspace. */
+static size_t layer_bytes(const pare_config *c) {
+    return (size_t)c->ffn_width * c->width * sizeof(float) + 3 * (size_t)c->width * c->width * sizeof(double);
 }
 
 static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,
                   const pare_context *context, pare_error *error) {
     (void)calibration, (void)seed;
     subject s = {scores, checkpoint};
-    return pare_gemm_prepare(error) && spectrum_each(score_layer, &s, scores->n_rows, "spectra", 0, scores->n_rows, context, error);
+    pare_context within = context ? *context : (pare_context){0};
+    within.n_threads = spectrum_at_once(layer_bytes(&checkpoint->config), pare_context_threads(context));
+    return pare_gemm_prepare(error) && spectrum_each(score_layer, &s, scores->n_rows, "spectra", 0, scores->n_rows, &within, error);
+}
+
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    size_t each = layer_bytes(&model->config);
+    (void)method, (void)windows;
+    return each * (size_t)spectrum_at_once(each, pare_context_threads(context));
 }
 
 const pare_method pare_method_lila = {
@@ -117,4 +149,5 @@ const pare_method pare_method_lila = {
     .source = "the criterion of LILA, in a derivation of our own",
     .unit = PARE_UNIT_FFN,
     .score = score,
+    .memory = memory,
 };

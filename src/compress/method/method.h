@@ -13,7 +13,7 @@ extern const pare_method pare_method_flap, pare_method_flap_groups, pare_method_
 extern const pare_method pare_method_prunenet, pare_method_lila;
 extern const pare_method pare_method_taylor, pare_method_taylor_groups, pare_method_taylor_heads, pare_method_taylor_all;
 extern const pare_method pare_method_surgeon, pare_method_surgeon_groups, pare_method_surgeon_all;
-extern const pare_method pare_method_slice_global;
+extern const pare_method pare_method_slice, pare_method_slice_global;
 extern const pare_method pare_method_svd, pare_method_svd_llm;
 extern const pare_method pare_method_last_layers, pare_method_shortgpt, pare_method_perplexity_layers;
 

@@ -62,6 +62,13 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     return done;
 }
 
+/* The policy, its gradient and AdamW's two moments, each as large as a gate matrix; for each thread such a matrix, and its spectrum. */
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    size_t width = model->config.width, matrix = (size_t)model->config.ffn_width * width * sizeof(float);
+    (void)method, (void)windows;
+    return 6 * matrix + (size_t)pare_context_threads(context) * (2 * matrix + 3 * width * width * sizeof(double));
+}
+
 const pare_method pare_method_prunenet = {
     .name = "prunenet",
     .summary = "drawn by a policy that learned, on gate weights alone, to keep their singular values",
@@ -69,4 +76,5 @@ const pare_method pare_method_prunenet = {
     .unit = PARE_UNIT_FFN,
     .stochastic = true,
     .score = score,
+    .memory = memory,
 };

@@ -1,9 +1,10 @@
 /* surgeon: pare's own: whole units taken out in the order of optimal brain surgery, what is left fitted anew (surgery.h); of FFN neurons,
- * of key-value heads with their query heads, or of both at once in the shape whose summed errors are least. */
+ * of key-value heads with their query heads, or of both at once, in the shape that loses least. */
 #include <math.h>
 
 #include "../several.h"
 #include "../surgery.h"
+#include "../window_loss.h"
 #include "method.h"
 
 static pare_cut *build_at(surgery_site at, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
@@ -30,47 +31,83 @@ static pare_cut *build_groups(const pare_checkpoint *checkpoint, const pare_cali
 
 /* ---- both at once ---- */
 
+/* Sums of errors say which shapes are worth trying, and the calibration text's loss which is best: errors of a layer's two sites, each
+ * measured with all else whole, add up only while they are small. */
+static const double WORTH_TRYING = 1.5; /* times the least sum */
+enum { TRIED_MOST = 3 };
+
 /* Layers all stay: what dropping one would do to those behind it is not a sum of errors. */
-static bool choose(several_shape *shape, const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
-                   const pare_context *context, pare_error *error) {
+static bool list_shapes(several_offer *offers, uint32_t *n, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+                        const pare_plan *plan, const pare_context *context, pare_error *error) {
     const pare_config *c = &checkpoint->config;
     if (plan->shape.layers && plan->shape.layers < c->n_layers)
         return pare_fail(error, PARE_ERROR_USAGE, "surgeon-all keeps all layers: --layers is for taylor-all and the methods of layers");
-    if (plan->shape.layers) { /* nothing is left to choose */
-        *shape = (several_shape){plan->shape.layers, plan->shape.groups, plan->shape.ffn};
-        return true;
-    }
+    if (plan->shape.layers) /* nothing is left to choose */
+        return several_offers(offers, n, NULL, plan, c, error);
     several_costs costs = {0};
-    uint32_t *layers = pare_allocate(c->n_layers, sizeof *layers, error);
-    bool done = layers && several_costs_allocate(&costs, c, error);
+    bool done = several_costs_allocate(&costs, c, error);
     double *by_site[SURGERY_SITES] = {costs.groups, costs.ffn};
     const uint32_t least[SURGERY_SITES] = {1, several_least_ffn(plan, c)};
     for (uint32_t i = 0; done && i < c->n_layers; i++)
         costs.dropped[i] = (double)INFINITY;
     done = done && surgery_costs(by_site, least, checkpoint, &calibration->windows, context, error) &&
-           several_choose(shape, layers, &costs, plan, c, error);
+           several_offers(offers, n, &costs, plan, c, error);
     several_costs_free(&costs);
-    pare_free(layers);
     return done;
+}
+
+static pare_cut *build_shape(several_shape shape, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+                             const pare_context *context, pare_error *error) {
+    const pare_config *c = &checkpoint->config;
+    uint32_t n = c->n_layers, *kept = pare_allocate(2 * (size_t)n, sizeof *kept, error);
+    surgery_counts counts = {{NULL}};
+    for (uint32_t i = 0; kept && i < n; i++) {
+        kept[i] = shape.groups;
+        kept[n + i] = shape.ffn;
+    }
+    if (kept && shape.groups < c->n_kv_heads)
+        counts.kept[SURGERY_ATTENTION] = kept;
+    if (kept && shape.ffn < c->ffn_width)
+        counts.kept[SURGERY_FFN] = kept + n;
+    pare_cut *cut = kept ? surgery_cut(checkpoint, &calibration->windows, &counts, context, error) : NULL;
+    pare_free(kept);
+    return cut;
+}
+
+/* The best of the n cheapest by the loss. */
+static pare_cut *try_shapes(const several_offer *offers, uint32_t n, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+                            const pare_context *context, pare_error *error) {
+    pare_cut *best = NULL;
+    double least = (double)INFINITY, loss = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        pare_cut *cut = build_shape(offers[i].shape, checkpoint, calibration, context, error);
+        bool done = cut && (n == 1 || window_loss(&loss, checkpoint, cut, &calibration->windows, context, error));
+        pare_cut *worse = done && loss < least ? best : cut;
+        if (done && loss < least) {
+            best = cut;
+            least = loss;
+        }
+        pare_cut_close(worse);
+        if (done)
+            continue;
+        pare_cut_close(best);
+        return NULL;
+    }
+    return best;
 }
 
 static pare_cut *build_all(const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
                            const pare_context *context, pare_error *error) {
-    uint32_t n = checkpoint->config.n_layers;
-    several_shape shape;
-    uint32_t *kept = pare_allocate(2 * (size_t)n, sizeof *kept, error);
-    bool done = kept && choose(&shape, checkpoint, calibration, plan, context, error);
-    for (uint32_t i = 0; done && i < n; i++) {
-        kept[i] = shape.groups;
-        kept[n + i] = shape.ffn;
+    const pare_config *c = &checkpoint->config;
+    several_offer *offers = pare_allocate((size_t)c->n_layers * c->n_kv_heads, sizeof *offers, error);
+    uint32_t n = 0, tried = 1;
+    pare_cut *cut = NULL;
+    if (offers && list_shapes(offers, &n, checkpoint, calibration, plan, context, error)) {
+        while (tried < n && tried < TRIED_MOST && offers[tried].cost < WORTH_TRYING * offers[0].cost)
+            tried++;
+        cut = try_shapes(offers, tried, checkpoint, calibration, context, error);
     }
-    surgery_counts counts = {{NULL}};
-    if (done && shape.groups < checkpoint->config.n_kv_heads)
-        counts.kept[SURGERY_ATTENTION] = kept;
-    if (done && shape.ffn < checkpoint->config.ffn_width)
-        counts.kept[SURGERY_FFN] = kept + n;
-    pare_cut *cut = done ? surgery_cut(checkpoint, &calibration->windows, &counts, context, error) : NULL;
-    pare_free(kept);
+    pare_free(offers);
     return cut;
 }
 
@@ -100,7 +137,7 @@ const pare_method pare_method_surgeon_groups = {
 
 const pare_method pare_method_surgeon_all = {
     .name = "surgeon-all",
-    .summary = "the same on FFN neurons and key-value heads at once, in the shape of the least error",
+    .summary = "the same on FFN neurons and key-value heads at once, in the shape that loses least",
     .unit = PARE_UNIT_SEVERAL,
     .build = build_all,
     SOURCE,

@@ -1,8 +1,6 @@
 /* svd: each of the seven projections by its truncated singular value decomposition (Eckart & Young 1936): of all matrices of its rank the
  * nearest to the weights. It looks at no activations, and so spends its rank on directions that inputs may never take: the baseline that
  * svd-llm is measured against. */
-#include <stdio.h>
-
 #include "../low_rank.h"
 #include "method.h"
 
@@ -12,12 +10,8 @@ static bool fill_all(const low_rank_pair *pairs, const pare_cut *cut, const pare
     pare_model *model = pare_model_open(checkpoint, NULL, error);
     bool done = model != NULL;
     for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
-        char prefix[48];
         pare_context_progress(context, "decompose", i, checkpoint->config.n_layers);
-        done = low_rank_fill(pairs + (size_t)i * PARE_PROJECTIONS, &model->layers[i], none, context, error);
-        snprintf(prefix, sizeof prefix, "model.layers.%u.", i);
-        pare_checkpoint_drop(checkpoint, prefix);
-        pare_cut_let_go(cut);
+        done = low_rank_fill(pairs + (size_t)i * PARE_PROJECTIONS, model, i, cut, none, context, error);
     }
     pare_model_close(model);
     return done;
@@ -36,10 +30,16 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
     return NULL;
 }
 
+static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
+    (void)method, (void)windows;
+    return low_rank_bytes(&model->config, false, pare_context_threads(context));
+}
+
 const pare_method pare_method_svd = {
     .name = "svd",
     .summary = "each projection as a product of two factors, its truncated singular value decomposition",
     .source = "Eckart & Young 1936",
     .unit = PARE_UNIT_DIRECTIONS,
     .build = build,
+    .memory = memory,
 };

@@ -102,7 +102,7 @@ static bool split_layer(state *s, uint32_t layer, pare_error *error) {
             whitening[sites[i].which[j]] = s->gram[i];
     snprintf(what, sizeof what, "model.layers.%u.", layer);
     bool done = look(s, layer, &problem) &&
-                low_rank_fill(s->pairs + (size_t)layer * PARE_PROJECTIONS, &s->dense->layers[layer], whitening, s->context, &problem);
+                low_rank_fill(s->pairs + (size_t)layer * PARE_PROJECTIONS, s->dense, layer, s->cut, whitening, s->context, &problem);
     pare_checkpoint_drop(s->checkpoint, what);
     pare_cut_let_go(s->cut);
     if (!done && problem.code == PARE_ERROR_NUMERIC)
@@ -146,19 +146,17 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
     return NULL;
 }
 
-/* Grams of the four inputs of a layer; and for each thread at once a matrix in doubles five times over: itself, turned, whitened. */
+/* Grams of the four inputs of a layer, and its matrices. */
 static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
-    size_t doubles = 0, largest = 0, square = 0, threads = (size_t)pare_context_threads(context);
+    int threads = pare_context_threads(context);
+    size_t doubles = 0;
     (void)method;
     for (int i = 0; i < SITES; i++) {
         pare_linear_shape s = pare_config_linear(&model->config, 0, sites[i].which[0]);
-        size_t least = (size_t)(s.out < s.in ? s.out : s.in);
         doubles += (size_t)(s.in * s.in);
-        largest = (size_t)(s.out * s.in) > largest ? (size_t)(s.out * s.in) : largest;
-        square = least * least > square ? least * least : square;
     }
-    doubles += threads * (5 * largest + 3 * square);
-    return pare_stream_bytes(model, windows, context) + doubles * sizeof(double) + gram_scratch((int)threads) * sizeof(float);
+    return pare_stream_bytes(model, windows, context) + low_rank_bytes(&model->config, true, threads) + doubles * sizeof(double) +
+           gram_scratch(threads) * sizeof(float);
 }
 
 const pare_method pare_method_svd_llm = {

@@ -108,7 +108,9 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     return done;
 }
 
-#define SOURCE .source = "Ma et al. 2023 (LLM-Pruner), first order", .calibrated = true, .text_only = true, .score = score, .memory = memory
+#define SOURCE                                                                                                                             \
+    .source = "Ma et al. 2023 (LLM-Pruner), first order", .calibrated = true, .text_only = true, .gradients = true, .score = score,        \
+    .memory = memory
 
 const pare_method pare_method_taylor = {
     .name = "taylor",

@@ -2,10 +2,12 @@
  *
  *   "model_type": "pare", "architectures": ["PareForCausalLM"],
  *   "pare": {"architecture": "llama",
+ *            "shortcuts": true,
  *            "layers": [{"intermediate_size": 1024, "num_attention_heads": 6, "num_key_value_heads": 2, "ranks": {"q_proj": 100}}, …]}
  *
  * All other keys are those of the architecture; the three counts at the top are the largest of any layer. A matrix that has a rank is the
- * product of its u.weight and v.weight; one that "ranks" does not name, or a layer without "ranks", is whole. */
+ * product of its u.weight and v.weight; one that "ranks" does not name, or a layer without "ranks", is whole. With shortcuts every layer
+ * has self_attn.shortcut.weight and mlp.shortcut.weight, which what passes by attention and FFN is multiplied with. */
 #include <stdio.h>
 #include <string.h>
 
@@ -82,12 +84,14 @@ const char *pare_own_config_architecture(const json_t *json) {
 }
 
 bool pare_own_config_read(pare_config *config, const json_t *json, const char *what, pare_arena *arena, pare_error *error) {
-    const json_t *layers = json_object_get(json_object_get(json, "pare"), "layers");
+    const json_t *own = json_object_get(json, "pare"), *layers = json_object_get(own, "layers");
+    if (own && !pare_json_get_bool(&config->shortcuts, own, "shortcuts", what, error))
+        return false;
     return !layers || read_layers(config, layers, what, arena, error);
 }
 
 bool pare_own_config_wanted(const pare_config *config) {
-    return config->shapes || config->ranks;
+    return config->shapes || config->ranks || config->shortcuts;
 }
 
 /* NULL: every matrix is whole. */
@@ -111,7 +115,8 @@ bool pare_own_config_write(json_t *json, const pare_config *config, pare_error *
                                                 "num_attention_heads", (json_int_t)s.n_heads, "num_key_value_heads",
                                                 (json_int_t)s.n_kv_heads, "ranks", ranks_json(config, i)));
     }
-    json_t *own = json_pack("{s:s, s:o}", "architecture", pare_arch_name(config->arch), "layers", layers);
+    json_t *own =
+        json_pack("{s:s, s:b, s:o}", "architecture", pare_arch_name(config->arch), "shortcuts", (int)config->shortcuts, "layers", layers);
     if (!own || json_object_set_new(json, "pare", own) || json_object_set_new(json, "model_type", json_string("pare")) ||
         json_object_set_new(json, "architectures", json_pack("[s]", "PareForCausalLM")))
         return pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");

@@ -34,6 +34,17 @@ static void back(pare_pass *pass, uint32_t index, pare_projection projection, fl
                     accumulate, &w->scratch, pass->low);
 }
 
+/* pass->d becomes the gradient of what passes by, x, instead of what came out. What was normed has been used: its place is free. */
+static void shortcut_backward(pare_pass *pass, float *d_weight, const pare_linear *shortcut, const float *x, size_t n) {
+    workspace *w = &pass->work;
+    size_t width = w->model->config.width;
+    if (!shortcut->weight.tensor)
+        return;
+    const pare_linear_gradient gradient = {.weight = d_weight};
+    linear_backward(w->h, &gradient, shortcut, pass->d, x, n, false, &w->scratch, pass->low);
+    memcpy(pass->d, w->h, n * width * sizeof *pass->d);
+}
+
 /* ---- feed-forward ---- */
 
 static void swiglu_backward(const layer_state *s, const pare_pass *pass, size_t n, size_t width) {
@@ -59,6 +70,7 @@ static void ffn_backward(pare_pass *pass, const layer_state *s, uint32_t index, 
     normalise(pass->work.h, s->middle, layer->ffn_norm, &pass->work, n);
     back(pass, index, PARE_GATE, pass->d_hidden, s->gate, pass->work.h, false);
     back(pass, index, PARE_UP, pass->d_hidden, s->up, pass->work.h, true);
+    shortcut_backward(pass, pass->gradients->layers[index].ffn_shortcut, &layer->ffn_shortcut, s->middle, n);
     norm_backward(pass, pass->gradients->layers[index].ffn_norm, pass->d_hidden, s->middle, layer->ffn_norm, n);
 }
 
@@ -120,5 +132,6 @@ void layer_backward(pare_pass *pass, uint32_t index) {
     back(pass, index, PARE_Q, pass->d_hidden, pass->d_q, w->h, false);
     back(pass, index, PARE_K, pass->d_hidden, pass->d_kv[0], w->h, true);
     back(pass, index, PARE_V, pass->d_hidden, pass->d_kv[1], w->h, true);
+    shortcut_backward(pass, pass->gradients->layers[index].attention_shortcut, &layer->attention_shortcut, s->x, n);
     norm_backward(pass, pass->gradients->layers[index].attention_norm, pass->d_hidden, s->x, layer->attention_norm, n);
 }

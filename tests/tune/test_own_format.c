@@ -1,5 +1,5 @@
-/* Training through factored matrices: gradients of U, V and of adapters on top against central differences; the same bits with and without
- * activation checkpointing, for every number of threads. */
+/* Training what pare's own format alone holds, factored matrices and shortcuts: gradients of these, of what lies before them and of
+ * adapters on top against central differences; the same bits with and without activation checkpointing, for every number of threads. */
 #include "pare/cut.h"
 #include "tune_test.h"
 
@@ -24,16 +24,36 @@ static pare_cut *factored(const pare_checkpoint *checkpoint) {
     return cut;
 }
 
+/* Every layer gets two shortcuts, no turns but full matrices of a turn's size: what passes by grows no larger. */
+static pare_cut *with_shortcuts(const pare_checkpoint *checkpoint) {
+    pare_error error = {0};
+    size_t width = checkpoint->config.width;
+    pare_cut *cut = pare_cut_open(&checkpoint->config, &error);
+    assert_done(cut, error);
+    pare_cut_add_shortcuts(cut);
+    for (uint32_t i = 0; i < 2 * checkpoint->config.n_layers; i++) {
+        char name[96];
+        snprintf(name, sizeof name, "model.layers.%u.%s.shortcut.weight", i / 2, i % 2 ? "mlp" : "self_attn");
+        float *shortcut = pare_cut_replace(cut, name, &error);
+        assert_done(shortcut, error);
+        for (size_t j = 0; j < width * width; j++)
+            shortcut[j] = (float)(sin(1.0 + (double)(j * (i + 2))) / sqrt((double)width) + (j % (width + 1) == 0 ? 0.5 : 0));
+    }
+    return cut;
+}
+
+typedef pare_cut *make_cut(const pare_checkpoint *checkpoint);
+
 typedef struct {
     bench bench;
     pare_cut *cut;
 } subject;
 
-static void start(subject *s, const char *name, const pare_tune_options *options, int threads) {
+static void start(subject *s, const char *name, make_cut *make, const pare_tune_options *options, int threads) {
     pare_error error = {0};
     s->bench = (bench){.context = {.n_threads = threads}};
     assert_done(s->bench.checkpoint = pare_checkpoint_open(model_path(name), &error), error);
-    s->cut = factored(s->bench.checkpoint);
+    s->cut = make(s->bench.checkpoint);
     assert_done(s->bench.tuner = pare_tuner_open(options, s->bench.checkpoint, s->cut, NULL, &s->bench.context, &error), error);
     start_adapters(s->bench.tuner);
 }
@@ -81,21 +101,21 @@ static void check_direction(pare_tuner *t, const json_t *r, const segment *seg, 
     pare_free(before);
 }
 
-static void check_all_directions(const char *name, bool full, size_t wanted_factors) {
+static void check_all_directions(const char *name, make_cut *make, bool full, size_t wanted) {
     json_t *reference = read_reference();
     const json_t *r = json_object_get(reference, name);
     pare_tune_options o = reference_options(full);
     subject s;
-    start(&s, name, &o, 2);
+    start(&s, name, make, &o, 2);
     pare_tuner *t = s.bench.tuner;
-    size_t factors = 0;
+    size_t found = 0;
     for (size_t i = 0; i < t->n_segments; i++) {
         const segment *seg = &t->segments[i];
-        factors += strstr(seg->name, ".u.weight") || strstr(seg->name, ".v.weight");
+        found += strstr(seg->name, ".u.weight") || strstr(seg->name, ".v.weight") || strstr(seg->name, ".shortcut.weight");
         for (size_t j = 0; strstr(seg->name, "lora_B") && j < seg->n; j++) /* zero at the start, and A would have no gradient */
             t->values[seg->at + j] = (float)(0.1 * cos((double)j));
     }
-    assert_int_equal(factors, wanted_factors);
+    assert_int_equal(found, wanted);
     run_pass(t, r);
     float *gradient = pare_allocate(t->n_values, sizeof *gradient, NULL);
     memcpy(gradient, t->gradient, t->n_values * sizeof *gradient);
@@ -114,26 +134,29 @@ static void check_all_directions(const char *name, bool full, size_t wanted_fact
 
 static void every_weight(void **state) {
     (void)state;
-    check_all_directions("qwen2", true, 2 * 7);
+    check_all_directions("qwen2", factored, true, 2 * 7);
+    check_all_directions("llama3", with_shortcuts, true, 2 * 2);
 }
 
 static void adapters_on_top(void **state) {
     (void)state;
-    check_all_directions("qwen2", false, 0);
-    check_all_directions("mistral", false, 0);
+    check_all_directions("qwen2", factored, false, 0);
+    check_all_directions("mistral", factored, false, 0);
+    check_all_directions("mistral", with_shortcuts, false, 0);
 }
 
 static void same_bits(void **state) {
     (void)state;
     json_t *reference = read_reference();
     const json_t *r = json_object_get(reference, "llama3");
-    for (int full = 0; full < 2; full++) {
+    for (int kind = 0; kind < 4; kind++) {
+        bool full = kind % 2;
         float *first = NULL;
         for (int way = 0; way < 4; way++) {
             pare_tune_options o = reference_options(full);
             o.recompute = way & 1;
             subject s;
-            start(&s, "llama3", &o, way & 2 ? 2 : 1);
+            start(&s, "llama3", kind < 2 ? factored : with_shortcuts, &o, way & 2 ? 2 : 1);
             pare_tuner *t = s.bench.tuner;
             run_pass(t, r);
             if (!first) {

@@ -1,13 +1,18 @@
 #!/usr/bin/env python3
-"""A checkpoint of Qwen2.5-7B's shape with random bf16 weights (15.2 GB in four shards), to measure time and memory of `pare compress`.
-Standard library only. Usage: random_checkpoint.py OUT_FOLDER [LAYERS]"""
+"""A checkpoint of Qwen2.5-7B's shape with random bf16 weights (15.2 GB in four shards), or of another shape, to measure time and memory of
+`pare compress`. Standard library only."""
+import argparse
 import json
 import random
-import sys
 from pathlib import Path
 
-WIDTH, FFN, HEADS, KV, DIM, VOCABULARY = 3584, 18944, 28, 4, 128, 152064
-out, layers = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 28
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("out", type=Path, help="folder to make")
+for flag, default in (("layers", 28), ("width", 3584), ("ffn", 18944), ("heads", 28), ("kv", 4), ("dim", 128), ("vocabulary", 152064)):
+    parser.add_argument("--" + flag, type=int, default=default)
+given = parser.parse_args()
+out, layers = given.out, given.layers
+WIDTH, FFN, HEADS, KV, DIM, VOCABULARY = given.width, given.ffn, given.heads, given.kv, given.dim, given.vocabulary
 shapes = {"model.embed_tokens.weight": (VOCABULARY, WIDTH), "lm_head.weight": (VOCABULARY, WIDTH), "model.norm.weight": (WIDTH,)}
 for i in range(layers):
     for name, shape in {

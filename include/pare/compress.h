@@ -105,6 +105,7 @@ typedef struct pare_method {
     bool text_only;              /* needs the text, but not the dense model's activations on it */
     bool gradients;              /* walks back through the model, and keeps the gradient of every matrix that it scores */
     const char *warning;         /* what a user must know before using it, or NULL */
+    uint32_t revision;           /* of its definition: a ledger's rows of an earlier one are not taken for this one's */
     /* values come allocated and zeroed; calibration is NULL for calibration-free methods */
     bool (*score)(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,
                   const pare_context *context, pare_error *error);

@@ -4,8 +4,8 @@
 
 #include "study_impl.h"
 
-/* Of the canonical spec. A change of what a number means (a method's definition, a protocol's) needs a new version here, so that
- * old rows are not taken for new ones. */
+/* Of the canonical spec. A change of what a number means (a protocol's definition; a method has a revision of its own) needs a new version
+ * here, so that old rows are not taken for new ones. */
 enum { SPEC_SCHEMA = 1 };
 
 /* ---- identity ------------------------------------------------------------------------------ */
@@ -48,6 +48,8 @@ static void print_spec(pare_string *out, const pare_run *run, const pare_spec *s
     pare_string_number(out, run->ratio);
     if (run->recovery_tokens)
         print_recovery(out, run, spec, model);
+    if (method && method->revision)
+        pare_string_print(out, ",\"revision\":%u", method->revision);
     pare_string_print(out, ",\"schema\":%d", SPEC_SCHEMA);
     if (method && method->stochastic)
         pare_string_print(out, ",\"seed\":%llu", (unsigned long long)run->seed);

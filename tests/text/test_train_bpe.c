@@ -161,7 +161,7 @@ static void merges_of_the_package(void **state) {
 static void the_summary_counts(void **state) {
     (void)state;
     texts t = open_texts();
-    pare_piece text;
+    pare_piece text = {0};
     assert_true(next_text(&text, &t));
     pare_bpe_options options = plain(1000);
     pare_bpe_summary summary;

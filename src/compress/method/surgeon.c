@@ -139,6 +139,7 @@ const pare_method pare_method_surgeon_all = {
     .name = "surgeon-all",
     .summary = "the same on FFN neurons and key-value heads at once, in the shape that loses least",
     .unit = PARE_UNIT_SEVERAL,
+    .revision = 1, /* 0 took the shape of the least sum of errors untried */
     .build = build_all,
     SOURCE,
 };

@@ -185,9 +185,21 @@ bool pare_plan_protect(pare_plan *plan, const bool *layers, const pare_config *c
  * block of them (calibration text, 4,096 tokens); of surgeons, which have no scores, the least sum of the errors that they expect. Blocks:
  * the plan's multiple, or n_units / 64 where that is more. */
 bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_error *error) PARE_MUST_CHECK;
-bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_method *method, const pare_scores *scores,
-                                    const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
-                                    pare_error *error) PARE_MUST_CHECK;
+/* What sensitivity goes by, whatever the ratio; layers that the plan protects are left out. Free with pare_sensitivity_free. */
+typedef struct pare_sensitivity {
+    uint32_t n_rows, n_blocks, block; /* block: units in one, but for the last */
+    double *cost;                     /* (n_rows, n_blocks + 1): by the blocks that stay; NULL: not measured */
+} pare_sensitivity;
+bool pare_sensitivity_measure(pare_sensitivity *sensitivity, const pare_plan *plan, const pare_method *method,
+                              const pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+                              const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+void pare_sensitivity_free(pare_sensitivity *sensitivity);
+bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_sensitivity *sensitivity, pare_error *error) PARE_MUST_CHECK;
+typedef enum { PARE_ALLOCATION_UNIFORM, PARE_ALLOCATION_GLOBAL, PARE_ALLOCATION_SENSITIVITY, PARE_ALLOCATIONS } pare_allocation;
+const char *pare_allocation_name(pare_allocation allocation); /* "uniform", "global", "sensitivity" */
+bool pare_allocation_find(pare_allocation *allocation, const char *name);
+/* USAGE when the method's units cannot be shared out so. */
+bool pare_allocation_check(pare_allocation allocation, const pare_method *method, pare_error *error) PARE_MUST_CHECK;
 void pare_plan_free(pare_plan *plan);
 static inline uint32_t pare_plan_kept(const pare_plan *plan, uint32_t row) {
     return plan->each ? plan->each[row] : plan->n_kept;

@@ -24,10 +24,9 @@ extern "C" {
 /*   models: [model.gguf, {path: folder, name: Shown-As}]      name: what the ledger and the laws call it; default: the file's name
  *   evaluate: {text: test.txt, protocol: joined2048, windows: 8}                  windows: the first N only; default: all
  *   calibrate: {text: calibration.txt, windows: 32, length: 512}                  needed when a method looks at activations
- *   methods: [random, wanda-sp]
- *   ratios: [0.1, 0.2]   or   {from: 0.1, to: 0.9, step: 0.1}
- *   multiple: 32                                              the kept width is rounded to a multiple of it
- *   recovery: {method: lora, tokens: [0, 100k, 1M], data: train.txt}              see below; default: none
+ *   methods: [random, wanda-sp, {name: wanda-sp, allocation: sensitivity}]        allocation: of FFN neurons or key-value heads, over
+ * layers ratios: [0.1, 0.2]   or   {from: 0.1, to: 0.9, step: 0.1} multiple: 32                                              the kept width
+ * is rounded to a multiple of it recovery: {method: lora, tokens: [0, 100k, 1M], data: train.txt}              see below; default: none
  *   seeds: [0]                                                a stochastic method runs once per seed, every other once with the first
  *   ledger: study.ledger                                      default: the spec's name, .yaml replaced by .ledger
  *
@@ -62,6 +61,12 @@ typedef struct {
 } pare_spec_recovery;
 
 typedef struct {
+    const pare_method *method;
+    pare_allocation allocation;
+    const char *name; /* "wanda-sp", "wanda-sp (sensitivity)" */
+} pare_spec_method;
+
+typedef struct {
     const char *path; /* of the spec */
     pare_spec_model *models;
     size_t n_models;
@@ -77,7 +82,7 @@ typedef struct {
         size_t n_windows, length;
     } calibrate;
     pare_spec_recovery recovery;
-    const pare_method **methods;
+    pare_spec_method *methods;
     size_t n_methods;
     double *ratios; /* ascending, each in (0, 1): ratio 0 is the dense model, which every study measures */
     size_t n_ratios;
@@ -100,18 +105,20 @@ void pare_spec_close(pare_spec *spec); /* NULL is fine */
 typedef struct {
     size_t model;              /* index into the spec's models */
     const pare_method *method; /* NULL: the dense model, "dense" */
-    double ratio;              /* nominal, of the method's units */
-    uint32_t multiple;         /* 1 for the dense model */
-    uint32_t n_kept;           /* units of each row that stay; FFN neurons of a layer for the dense model */
-    uint64_t seed;             /* of the method's draw, or of the calibration windows */
-    pare_recovery recovery;    /* counts when recovery_tokens is not 0 */
-    uint64_t recovery_tokens;  /* as asked for */
-    const char *spec;          /* canonical JSON, one line, keys sorted */
-    pare_sha256 key;           /* of spec */
-    double work;               /* multiply-accumulates of its training and evaluation: the unit of progress */
-    double recovery_work;      /* those of the training */
+    pare_allocation allocation;
+    const char *name;         /* as the ledger calls method and allocation together; NULL: the method's own */
+    double ratio;             /* nominal, of the method's units */
+    uint32_t multiple;        /* 1 for the dense model */
+    uint32_t n_kept;          /* units of each row that stay, on average; FFN neurons of a layer for the dense model */
+    uint64_t seed;            /* of the method's draw, or of the calibration windows */
+    pare_recovery recovery;   /* counts when recovery_tokens is not 0 */
+    uint64_t recovery_tokens; /* as asked for */
+    const char *spec;         /* canonical JSON, one line, keys sorted */
+    pare_sha256 key;          /* of spec */
+    double work;              /* multiply-accumulates of its training and evaluation: the unit of progress */
+    double recovery_work;     /* those of the training */
 } pare_run;
-const char *pare_run_method(const pare_run *run); /* its method's name, or "dense" */
+const char *pare_run_method(const pare_run *run); /* its name, or "dense" */
 
 typedef struct pare_study {
     const pare_spec *spec;

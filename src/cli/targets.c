@@ -6,14 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { UNIFORM, GLOBAL, SENSITIVITY, ALLOCATIONS };
-static const char *const allocations[ALLOCATIONS] = {"uniform", "global", "sensitivity"};
-
-static int allocation_of(const targets *given) {
-    int i = 0;
-    while (given->allocation && i < ALLOCATIONS && strcmp(given->allocation, allocations[i]) != 0)
-        i++;
-    return i;
+/* targets_check has seen that there is one of that name. */
+static pare_allocation allocation_of(const targets *given) {
+    pare_allocation allocation = PARE_ALLOCATION_UNIFORM;
+    return given->allocation && pare_allocation_find(&allocation, given->allocation) ? allocation : PARE_ALLOCATION_UNIFORM;
 }
 
 static bool has_shape(const targets *given) {
@@ -35,13 +31,14 @@ bool targets_check(const targets *given, pare_error *error) {
             "--groups, --channels, --layers)");
     if (given->keep_layers && given->keep_blocks)
         return pare_fail(error, PARE_ERROR_USAGE, "--keep-layers and --keep-blocks are the same: give one");
-    if (allocation_of(given) == ALLOCATIONS)
+    pare_allocation found;
+    if (given->allocation && !pare_allocation_find(&found, given->allocation))
         return pare_fail(error, PARE_ERROR_USAGE, "--allocation %s: uniform, global or sensitivity", given->allocation);
     return true;
 }
 
 bool targets_need_text(const targets *given) {
-    return allocation_of(given) == SENSITIVITY;
+    return allocation_of(given) == PARE_ALLOCATION_SENSITIVITY;
 }
 
 /* ---- the plan ---- */
@@ -236,7 +233,7 @@ void targets_print_kept(const targets *given, const pare_plan *plan, const char 
     char place[64];
     uint32_t whole = 0;
     pare_unit_place(place, plan->unit, config);
-    if (plan->each && allocation_of(given) != UNIFORM) {
+    if (plan->each && allocation_of(given) != PARE_ALLOCATION_UNIFORM) {
         print_counts(plan, method, place);
         return;
     }
@@ -251,9 +248,15 @@ void targets_print_kept(const targets *given, const pare_plan *plan, const char 
 
 bool targets_allocate(pare_plan *plan, const targets *given, const pare_method *method, const pare_scores *scores,
                       const pare_checkpoint *checkpoint, const pare_calibration *calibration, const common *shared, pare_error *error) {
+    pare_sensitivity sensitivity = {0};
     switch (allocation_of(given)) {
-    case GLOBAL: return pare_plan_allocate_global(plan, scores, error);
-    case SENSITIVITY: return pare_plan_allocate_sensitivity(plan, method, scores, checkpoint, calibration, &shared->context, error);
+    case PARE_ALLOCATION_GLOBAL: return pare_plan_allocate_global(plan, scores, error);
+    case PARE_ALLOCATION_SENSITIVITY:
+        if (!pare_sensitivity_measure(&sensitivity, plan, method, scores, checkpoint, calibration, &shared->context, error))
+            return false;
+        bool done = pare_plan_allocate_sensitivity(plan, &sensitivity, error);
+        pare_sensitivity_free(&sensitivity);
+        return done;
     default: return true;
     }
 }

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "surgery.h"
 #include "window_loss.h"
@@ -87,7 +88,6 @@ typedef struct {
     uint32_t n_rows, n_units, block, n_blocks;
     uint64_t total; /* blocks of rows that are not fixed */
     bool *fixed;    /* (n_rows): rows that the plan keeps whole by --keep-layers */
-    double *cost;   /* (n_rows, n_blocks + 1) */
     uint32_t *kept; /* (n_rows), blocks */
     pare_arena *arena;
 } sharing;
@@ -105,7 +105,6 @@ static bool begin(sharing *s, const pare_plan *plan, pare_error *error) {
     block = block < multiple ? multiple : block;
     *s = (sharing){.n_rows = plan->n_rows, .n_units = n, .block = block, .n_blocks = (n + block - 1) / block};
     if (!(s->arena = pare_arena_open(error)) || !(s->fixed = PARE_PUSH(s->arena, bool, s->n_rows, error)) ||
-        !(s->cost = PARE_PUSH(s->arena, double, (size_t)s->n_rows *(s->n_blocks + 1), error)) ||
         !(s->kept = PARE_PUSH(s->arena, uint32_t, s->n_rows, error)))
         return false;
     uint64_t units = 0;
@@ -117,9 +116,9 @@ static bool begin(sharing *s, const pare_plan *plan, pare_error *error) {
     return true;
 }
 
-/* The counts into the plan. */
-static bool finish(sharing *s, pare_plan *plan, pare_error *error) {
-    if (!allocate_least(s->kept, s->cost, s->fixed, s->n_rows, s->n_blocks, s->total, error))
+/* The counts of least cost (n_rows, n_blocks + 1) into the plan. */
+static bool finish(sharing *s, const double *cost, pare_plan *plan, pare_error *error) {
+    if (!allocate_least(s->kept, cost, s->fixed, s->n_rows, s->n_blocks, s->total, error))
         return false;
     uint32_t *each = pare_allocate(s->n_rows, sizeof *each, error);
     if (!each)
@@ -156,8 +155,8 @@ bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_
     if (!scores->values)
         return pare_fail(error, PARE_ERROR_USAGE,
                          "this method chooses while it cuts and has no scores to rank over all layers: use sensitivity");
-    double *all = pare_allocate((size_t)scores->n_rows * scores->n_units, sizeof *all, error), worst = 0;
-    bool done = all && begin(&s, plan, error);
+    double *all = pare_allocate((size_t)scores->n_rows * scores->n_units, sizeof *all, error), worst = 0, *costs = NULL;
+    bool done = all && begin(&s, plan, error) && (costs = PARE_PUSH(s.arena, double, (size_t)s.n_rows *(s.n_blocks + 1), error));
     for (uint32_t i = 0; done && i < s.n_rows; i++) {
         double *sorted = all + (size_t)i * s.n_units;
         for (uint32_t j = 0; done && j < s.n_units; j++)
@@ -170,7 +169,7 @@ bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_
     }
     for (uint32_t i = 0; done && i < s.n_rows; i++) {
         const double *sorted = all + (size_t)i * s.n_units;
-        double *cost = s.cost + (size_t)i * (s.n_blocks + 1);
+        double *cost = costs + (size_t)i * (s.n_blocks + 1);
         cost[0] = 0;
         for (uint32_t b = 0; b < s.n_blocks; b++) { /* what is kept is gained; the best come first, so that the sum picks the best of all */
             cost[b + 1] = cost[b];
@@ -178,7 +177,7 @@ bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_
                 cost[b + 1] -= sorted[j] - worst;
         }
     }
-    done = done && finish(&s, plan, error);
+    done = done && finish(&s, costs, plan, error);
     pare_arena_close(s.arena);
     pare_free(all);
     return done;
@@ -221,7 +220,7 @@ static bool try_one(double *loss, const pare_plan *plan, uint32_t row, uint32_t 
     return done;
 }
 
-static bool try_layers(sharing *s, const pare_plan *plan, const pare_method *method, const pare_scores *scores,
+static bool try_layers(double *cost, const sharing *s, const pare_plan *plan, const pare_method *method, const pare_scores *scores,
                        const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
                        pare_error *error) {
     uint32_t at[POINTS];
@@ -238,14 +237,14 @@ static bool try_layers(sharing *s, const pare_plan *plan, const pare_method *met
                    try_one(&loss[i], plan, row, units_in(s, at[i]), method, scores, checkpoint, calibration, &within, error);
         }
         if (done)
-            fill_lines(s->cost + (size_t)row * (s->n_blocks + 1), at, loss, s->n_blocks);
+            fill_lines(cost + (size_t)row * (s->n_blocks + 1), at, loss, s->n_blocks);
     }
     return done;
 }
 
 /* Surgeons know what every width of every layer would cost. */
-static bool ask_surgeon(sharing *s, const pare_plan *plan, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
-                        const pare_context *context, pare_error *error) {
+static bool ask_surgeon(double *cost, const sharing *s, const pare_plan *plan, const pare_checkpoint *checkpoint,
+                        const pare_calibration *calibration, const pare_context *context, pare_error *error) {
     const pare_config *c = &checkpoint->config;
     const uint32_t least[SURGERY_SITES] = {1, s->block};
     surgery_site own = plan->unit == PARE_UNIT_FFN ? SURGERY_FFN : SURGERY_ATTENTION;
@@ -257,18 +256,67 @@ static bool ask_surgeon(sharing *s, const pare_plan *plan, const pare_checkpoint
     done = done && surgery_costs(costs, least, checkpoint, &calibration->windows, context, error);
     for (uint32_t row = 0; done && row < s->n_rows; row++)
         for (uint32_t b = 0; b <= s->n_blocks; b++)
-            s->cost[(size_t)row * (s->n_blocks + 1) + b] = b == 0 ? (double)INFINITY : costs[own][row * (units[own] + 1) + units_in(s, b)];
+            cost[(size_t)row * (s->n_blocks + 1) + b] = b == 0 ? (double)INFINITY : costs[own][row * (units[own] + 1) + units_in(s, b)];
     return done;
 }
 
-bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_method *method, const pare_scores *scores,
-                                    const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
-                                    pare_error *error) {
+bool pare_sensitivity_measure(pare_sensitivity *sensitivity, const pare_plan *plan, const pare_method *method, const pare_scores *scores,
+                              const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
+                              pare_error *error) {
     sharing s = {0};
-    bool done = begin(&s, plan, error) &&
-                (scores->values ? try_layers(&s, plan, method, scores, checkpoint, calibration, context, error)
-                                : ask_surgeon(&s, plan, checkpoint, calibration, context, error)) &&
-                finish(&s, plan, error);
+    *sensitivity = (pare_sensitivity){0};
+    bool done = begin(&s, plan, error);
+    double *cost = done ? pare_allocate((size_t)s.n_rows * (s.n_blocks + 1), sizeof *cost, error) : NULL;
+    done = cost && (scores->values ? try_layers(cost, &s, plan, method, scores, checkpoint, calibration, context, error)
+                                   : ask_surgeon(cost, &s, plan, checkpoint, calibration, context, error));
+    if (done)
+        *sensitivity = (pare_sensitivity){s.n_rows, s.n_blocks, s.block, cost};
+    else
+        pare_free(cost);
     pare_arena_close(s.arena);
     return done;
+}
+
+void pare_sensitivity_free(pare_sensitivity *sensitivity) {
+    pare_free(sensitivity->cost);
+    *sensitivity = (pare_sensitivity){0};
+}
+
+bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_sensitivity *sensitivity, pare_error *error) {
+    sharing s = {0};
+    bool done = begin(&s, plan, error);
+    if (done && (s.n_rows != sensitivity->n_rows || s.n_blocks != sensitivity->n_blocks || s.block != sensitivity->block))
+        done = pare_fail(error, PARE_ERROR_SHAPE, "the sensitivity was measured of %u rows of %u blocks, the plan has %u of %u",
+                         sensitivity->n_rows, sensitivity->n_blocks, s.n_rows, s.n_blocks);
+    done = done && finish(&s, sensitivity->cost, plan, error);
+    pare_arena_close(s.arena);
+    return done;
+}
+
+/* ---- names ---- */
+
+static const char *const names[PARE_ALLOCATIONS] = {"uniform", "global", "sensitivity"};
+
+const char *pare_allocation_name(pare_allocation allocation) {
+    return names[allocation];
+}
+
+bool pare_allocation_find(pare_allocation *allocation, const char *name) {
+    for (int i = 0; i < PARE_ALLOCATIONS; i++)
+        if (strcmp(name, names[i]) == 0) {
+            *allocation = (pare_allocation)i;
+            return true;
+        }
+    return false;
+}
+
+bool pare_allocation_check(pare_allocation allocation, const pare_method *method, pare_error *error) {
+    if (allocation == PARE_ALLOCATION_UNIFORM)
+        return true;
+    if (method->unit != PARE_UNIT_FFN && method->unit != PARE_UNIT_GROUPS)
+        return pare_fail(error, PARE_ERROR_USAGE, "%s are not shared out over layers: allocations are for FFN neurons and key-value heads",
+                         pare_unit_name(method->unit));
+    return allocation != PARE_ALLOCATION_GLOBAL || method->score ||
+           pare_fail(error, PARE_ERROR_USAGE, "method %s chooses while it cuts and has no scores to rank over all layers: use sensitivity",
+                     method->name);
 }

@@ -30,8 +30,10 @@ void bench_begin(study_bench *bench, const pare_study *study, size_t model, stud
 }
 
 void bench_end(study_bench *bench) {
-    for (size_t i = 0; i < BENCH_SCORES; i++)
+    for (size_t i = 0; i < BENCH_SCORES; i++) {
         pare_scores_free(&bench->scores[i].scores);
+        pare_sensitivity_free(&bench->scores[i].sensitivity);
+    }
     pare_dataset_close(bench->data);
     pare_calibration_free(&bench->calibration);
     study_subject_close(&bench->subject);
@@ -55,7 +57,7 @@ double bench_calibration_work(const pare_study *study, size_t model) {
 static bool any_activations(const pare_spec *spec) {
     bool any = false;
     for (size_t i = 0; i < spec->n_methods; i++)
-        any = any || (spec->methods[i]->calibrated && !spec->methods[i]->text_only);
+        any = any || (spec->methods[i].method->calibrated && !spec->methods[i].method->text_only);
     return any;
 }
 
@@ -89,17 +91,16 @@ static bool ensure_calibration(pare_run_record *record, study_bench *bench, pare
     return bench->calibration_failed.code == PARE_OK;
 }
 
-/* The scores of a method and seed, or NULL with the error of the time they were made. */
-static const pare_scores *ensure_scores(pare_run_record *record, study_bench *bench, const pare_run *run, pare_error *error) {
+/* The slot with the scores of a method and seed, or NULL with the error of the time they were made. */
+static bench_scores *ensure_scores(pare_run_record *record, study_bench *bench, const pare_run *run, pare_error *error) {
     uint64_t seed = run->method->stochastic ? run->seed : 0;
     bench_scores *slot = bench->scores;
     while (slot < bench->scores + BENCH_SCORES && (slot->method != run->method || slot->seed != seed))
         slot++;
     if (slot == bench->scores + BENCH_SCORES) {
-        if (run->method->calibrated && !ensure_calibration(record, bench, error))
-            return NULL;
         slot = &bench->scores[bench->n_scores++ % BENCH_SCORES];
         pare_scores_free(&slot->scores);
+        pare_sensitivity_free(&slot->sensitivity);
         *slot = (bench_scores){.method = run->method, .seed = seed};
         pare_context context = study_progress_context(bench->progress);
         const pare_calibration *calibration = run->method->calibrated ? &bench->calibration : NULL;
@@ -111,7 +112,32 @@ static const pare_scores *ensure_scores(pare_run_record *record, study_bench *be
     }
     if (slot->problem.code != PARE_OK)
         *error = slot->problem;
-    return slot->problem.code == PARE_OK ? &slot->scores : NULL;
+    return slot->problem.code == PARE_OK ? slot : NULL;
+}
+
+/* Measured once: its costs hold for every ratio. */
+static bool ensure_sensitivity(pare_run_record *record, bench_scores *slot, const study_bench *bench, const pare_plan *plan,
+                               pare_error *error) {
+    if (slot->sensitivity.cost)
+        return true;
+    double begin = pare_clock_s();
+    pare_context context = study_progress_context(bench->progress);
+    bool done = pare_sensitivity_measure(&slot->sensitivity, plan, slot->method, &slot->scores, bench->subject.checkpoint,
+                                         &bench->calibration, &context, error);
+    record->seconds.score += pare_clock_s() - begin;
+    return done;
+}
+
+static bool make_plan(pare_plan *plan, pare_run_record *record, bench_scores *slot, const study_bench *bench, const pare_run *run,
+                      pare_error *error) {
+    if (!pare_plan_make(plan, run->method->unit, &bench->subject.checkpoint->config, run->ratio, run->multiple, error))
+        return false;
+    switch (run->allocation) {
+    case PARE_ALLOCATION_GLOBAL: return pare_plan_allocate_global(plan, &slot->scores, error);
+    case PARE_ALLOCATION_SENSITIVITY:
+        return ensure_sensitivity(record, slot, bench, plan, error) && pare_plan_allocate_sensitivity(plan, &slot->sensitivity, error);
+    default: return true;
+    }
 }
 
 static void fill_result(pare_run_record *record, const pare_eval_result *result) {
@@ -244,18 +270,19 @@ bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *
         return measure(record, bench, run, NULL, pare_clock_s(), error);
     if (bench->dense_failed.code != PARE_OK)
         return pare_fail(error, bench->dense_failed.code, "not measured: the dense model failed: %.900s", bench->dense_failed.message);
-    const pare_scores *scores = ensure_scores(record, bench, run, error);
-    if (!scores)
+    if (study_run_calibrated(run) && !ensure_calibration(record, bench, error))
+        return false;
+    bench_scores *slot = ensure_scores(record, bench, run, error);
+    pare_plan plan = {0};
+    if (!slot || !make_plan(&plan, record, slot, bench, run, error))
         return false;
     double begin = pare_clock_s();
     pare_context context = study_progress_context(bench->progress);
     const pare_calibration *calibration = run->method->calibrated ? &bench->calibration : NULL;
     const pare_checkpoint *checkpoint = bench->subject.checkpoint;
-    pare_plan plan;
-    pare_cut *cut = pare_plan_make(&plan, run->method->unit, &checkpoint->config, run->ratio, run->multiple, error)
-                        ? pare_method_cut(run->method, checkpoint, calibration, scores, &plan, &context, error)
-                        : NULL;
+    pare_cut *cut = pare_method_cut(run->method, checkpoint, calibration, &slot->scores, &plan, &context, error);
     bool done = cut && measure(record, bench, run, cut, begin, error);
     pare_cut_close(cut);
+    pare_plan_free(&plan);
     return done;
 }

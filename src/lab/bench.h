@@ -18,7 +18,8 @@ typedef struct {
     const pare_method *method;
     uint64_t seed;
     pare_scores scores;
-    pare_error problem; /* code OK: scores are there */
+    pare_sensitivity sensitivity; /* cost NULL: not measured yet */
+    pare_error problem;           /* code OK: scores are there */
 } bench_scores;
 
 typedef struct {

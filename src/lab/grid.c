@@ -11,7 +11,11 @@ enum { SPEC_SCHEMA = 1 };
 /* ---- identity ------------------------------------------------------------------------------ */
 
 const char *pare_run_method(const pare_run *run) {
-    return run->method ? run->method->name : "dense";
+    return run->name ? run->name : run->method ? run->method->name : "dense";
+}
+
+bool study_run_calibrated(const pare_run *run) {
+    return run->method && (run->method->calibrated || run->allocation == PARE_ALLOCATION_SENSITIVITY);
 }
 
 static void print_recovery(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
@@ -34,13 +38,15 @@ static void print_recovery(pare_string *out, const pare_run *run, const pare_spe
 static void print_spec(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
     const pare_method *method = run->method;
     pare_string_print(out, "{");
-    if (method && method->calibrated)
+    if (run->allocation != PARE_ALLOCATION_UNIFORM)
+        pare_string_print(out, "\"allocation\":\"%s\",", pare_allocation_name(run->allocation));
+    if (study_run_calibrated(run))
         pare_string_print(out, "\"calibration\":{\"length\":%zu,\"seed\":%llu,\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},",
                           spec->calibrate.length, (unsigned long long)model->calibration.seed, model->calibration.text.hex,
                           model->calibration.tokens.hex, spec->calibrate.n_windows);
     pare_string_print(out, "\"evaluation\":{\"protocol\":\"%s\",\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},\"method\":\"%s\"",
                       spec->evaluate.protocol.name, model->evaluation.text.hex, model->evaluation.tokens.hex, model->evaluation.n_windows,
-                      pare_run_method(run));
+                      method ? method->name : "dense");
     pare_string_print(out, ",\"model\":\"%s\"", model->model.hex);
     if (method)
         pare_string_print(out, ",\"multiple\":%u", run->multiple);
@@ -73,7 +79,7 @@ static bool hash_ids(pare_sha256 *hash, const pare_windows *windows, size_t n, p
 static bool any_calibrated(const pare_spec *spec) {
     bool any = false;
     for (size_t i = 0; i < spec->n_methods; i++)
-        any = any || spec->methods[i]->calibrated;
+        any = any || spec->methods[i].method->calibrated || spec->methods[i].allocation == PARE_ALLOCATION_SENSITIVITY;
     return any;
 }
 
@@ -126,7 +132,7 @@ static bool begin_notes(pare_study *study, pare_error *error) {
     pare_arena *arena = study->inner->arena;
     study->notes = PARE_PUSH(arena, const char *, spec->n_methods + spec->n_models * (PARE_UNITS * spec->n_ratios + 1), error);
     for (size_t i = 0; study->notes && i < spec->n_methods; i++)
-        if (spec->methods[i]->warning && !add_note(study, spec->methods[i]->warning))
+        if (spec->methods[i].method->warning && !add_note(study, spec->methods[i].method->warning))
             return false;
     return study->notes != NULL;
 }
@@ -205,13 +211,18 @@ static uint32_t multiple_of(const pare_spec *spec, pare_unit unit) {
 static bool add_ratio(pare_study *study, size_t model, size_t ratio, const unit_plan plans[PARE_UNITS], pare_error *error) {
     const pare_spec *spec = study->spec;
     for (size_t m = 0; m < spec->n_methods; m++) {
-        const pare_method *method = spec->methods[m];
-        pare_run run = {.model = model, .method = method, .ratio = spec->ratios[ratio], .n_kept = plans[method->unit].n_kept[ratio]};
+        const pare_method *method = spec->methods[m].method;
+        pare_run run = {.model = model,
+                        .method = method,
+                        .allocation = spec->methods[m].allocation,
+                        .name = spec->methods[m].name,
+                        .ratio = spec->ratios[ratio],
+                        .n_kept = plans[method->unit].n_kept[ratio]};
         run.multiple = multiple_of(spec, method->unit);
         if (run.n_kept == 0)
             continue;
         if (!method->stochastic) {
-            run.seed = method->calibrated ? spec->seeds[0] : 0;
+            run.seed = study_run_calibrated(&run) ? spec->seeds[0] : 0;
             if (!add_cut(study, run, error))
                 return false;
         }
@@ -286,8 +297,9 @@ static bool add_ratios(pare_study *study, size_t model, pare_error *error) {
     const pare_spec *spec = study->spec;
     unit_plan plans[PARE_UNITS] = {0};
     for (size_t m = 0; m < spec->n_methods; m++) {
-        unit_plan *plan = &plans[spec->methods[m]->unit];
-        if (!plan->used && !plan_unit(plan, study, model, spec->methods[m]->unit, error))
+        pare_unit unit = spec->methods[m].method->unit;
+        unit_plan *plan = &plans[unit];
+        if (!plan->used && !plan_unit(plan, study, model, unit, error))
             return false;
         plan->used = true;
     }
@@ -327,7 +339,7 @@ static bool begin_runs(pare_study *study, pare_error *error) {
     const pare_spec *spec = study->spec;
     size_t per_ratio = 0;
     for (size_t m = 0; m < spec->n_methods; m++)
-        per_ratio += spec->methods[m]->stochastic ? spec->n_seeds : 1;
+        per_ratio += spec->methods[m].method->stochastic ? spec->n_seeds : 1;
     per_ratio *= (spec->recovery.without ? 1 : 0) + spec->recovery.n_methods * spec->recovery.n_tokens;
     size_t n = spec->n_models * (1 + spec->n_ratios * per_ratio); /* each factor is bounded by the spec's limits */
     if (n > PARE_STORE_LOAD_MAX)

@@ -79,7 +79,7 @@ void study_record_begin(pare_run_record *record, const pare_study *study, const 
     if (pare_plan_make(&whole, run->method ? run->method->unit : PARE_UNIT_FFN, &model->config, 0, 1, NULL))
         record->dense_width = whole.n_units;
     record->kept_width = run->n_kept;
-    if (run->method && run->method->calibrated) {
+    if (study_run_calibrated(run)) {
         record->calibration.text = spec->calibrate.text;
         record->calibration.sha256 = model->calibration.text.hex;
         record->calibration.n_windows = spec->calibrate.n_windows;

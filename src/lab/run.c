@@ -47,7 +47,7 @@ static bool plan(runner *r, pare_error *error) {
             continue;
         r->n_planned++;
         r->progress.total += run->work;
-        if (run->method && run->method->calibrated && calibrated != run->model) {
+        if (study_run_calibrated(run) && calibrated != run->model) {
             calibrated = run->model;
             r->progress.total += bench_calibration_work(study, run->model);
         }

@@ -371,23 +371,50 @@ static const pare_method *find_method(const parser *p, const yaml_tree *node, co
     return NULL;
 }
 
+/* "wanda-sp", or {name: wanda-sp, allocation: sensitivity}. */
+static bool read_method(const parser *p, const yaml_tree *item, pare_spec_method *found) {
+    static const char *const keys[] = {"name", "allocation"};
+    const yaml_tree *name = item, *allocation = NULL;
+    const char *text;
+    char shown[YAML_SHOW_BYTES];
+    pare_error problem = {0};
+    if (item->kind == YAML_TREE_MAP) {
+        if (!check_keys(p, item, "a method", keys, 2) || !(name = require(p, item, "a method", "name")))
+            return false;
+        allocation = yaml_tree_find(item, "allocation");
+    }
+    if (!read_text(p, name, &text) || !(found->method = find_method(p, name, text)))
+        return false;
+    found->name = found->method->name;
+    if (!allocation)
+        return true;
+    if (!read_text(p, allocation, &text))
+        return false;
+    if (!pare_allocation_find(&found->allocation, text))
+        return fail_at(p, allocation->line, "allocation \"%s\": uniform, global or sensitivity", yaml_show(shown, text));
+    if (!pare_allocation_check(found->allocation, found->method, &problem))
+        return fail_at(p, allocation->line, "%.400s", problem.message);
+    if (found->allocation != PARE_ALLOCATION_UNIFORM)
+        found->name = pare_arena_format(p->spec->arena, p->error, "%s (%s)", found->method->name, text);
+    return found->name != NULL;
+}
+
 static bool read_methods(const parser *p, const yaml_tree *node) {
     pare_spec *spec = p->spec;
-    if (!want_items(p, node, 64) || !(spec->methods = PARE_PUSH(spec->arena, const pare_method *, node->n, p->error)))
+    if (!want_items(p, node, 128) || !(spec->methods = PARE_PUSH(spec->arena, pare_spec_method, node->n, p->error)))
         return false;
     for (const yaml_tree *item = node->first; item; item = item->next) {
-        const char *name;
-        if (!read_text(p, item, &name))
-            return false;
-        const pare_method *method = find_method(p, item, name);
-        if (!method)
+        pare_spec_method *found = &spec->methods[spec->n_methods];
+        if (!read_method(p, item, found))
             return false;
         for (size_t i = 0; i < spec->n_methods; i++)
-            if (spec->methods[i] == method)
-                return fail_at(p, item->line, "method %s is listed twice", method->name);
-        if (method->calibrated && !spec->calibrate.text)
-            return fail_at(p, item->line, "method %s looks at activations: add calibrate: {text: FILE}", method->name);
-        spec->methods[spec->n_methods++] = method;
+            if (strcmp(spec->methods[i].name, found->name) == 0)
+                return fail_at(p, item->line, "method %s is listed twice", found->name);
+        if (found->method->calibrated && !spec->calibrate.text)
+            return fail_at(p, item->line, "method %s looks at activations: add calibrate: {text: FILE}", found->name);
+        if (found->allocation == PARE_ALLOCATION_SENSITIVITY && !spec->calibrate.text)
+            return fail_at(p, item->line, "allocation by sensitivity looks at losses: add calibrate: {text: FILE}");
+        spec->n_methods++;
     }
     return true;
 }

@@ -25,6 +25,9 @@ struct pare_study_inner {
     study_model *models;
 };
 
+/* Whether the run looks at the calibration text. */
+bool study_run_calibrated(const pare_run *run);
+
 /* Writes run->spec and run->key: a function of the run's place, the model's hashes and the spec's settings alone. */
 bool study_identify(pare_run *run, const pare_spec *spec, const study_model *model, pare_arena *arena, pare_error *error);
 

@@ -150,10 +150,13 @@ static void sensitivity(void **state) {
         assert_done(pare_score(&scores, method, checkpoint, &calibration, 0, NULL, &error), error);
         for (int i = 0; i < 2; i++) {
             pare_context context = {.n_threads = i + 1};
+            pare_sensitivity costs;
             assert_done(pare_plan_make(&plans[i], method->unit, &checkpoint->config, 0.5, 4, &error) &&
                             pare_plan_protect(&plans[i], flags, &checkpoint->config, &error) &&
-                            pare_plan_allocate_sensitivity(&plans[i], method, &scores, checkpoint, &calibration, &context, &error),
+                            pare_sensitivity_measure(&costs, &plans[i], method, &scores, checkpoint, &calibration, &context, &error) &&
+                            pare_plan_allocate_sensitivity(&plans[i], &costs, &error),
                         error);
+            pare_sensitivity_free(&costs);
         }
         uint32_t sum = 0, n = plans[0].n_rows;
         assert_memory_equal(plans[0].each, plans[1].each, n * sizeof(uint32_t));

@@ -103,6 +103,9 @@ static void keys_follow_what_counts(void **state) {
     pare_method other = calibrated;
     other.name = "another";
     CHANGED(&calibrated, f.run.method = &other);
+    CHANGED(&calibrated, f.run.allocation = PARE_ALLOCATION_GLOBAL);
+    CHANGED(&chance, f.run.allocation = PARE_ALLOCATION_SENSITIVITY);
+    SAME(&calibrated, f.run.name = "called otherwise");
     CHANGED(&calibrated, f.run.ratio = 0.3000000001);
     CHANGED(&calibrated, f.run.multiple = 16);
     CHANGED(&calibrated, put_hash(&f.model.model, '0'));

@@ -34,7 +34,7 @@ static void reads_everything(void **state) {
     assert_int_equal(s->calibrate.n_windows, 3);
     assert_int_equal(s->calibrate.length, 9);
     assert_int_equal(s->n_methods, 2);
-    assert_string_equal(s->methods[0]->name, "wanda-sp");
+    assert_string_equal(s->methods[0].name, "wanda-sp");
     assert_int_equal(s->n_ratios, 2);
     assert_true(s->ratios[0] == 0.25 && s->ratios[1] == 0.5);
     assert_int_equal(s->multiple, 8);
@@ -121,6 +121,16 @@ static void tells_mistakes(void **state) {
         {HEAD "methods: [magnitud]\nratios: [0.1]\n", "; did you mean magnitude?"},
         {HEAD "methods: [random, random]\nratios: [0.1]\n", "s.yaml:3: method random is listed twice"},
         {HEAD "methods: [dense]\nratios: [0.1]\n", "s.yaml:3: \"dense\" need not be listed"},
+        {HEAD "methods:\n- {name: magnitude, allocation: best}\nratios: [0.1]\n",
+         "s.yaml:4: allocation \"best\": uniform, global or sensitivity"},
+        {HEAD "methods: [{name: magnitude, share: global}]\nratios: [0.1]\n", "s.yaml:3: unknown key \"share\" in a method"},
+        {HEAD "methods: [{allocation: global}]\nratios: [0.1]\n", "s.yaml:3: a method lacks the key name"},
+        {HEAD "methods: [{name: last-layers, allocation: global}]\nratios: [0.1]\n", "s.yaml:3: layers are not shared out over layers"},
+        {HEAD "methods: [{name: surgeon, allocation: global}]\nratios: [0.1]\n", "s.yaml:3: method surgeon chooses while it cuts"},
+        {HEAD "methods: [{name: magnitude, allocation: sensitivity}]\nratios: [0.1]\n",
+         "s.yaml:3: allocation by sensitivity looks at losses: add calibrate: {text: FILE}"},
+        {HEAD "methods: [{name: magnitude, allocation: global}, magnitude, {name: magnitude, allocation: uniform}]\nratios: [0.1]\n",
+         "s.yaml:3: method magnitude is listed twice"},
         {HEAD "methods: [wanda-sp]\nratios: [0.1]\n", "s.yaml:3: method wanda-sp looks at activations: add calibrate: {text: FILE}"},
         {HEAD "methods: [random]\nratios: []\n", "s.yaml:4: ratios is empty"},
         {HEAD "methods: [random]\nratios: 0.1\n", "s.yaml:4: ratios must be a list"},

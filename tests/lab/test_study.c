@@ -91,8 +91,32 @@ static void agrees_with_transformers(void **state) {
     remove_folder(folder);
 }
 
+/* The plan of a run; the calibration is the study's: 2 windows of 64, seed 0. */
+static void plan_of(pare_plan *plan, const pare_run *run, const pare_checkpoint *checkpoint, const pare_scores *scores, const char *path) {
+    pare_error error = {0};
+    pare_corpus corpus;
+    pare_windows windows;
+    pare_calibration calibration;
+    pare_sensitivity sensitivity;
+    assert_done(pare_plan_make(plan, run->method->unit, &checkpoint->config, run->ratio, run->multiple, &error), error);
+    if (run->allocation == PARE_ALLOCATION_GLOBAL)
+        assert_done(pare_plan_allocate_global(plan, scores, &error), error);
+    if (run->allocation != PARE_ALLOCATION_SENSITIVITY)
+        return;
+    assert_done(pare_corpus_open(&corpus, path, &error) &&
+                    pare_windows_sample(&windows, &corpus, path, checkpoint->tokenizer, 2, 64, 0, &error) &&
+                    pare_calibrate(&calibration, checkpoint, &windows, false, NULL, &error) &&
+                    pare_sensitivity_measure(&sensitivity, plan, run->method, scores, checkpoint, &calibration, NULL, &error) &&
+                    pare_plan_allocate_sensitivity(plan, &sensitivity, &error),
+                error);
+    pare_sensitivity_free(&sensitivity);
+    pare_calibration_free(&calibration);
+    pare_windows_free(&windows);
+    pare_corpus_close(&corpus);
+}
+
 /* The same number by the layers below, one step after another. */
-static double cross_entropy_of(const pare_run *run, const char *model_path) {
+static double cross_entropy_of(const pare_run *run, const char *model_path, const char *text_path) {
     pare_error error = {0};
     pare_protocol protocol;
     pare_eval_text text;
@@ -102,15 +126,16 @@ static double cross_entropy_of(const pare_run *run, const char *model_path) {
     pare_eval_result result;
     pare_checkpoint *checkpoint = pare_checkpoint_open(model_path, &error);
     assert_done(checkpoint && pare_protocol_parse(&protocol, "joined64", &error) &&
-                    pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/test.txt", checkpoint->tokenizer, &error) &&
-                    pare_score(&scores, run->method, checkpoint, NULL, run->seed, NULL, &error) &&
-                    pare_plan_make(&plan, run->method->unit, &checkpoint->config, run->ratio, run->multiple, &error) &&
-                    (cut = pare_cut_make(&checkpoint->config, &scores, &plan, &error)),
+                    pare_eval_text_open(&text, &protocol, text_path, checkpoint->tokenizer, &error) &&
+                    pare_score(&scores, run->method, checkpoint, NULL, run->seed, NULL, &error),
                 error);
+    plan_of(&plan, run, checkpoint, &scores, text_path);
+    assert_done(cut = pare_cut_make(&checkpoint->config, &scores, &plan, &error), error);
     pare_model *model = pare_model_open(checkpoint, cut, &error);
     assert_done(model && pare_eval_run(&result, model, &text, 0, NULL, NULL, &error), error);
     pare_model_close(model);
     pare_cut_close(cut);
+    pare_plan_free(&plan);
     pare_scores_free(&scores);
     pare_eval_text_close(&text);
     pare_checkpoint_close(checkpoint);
@@ -129,8 +154,41 @@ static void a_seed_is_a_draw(void **state) {
     pare_study_state s = status_of(study, arena);
     for (size_t i = 1; i < study->n_runs; i++) {
         assert_int_equal(s.records[i]->seed, 21 - i);
-        assert_true(s.records[i]->cross_entropy == cross_entropy_of(&study->runs[i], TINY "qwen2"));
+        assert_true(s.records[i]->cross_entropy == cross_entropy_of(&study->runs[i], TINY "qwen2", PARE_FIXTURES "/test.txt"));
         assert_true(i == 1 || s.records[i]->cross_entropy != s.records[i - 1]->cross_entropy);
+    }
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* Other counts for other layers: rows of their own, with the number that the layers below give; costs that one ratio has measured serve
+ * the next. */
+static void allocations_are_methods(void **state) {
+    (void)state;
+    static const char family[] = PARE_SOURCE_DIR "/models/pare-llama-139k", text[] = PARE_SOURCE_DIR "/tests/eval/fixtures/text.txt";
+    static const pare_allocation wanted[] = {PARE_ALLOCATION_UNIFORM, PARE_ALLOCATION_GLOBAL, PARE_ALLOCATION_SENSITIVITY};
+    static const char *const names[] = {"magnitude", "magnitude (global)", "magnitude (sensitivity)"};
+    char *folder = test_folder();
+    pare_study *study =
+        open_study(write_spec(folder, "s.yaml",
+                              "models: [%s]\nratios: [0.3, 0.6]\nmultiple: 8\ncalibrate: {text: %s, windows: 2, length: 64}\n"
+                              "methods: [magnitude, {name: magnitude, allocation: global}, {name: magnitude, allocation: sensitivity}]\n"
+                              "evaluate: {text: %s, protocol: joined64}\n",
+                              family, text, text));
+    run_study(study, NULL);
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_study_state s = status_of(study, arena);
+    assert_int_equal(s.n_done, 7);
+    for (size_t i = 1; i < 7; i++) {
+        const pare_run_record *r = s.records[i];
+        size_t kind = (i - 1) % 3;
+        assert_string_equal(r->method, names[kind]);
+        assert_int_equal(study->runs[i].allocation, wanted[kind]);
+        assert_true((r->calibration.text != NULL) == (kind == 2));
+        assert_true(kind != 2 || r->cross_entropy != s.records[i - 2]->cross_entropy);
+        assert_true(fabs(r->removed.non_embedding - s.records[i - kind]->removed.non_embedding) < 0.02);
+        assert_true(r->cross_entropy == cross_entropy_of(&study->runs[i], family, text));
     }
     pare_arena_close(arena);
     pare_study_close(study);
@@ -528,6 +586,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_transformers),
         cmocka_unit_test(a_seed_is_a_draw),
+        cmocka_unit_test(allocations_are_methods),
         cmocka_unit_test(rows_carry_where_they_come_from),
         cmocka_unit_test(does_only_what_is_missing),
         cmocka_unit_test(kill_loses_the_run_in_flight_at_most),

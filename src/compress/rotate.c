@@ -109,7 +109,7 @@ static void rotate_bias(float *to, const float *bias, const rotation *r) {
     }
 }
 
-/* ---- norms and tables ---- */
+/* ---- norms, embedding, head ---- */
 
 /* RMSNorm without a weight in `kept` of `width` coordinates that divides by all of them, as before the cut: x / sqrt(|x|^2 / width + eps)
  * is what a stock RMSNorm gives with the weight sqrt(width / kept) in every place and with eps width / kept. */
@@ -130,7 +130,7 @@ static bool keep_first(pare_cut *cut, uint32_t n, pare_error *error) {
     return done;
 }
 
-bool rotate_tables(pare_cut *cut, const pare_model *dense, const rotation *first, pare_error *error) {
+bool rotate_embedding(pare_cut *cut, const pare_model *dense, const rotation *first, pare_error *error) {
     pare_cut_untie(cut);
     pare_cut_set_rms_eps(cut, dense->config.rms_eps * (double)first->width / (double)first->kept);
     float *embedding = keep_first(cut, first->kept, error) ? pare_cut_replace(cut, "model.embed_tokens.weight", error) : NULL;

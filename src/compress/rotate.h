@@ -36,12 +36,12 @@ bool reading_sum_find(rotation *r, reading_sum *sum, const char *method, pare_er
 
 /* ---- a model in other coordinates ---- */
 
-/* The cut's channels, tables, norms and epsilon. The embedding is in `first`'s coordinates and the head in `last`'s, with its norm's weight
- * folded in: a tied model becomes one with a head of its own. layer by layer: what attention reads in `in`'s, what the FFN reads in
- * `middle`'s, what leaves in `out`'s; shortcuts too, where the cut has them. Memory of what is filled is let go of. */
-bool rotate_tables(pare_cut *cut, const pare_model *dense, const rotation *first, pare_error *error) PARE_MUST_CHECK;
-bool rotate_head(pare_cut *cut, const pare_model *dense, const rotation *last, pare_error *error) PARE_MUST_CHECK;
+/* In this order: the cut's channels and epsilon, and the embedding in `first`'s coordinates; layer by layer what attention reads in `in`'s,
+ * what the FFN reads in `middle`'s and what leaves in `out`'s, with shortcuts where the cut has them; the head in `last`'s, with its norm's
+ * weight folded in: a tied model gets a head of its own. Memory of what is filled is let go of. */
+bool rotate_embedding(pare_cut *cut, const pare_model *dense, const rotation *first, pare_error *error) PARE_MUST_CHECK;
 bool rotate_layer(pare_cut *cut, const pare_model *dense, uint32_t layer, const rotation *in, const rotation *middle, const rotation *out,
                   const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+bool rotate_head(pare_cut *cut, const pare_model *dense, const rotation *last, pare_error *error) PARE_MUST_CHECK;
 
 #endif

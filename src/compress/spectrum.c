@@ -18,21 +18,41 @@ double pare_kolmogorov_smirnov(const double *a, size_t n, const double *b, size_
     return largest;
 }
 
+static bool find_view(pare_view *view, const pare_checkpoint *checkpoint, const char *name, pare_error *error) {
+    const pare_tensor *tensor = pare_checkpoint_find(checkpoint, name);
+    if (tensor)
+        *view = pare_view_all(tensor);
+    return tensor || pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
+}
+
 bool spectrum_read(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
     char name[96];
+    pare_view view;
     snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
-    const pare_tensor *tensor = pare_checkpoint_find(checkpoint, name);
-    if (!tensor)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
-    pare_view view = pare_view_all(tensor);
-    size_t n_scratch = pare_view_scratch(&view);
-    float *scratch = n_scratch ? pare_allocate(n_scratch, sizeof *scratch, error) : NULL;
-    if (n_scratch && !scratch)
-        return false;
-    pare_view_read(out, &view, 0, view.n_rows, scratch);
+    float *scratch = find_view(&view, checkpoint, name, error) ? pare_allocate(pare_view_scratch(&view) + 1, sizeof *scratch, error) : NULL;
+    if (scratch)
+        pare_view_read(out, &view, 0, view.n_rows, scratch);
     pare_free(scratch);
     pare_checkpoint_drop(checkpoint, name);
-    return true;
+    return scratch != NULL;
+}
+
+bool spectrum_read_turned(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
+    char name[96];
+    pare_view view;
+    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
+    if (!find_view(&view, checkpoint, name, error))
+        return false;
+    size_t n = view.n_columns;
+    float *row = pare_allocate(n + pare_view_scratch(&view), sizeof *row, error);
+    for (uint32_t i = 0; row && i < view.n_rows; i++) {
+        pare_view_read(row, &view, i, 1, row + n);
+        for (size_t j = 0; j < n; j++)
+            out[j * view.n_rows + i] = row[j];
+    }
+    pare_free(row);
+    pare_checkpoint_drop(checkpoint, name);
+    return row != NULL;
 }
 
 typedef struct {

@@ -8,8 +8,11 @@
  * descending and without NaN, as pare_singular_values gives them. */
 double pare_kolmogorov_smirnov(const double *a, size_t n, const double *b, size_t m);
 
-/* The whole matrix of a layer ("mlp.gate_proj") as f32, out (rows, columns); its mapped pages are let go. */
+/* The whole matrix of a layer ("mlp.gate_proj") as f32, out (rows, columns), or turned, out (columns, rows); its mapped pages are let go.
+ */
 bool spectrum_read(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) PARE_MUST_CHECK;
+bool spectrum_read_turned(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part,
+                          pare_error *error) PARE_MUST_CHECK;
 
 /* How many tasks that take so much memory each should run at once: as many as there are threads, large ones one after another. */
 int spectrum_at_once(size_t bytes_each, int n_threads);

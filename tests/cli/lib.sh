@@ -21,6 +21,17 @@ expect() {
     if [ "$code" != 0 ] && [ -s "$work/stdout" ]; then fail "a failed command printed to stdout: $*"; fi
 }
 
+# loss MODEL: its cross-entropy on three windows of $text
+loss() {
+    expect 0 '' "$PARE" eval "$1" --text "$text" --protocol joined48 --windows 3 --json --threads 1
+    json cross_entropy
+}
+
+# close LOSS LOSS WHAT: the same but for rounding
+close() {
+    python3 -c 'import sys; sys.exit(not abs(float(sys.argv[1]) - float(sys.argv[2])) < 1e-5)' "$1" "$2" || fail "$3: losses $1 and $2"
+}
+
 # json KEYPATH: a value of the JSON object in the last stdout
 json() {
     python3 -c 'import json, sys

@@ -2,13 +2,6 @@
 . "$(dirname "$0")/lib.sh"
 text=$SOURCE/tests/eval/fixtures/text.txt
 model=$SOURCE/models/pare-llama-40k
-loss() { # the cross-entropy of a model
-    expect 0 '' "$PARE" eval "$1" --text "$text" --protocol joined48 --windows 3 --json --threads 1
-    json cross_entropy
-}
-close() { # whether two losses are the same but for rounding
-    python3 -c 'import sys; sys.exit(not abs(float(sys.argv[1]) - float(sys.argv[2])) < 1e-5)' "$1" "$2" || fail "$3: losses $1 and $2"
-}
 of_config() { # an expression of a folder's config.json
     python3 -c 'import json, sys; c = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$1/config.json" "$2"
 }

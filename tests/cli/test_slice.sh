@@ -2,13 +2,6 @@
 . "$(dirname "$0")/lib.sh"
 text=$SOURCE/tests/eval/fixtures/text.txt
 model=$SOURCE/models/pare-qwen2-40k
-loss() { # the cross-entropy of a model
-    expect 0 '' "$PARE" eval "$1" --text "$text" --protocol joined48 --windows 3 --json --threads 1
-    json cross_entropy
-}
-close() { # whether two losses are the same but for rounding
-    python3 -c 'import sys; sys.exit(not abs(float(sys.argv[1]) - float(sys.argv[2])) < 1e-5)' "$1" "$2" || fail "$3: losses $1 and $2"
-}
 cut=(compress "$model" --method slice --calibrate "$text" --windows 4 --length 64 --ratio 0.25 --multiple 4 --type f32)
 
 expect 2 'own-format writes it, for pare alone; slice-global makes a plain Llama' "$PARE" "${cut[@]}" -o "$work/out"

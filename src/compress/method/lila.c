@@ -24,7 +24,6 @@
  * A neuron with little energy, or one that is spread over the spectrum as the whole matrix is, can go. The scores by gate_proj, up_proj
  * (rows) and down_proj (columns) are added: they are shares, and one neuron owns all three. */
 #include <math.h>
-#include <stdio.h>
 
 #include "../spectrum.h"
 #include "method.h"
@@ -88,36 +87,14 @@ typedef struct {
     const pare_checkpoint *checkpoint;
 } subject;
 
-/* down_proj (width, n): a neuron is a column. */
-static bool read_columns(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
-    char name[96];
-    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
-    const pare_tensor *tensor = pare_checkpoint_find(checkpoint, name);
-    if (!tensor)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
-    pare_view view = pare_view_all(tensor);
-    size_t n = view.n_columns, width = view.n_rows;
-    float *row = pare_allocate(n, sizeof *row, error),
-          *scratch = row ? pare_allocate(pare_view_scratch(&view) + 1, sizeof *row, error) : NULL;
-    for (uint32_t i = 0; scratch && i < width; i++) {
-        pare_view_read(row, &view, i, 1, scratch);
-        for (size_t j = 0; j < n; j++)
-            out[j * width + i] = row[j];
-    }
-    pare_checkpoint_drop(checkpoint, name);
-    pare_free(row);
-    pare_free(scratch);
-    return scratch != NULL;
-}
-
 static bool score_layer(void *user, uint32_t i, pare_error *error) {
     static const char *const parts[] = {"mlp.gate_proj", "mlp.up_proj", "mlp.down_proj"};
     const subject *s = user;
     size_t n = s->scores->n_units, width = s->checkpoint->config.width;
     float *rows = pare_allocate(n * width, sizeof *rows, error);
     bool done = rows != NULL;
-    for (int p = 0; done && p < 3; p++)
-        done = (p == 2 ? read_columns(rows, s->checkpoint, i, parts[p], error) : spectrum_read(rows, s->checkpoint, i, parts[p], error)) &&
+    for (int p = 0; done && p < 3; p++) /* in down_proj (width, n) a neuron is a column */
+        done = (p == 2 ? spectrum_read_turned : spectrum_read)(rows, s->checkpoint, i, parts[p], error) &&
                lila_add_shifts(s->scores->values + i * n, rows, n, width, error);
     pare_free(rows);
     return done;

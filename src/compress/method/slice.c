@@ -66,7 +66,7 @@ static bool begin(slicer *s, const pare_stream *stream, pare_error *error) {
     for (size_t first = 0; first < n; first += step)
         reading_sum_add(&s->sum, pare_stream_rows(stream) + first * width, n - first < step ? n - first : step);
     pare_cut_add_shortcuts(s->cut);
-    return reading_sum_find(&s->in, &s->sum, "slice", error) && rotate_tables(s->cut, s->dense, &s->in, error);
+    return reading_sum_find(&s->in, &s->sum, "slice", error) && rotate_embedding(s->cut, s->dense, &s->in, error);
 }
 
 static bool slice_all(slicer *s, pare_stream *stream, pare_error *error) {

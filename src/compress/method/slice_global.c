@@ -41,7 +41,7 @@ static bool find(rotation *r, const pare_model *dense, const pare_windows *windo
 
 static bool slice(pare_cut *cut, const pare_model *dense, const rotation *r, const pare_context *context, pare_error *error) {
     uint32_t n = dense->config.n_layers;
-    bool done = rotate_tables(cut, dense, r, error);
+    bool done = rotate_embedding(cut, dense, r, error);
     for (uint32_t i = 0; done && i < n; i++) {
         pare_context_progress(context, "slice", n + i, 2.0 * n);
         done = rotate_layer(cut, dense, i, r, r, r, context, error);

@@ -28,8 +28,9 @@ bool pare_stream_layer(pare_stream *stream, const pare_model *model, uint32_t in
 /* The residual stream, (windows * length, width). */
 const float *pare_stream_rows(const pare_stream *stream);
 size_t pare_stream_tokens(const pare_stream *stream);
-/* The most rows that a tap sees at once. */
+/* The most rows that a tap sees at once; and of a stream before it is opened. */
 size_t pare_stream_batch(const pare_stream *stream);
+size_t pare_stream_batch_of(const pare_model *model, const pare_windows *windows);
 
 #ifdef __cplusplus
 }

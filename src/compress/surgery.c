@@ -255,7 +255,7 @@ bool surgery_costs(double *costs[SURGERY_SITES], const uint32_t least[SURGERY_SI
 size_t surgery_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context) {
     const pare_config *c = &model->config;
     size_t n = c->n_heads * c->head_dim > c->ffn_width ? c->n_heads * c->head_dim : c->ffn_width, out = c->width;
-    size_t tokens = windows->n * windows->length, rows = tokens < 2048 ? tokens : 2048;
+    size_t tokens = windows->n * windows->length, rows = pare_stream_batch_of(model, windows);
     size_t doubles = (n + 1) * n + 2 * out * n + PANEL * n;
     doubles += n / 16 * (n + n / 16 + out); /* a round of the elimination at most */
     size_t floats = gram_scratch(pare_context_threads(context)) + rows * (n + out) + tokens * out + out * n;

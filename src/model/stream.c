@@ -5,7 +5,7 @@
 
 #include "model_impl.h"
 
-enum { BATCH_TOKENS = 2048 };
+enum { BATCH_TOKENS = 2048, FFN_BYTES_MOST = 128 << 20 }; /* fewer tokens at a time where the FFN is very wide */
 
 struct pare_stream {
     workspace work;
@@ -22,14 +22,21 @@ typedef struct {
     size_t x, aside, q, kv, ffn;
 } sizes;
 
-static size_t batch_windows(const pare_windows *windows) {
-    size_t n = BATCH_TOKENS / windows->length > 0 ? BATCH_TOKENS / windows->length : 1;
+static size_t batch_windows(const pare_model *model, const pare_windows *windows) {
+    size_t tokens = BATCH_TOKENS;
+    while (tokens > windows->length && tokens * model->config.ffn_width * sizeof(float) > FFN_BYTES_MOST)
+        tokens /= 2;
+    size_t n = tokens / windows->length > 0 ? tokens / windows->length : 1;
     return n < windows->n ? n : windows->n;
+}
+
+size_t pare_stream_batch_of(const pare_model *model, const pare_windows *windows) {
+    return batch_windows(model, windows) * windows->length;
 }
 
 static sizes plan(const pare_model *model, const pare_windows *windows) {
     const pare_config *c = &model->config;
-    size_t n = batch_windows(windows) * windows->length;
+    size_t n = batch_windows(model, windows) * windows->length;
     return (sizes){.x = windows->n * windows->length * c->width,
                    .aside = n * c->width,
                    .q = n * c->n_heads * c->head_dim,
@@ -39,7 +46,7 @@ static sizes plan(const pare_model *model, const pare_windows *windows) {
 
 size_t pare_stream_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context) {
     workspace w;
-    if (!workspace_plan(&w, model, batch_windows(windows), windows->length, context, NULL))
+    if (!workspace_plan(&w, model, batch_windows(model, windows), windows->length, context, NULL))
         return 0;
     sizes s = plan(model, windows);
     return workspace_bytes(&w) + sizeof(float) * (s.x + s.aside + s.q + 2 * s.kv + 2 * s.ffn);
@@ -60,12 +67,12 @@ static bool allocate(pare_stream *s, pare_error *error) {
 
 pare_stream *pare_stream_open(const pare_model *model, const pare_windows *windows, const pare_context *context, pare_error *error) {
     workspace w;
-    if (!workspace_plan(&w, model, batch_windows(windows), windows->length, context, error))
+    if (!workspace_plan(&w, model, batch_windows(model, windows), windows->length, context, error))
         return NULL;
     pare_arena *arena = pare_arena_open(error);
     pare_stream *s = arena ? PARE_PUSH(arena, pare_stream, 1, error) : NULL;
     if (s) {
-        *s = (pare_stream){.work = w, .windows = windows, .batch = batch_windows(windows), .arena = arena};
+        *s = (pare_stream){.work = w, .windows = windows, .batch = batch_windows(model, windows), .arena = arena};
         if (allocate(s, error) && embed(s->x, &s->work, windows->ids, windows->n * windows->length, error))
             return s;
     }

@@ -112,7 +112,7 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
 
 static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
     const pare_config *c = &model->config;
-    size_t width = c->width, tokens = windows->n * windows->length, rows = tokens < 2048 ? tokens : 2048;
+    size_t width = c->width, rows = pare_stream_batch_of(model, windows);
     (void)method;
     return pare_stream_bytes(model, windows, context) + reading_sum_bytes(c->width, rows, pare_context_threads(context)) +
            (3 * width * width + rows * width + c->vocabulary * width) * sizeof(float);

@@ -31,10 +31,11 @@ static pare_cut *build_groups(const pare_checkpoint *checkpoint, const pare_cali
 
 /* ---- both at once ---- */
 
-/* Sums of errors say which shapes are worth trying, and the calibration text's loss which is best: errors of a layer's two sites, each
- * measured with all else whole, add up only while they are small. */
-static const double WORTH_TRYING = 1.5; /* times the least sum */
-enum { TRIED_MOST = 3 };
+/* Sums of errors say which shapes are worth trying: errors of a layer's two sites, each measured with all else whole, add up only while
+ * they are small. Tried shapes are fitted on three quarters of the windows, and the loss on the last quarter says which is best: on windows
+ * that were fitted, those with more to fit look better than they are. The best is fitted once more, on all. */
+static const double WORTH_TRYING = 1.15; /* times the least sum */
+enum { TRIED_MOST = 3, HELD_OUT = 4 };
 
 /* Layers all stay: what dropping one would do to those behind it is not a sum of errors. */
 static bool list_shapes(several_offer *offers, uint32_t *n, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
@@ -56,7 +57,7 @@ static bool list_shapes(several_offer *offers, uint32_t *n, const pare_checkpoin
     return done;
 }
 
-static pare_cut *build_shape(several_shape shape, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
+static pare_cut *build_shape(several_shape shape, const pare_checkpoint *checkpoint, const pare_windows *windows,
                              const pare_context *context, pare_error *error) {
     const pare_config *c = &checkpoint->config;
     uint32_t n = c->n_layers, *kept = pare_allocate(2 * (size_t)n, sizeof *kept, error);
@@ -69,44 +70,47 @@ static pare_cut *build_shape(several_shape shape, const pare_checkpoint *checkpo
         counts.kept[SURGERY_ATTENTION] = kept;
     if (kept && shape.ffn < c->ffn_width)
         counts.kept[SURGERY_FFN] = kept + n;
-    pare_cut *cut = kept ? surgery_cut(checkpoint, &calibration->windows, &counts, context, error) : NULL;
+    pare_cut *cut = kept ? surgery_cut(checkpoint, windows, &counts, context, error) : NULL;
     pare_free(kept);
     return cut;
 }
 
-/* The best of the n cheapest by the loss. */
-static pare_cut *try_shapes(const several_offer *offers, uint32_t n, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
-                            const pare_context *context, pare_error *error) {
-    pare_cut *best = NULL;
-    double least = (double)INFINITY, loss = 0;
+/* *best: which of the n cheapest loses least on windows that it was not fitted on. */
+static bool try_shapes(uint32_t *best, const several_offer *offers, uint32_t n, const pare_checkpoint *checkpoint,
+                       const pare_windows *windows, const pare_context *context, pare_error *error) {
+    pare_windows fitted = *windows, held_out = *windows;
+    double least = (double)INFINITY, loss;
+    fitted.n = windows->n - windows->n / HELD_OUT;
+    held_out.ids += fitted.n * windows->length;
+    held_out.n = windows->n - fitted.n;
     for (uint32_t i = 0; i < n; i++) {
-        pare_cut *cut = build_shape(offers[i].shape, checkpoint, calibration, context, error);
-        bool done = cut && (n == 1 || window_loss(&loss, checkpoint, cut, &calibration->windows, context, error));
-        pare_cut *worse = done && loss < least ? best : cut;
-        if (done && loss < least) {
-            best = cut;
+        pare_cut *cut = build_shape(offers[i].shape, checkpoint, &fitted, context, error);
+        bool done = cut && window_loss(&loss, checkpoint, cut, &held_out, context, error);
+        pare_cut_close(cut);
+        if (!done)
+            return false;
+        if (loss < least) {
             least = loss;
+            *best = i;
         }
-        pare_cut_close(worse);
-        if (done)
-            continue;
-        pare_cut_close(best);
-        return NULL;
     }
-    return best;
+    return true;
 }
 
 static pare_cut *build_all(const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_plan *plan,
                            const pare_context *context, pare_error *error) {
     const pare_config *c = &checkpoint->config;
     several_offer *offers = pare_allocate((size_t)c->n_layers * c->n_kv_heads, sizeof *offers, error);
-    uint32_t n = 0, tried = 1;
+    const pare_windows *windows = &calibration->windows;
+    uint32_t n = 0, tried = 1, best = 0;
     pare_cut *cut = NULL;
-    if (offers && list_shapes(offers, &n, checkpoint, calibration, plan, context, error)) {
-        while (tried < n && tried < TRIED_MOST && offers[tried].cost < WORTH_TRYING * offers[0].cost)
-            tried++;
-        cut = try_shapes(offers, tried, checkpoint, calibration, context, error);
-    }
+    bool done = offers && list_shapes(offers, &n, checkpoint, calibration, plan, context, error);
+    while (done && tried < n && tried < TRIED_MOST && offers[tried].cost < WORTH_TRYING * offers[0].cost)
+        tried++;
+    if (done && tried > 1 && windows->n >= HELD_OUT)
+        done = try_shapes(&best, offers, tried, checkpoint, windows, context, error);
+    if (done)
+        cut = build_shape(offers[best].shape, checkpoint, windows, context, error);
     pare_free(offers);
     return cut;
 }

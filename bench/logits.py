@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Are the logits of cut models the same in pare, in stock transformers (Hugging Face folder) and in llama.cpp (GGUF, f32)?
 
-Usage: logits.py MODEL TEXT CALIBRATION LLAMA_PERPLEXITY [--cuts METHOD:RATIO,…] [--context 256]
+Usage: logits.py MODEL TEXT CALIBRATION LLAMA_PERPLEXITY [--cuts METHOD:RATIO,…] [--context 128]
 For each cut `pare compress --type f32` writes a folder and `pare export --type f32` a GGUF of it. transformers' logits of the first `context`
 tokens of TEXT are held against `pare logits`; so are llama.cpp's log-probabilities, as llama-perplexity --kl-divergence-base saves them of the
 second half of that window: in steps of at most 16 / 65535 = 0.00024, those below the largest logit - 16 left out. PARE names the program
 (build/pare). Prints a table."""
 import argparse
+import json
 import os
 import subprocess
 import sys
@@ -22,7 +23,7 @@ for name in "model", "text", "calibration", "llama_perplexity":
     parser.add_argument(name)
 parser.add_argument("--cuts", default="wanda-sp:0.3,flap:0.3,wanda-sp-groups:0.5,wanda-sp-heads:0.34,activation-channels:0.34,shortgpt:0.26,"
                     "slice-global:0.34,surgeon-all:0.4")
-parser.add_argument("--context", type=int, default=256)
+parser.add_argument("--context", type=int, default=128)
 args = parser.parse_args()
 PARE = os.environ.get("PARE", str(Path(__file__).resolve().parents[1] / "build/pare"))
 
@@ -31,6 +32,7 @@ def run(*words):
     done = subprocess.run(words, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(words)}\n{done.stderr[-2000:]}")
+    return done.stdout
 
 
 def read_saved(path, vocabulary):
@@ -65,13 +67,24 @@ def compare(folder, work):
     return numpy.abs(own - theirs), numpy.abs(probabilities[first:args.context - 1] - saved)
 
 
+def first_tokens(path):
+    """The beginning of TEXT, of `context` tokens or little more."""
+    text = Path(args.text).read_bytes()
+    for n in range(args.context, len(text), args.context // 8):
+        Path(path).write_bytes(text[:n])
+        if len(json.loads(run(PARE, "tokenize", args.model, "--text", path, "--json"))["ids"]) >= args.context:
+            return
+    sys.exit(f"{args.text}: fewer than {args.context} tokens")
+
+
 print("| cut | transformers: largest difference of a logit | mean | llama.cpp: largest difference of a log-probability | mean |\n| --- | --- | --- | --- | --- |")
 for cut in ["none", *args.cuts.split(",")]:
     with tempfile.TemporaryDirectory() as work:
-        Path(work, "text").write_bytes(Path(args.text).read_bytes()[:8 * args.context])  # more tokens than one window, and no more than there are positions
+        first_tokens(f"{work}/text")
         method, _, ratio = cut.partition(":")
         words = ("random", "0") if cut == "none" else (method, ratio)
-        run(PARE, "compress", args.model, "--method", words[0], "--ratio", words[1], "--multiple", "8", "--type", "f32", "--calibrate", args.calibration, "-o",
+        run(PARE, "compress", args.model, "--method", words[0], "--ratio", words[1], "--multiple", "8", "--type", "f32", "--calibrate", args.calibration,
+            "--length", str(args.context), "-o",
             f"{work}/cut", "--quiet")
         a, b = compare(f"{work}/cut", work)
         print(f"| {method} {ratio} | {a.max():.2g} | {a.mean():.2g} | {numpy.nanmax(b):.2g} | {numpy.nanmean(b):.2g} |", flush=True)

@@ -190,9 +190,9 @@ typedef struct pare_sensitivity {
     uint32_t n_rows, n_blocks, block; /* block: units in one, but for the last */
     double *cost;                     /* (n_rows, n_blocks + 1): by the blocks that stay; NULL: not measured */
 } pare_sensitivity;
-bool pare_sensitivity_measure(pare_sensitivity *sensitivity, const pare_plan *plan, const pare_method *method,
-                              const pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
-                              const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+bool pare_sensitivity_measure(pare_sensitivity *sensitivity, const pare_plan *plan, const pare_method *method, const pare_scores *scores,
+                              const pare_checkpoint *checkpoint, const pare_calibration *calibration, const pare_context *context,
+                              pare_error *error) PARE_MUST_CHECK;
 void pare_sensitivity_free(pare_sensitivity *sensitivity);
 bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_sensitivity *sensitivity, pare_error *error) PARE_MUST_CHECK;
 typedef enum { PARE_ALLOCATION_UNIFORM, PARE_ALLOCATION_GLOBAL, PARE_ALLOCATION_SENSITIVITY, PARE_ALLOCATIONS } pare_allocation;

@@ -56,7 +56,7 @@ def panel(out, model, methods, left, top, width, height, shown):
         out.append(f'<line x1="{left}" x2="{left + width}" y1="{y(low + tick):.1f}" y2="{y(low + tick):.1f}" stroke="#ddd"/>'
                    f'<text x="{left - 4}" y="{y(low + tick) + 4:.1f}" text-anchor="end">{low + tick:.1f}</text>')
     for m, points in methods.items():
-        line = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in points if s <= 0.6)
+        line = " ".join(f"{x(s):.1f},{y(v):.1f}" for s, v in points if 0 <= s <= 0.6)
         colour = COLOURS[shown.index(m)] if m in shown else "#bbb"
         out.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="{2.2 if m in shown else 0.8}"><title>{m}</title></polyline>')
 

@@ -195,6 +195,8 @@ bool pare_sensitivity_measure(pare_sensitivity *sensitivity, const pare_plan *pl
                               pare_error *error) PARE_MUST_CHECK;
 void pare_sensitivity_free(pare_sensitivity *sensitivity);
 bool pare_plan_allocate_sensitivity(pare_plan *plan, const pare_sensitivity *sensitivity, pare_error *error) PARE_MUST_CHECK;
+
+/* How many units each layer keeps: as many in every one, or shared out as above. */
 typedef enum { PARE_ALLOCATION_UNIFORM, PARE_ALLOCATION_GLOBAL, PARE_ALLOCATION_SENSITIVITY, PARE_ALLOCATIONS } pare_allocation;
 const char *pare_allocation_name(pare_allocation allocation); /* "uniform", "global", "sensitivity" */
 bool pare_allocation_find(pare_allocation *allocation, const char *name);

@@ -24,9 +24,10 @@ extern "C" {
 /*   models: [model.gguf, {path: folder, name: Shown-As}]      name: what the ledger and the laws call it; default: the file's name
  *   evaluate: {text: test.txt, protocol: joined2048, windows: 8}                  windows: the first N only; default: all
  *   calibrate: {text: calibration.txt, windows: 32, length: 512}                  needed when a method looks at activations
- *   methods: [random, wanda-sp, {name: wanda-sp, allocation: sensitivity}]        allocation: of FFN neurons or key-value heads, over
- * layers ratios: [0.1, 0.2]   or   {from: 0.1, to: 0.9, step: 0.1} multiple: 32                                              the kept width
- * is rounded to a multiple of it recovery: {method: lora, tokens: [0, 100k, 1M], data: train.txt}              see below; default: none
+ *   methods: [random, wanda-sp, {name: wanda-sp, allocation: sensitivity}]        counts by layer: see pare_allocation
+ *   ratios: [0.1, 0.2]   or   {from: 0.1, to: 0.9, step: 0.1}
+ *   multiple: 32                                              the kept width is rounded to a multiple of it
+ *   recovery: {method: lora, tokens: [0, 100k, 1M], data: train.txt}              see below; default: none
  *   seeds: [0]                                                a stochastic method runs once per seed, every other once with the first
  *   ledger: study.ledger                                      default: the spec's name, .yaml replaced by .ledger
  *

@@ -96,10 +96,15 @@ static uint32_t units_in(const sharing *s, uint32_t blocks) {
     return blocks >= s->n_blocks ? s->n_units : blocks * s->block;
 }
 
+static bool check_unit(pare_unit unit, pare_error *error) {
+    return unit == PARE_UNIT_FFN || unit == PARE_UNIT_GROUPS ||
+           pare_fail(error, PARE_ERROR_USAGE, "%s are not shared out over layers: allocations are for FFN neurons and key-value heads",
+                     pare_unit_name(unit));
+}
+
 static bool begin(sharing *s, const pare_plan *plan, pare_error *error) {
-    if (plan->unit != PARE_UNIT_FFN && plan->unit != PARE_UNIT_GROUPS)
-        return pare_fail(error, PARE_ERROR_USAGE, "%s are not shared out over layers: allocations are for FFN neurons and key-value heads",
-                         pare_unit_name(plan->unit));
+    if (!check_unit(plan->unit, error))
+        return false;
     uint32_t multiple = plan->unit == PARE_UNIT_FFN ? plan->multiple : 1, n = plan->n_units;
     uint32_t block = (n / BLOCKS_MOST + multiple - 1) / multiple * multiple;
     block = block < multiple ? multiple : block;
@@ -313,9 +318,8 @@ bool pare_allocation_find(pare_allocation *allocation, const char *name) {
 bool pare_allocation_check(pare_allocation allocation, const pare_method *method, pare_error *error) {
     if (allocation == PARE_ALLOCATION_UNIFORM)
         return true;
-    if (method->unit != PARE_UNIT_FFN && method->unit != PARE_UNIT_GROUPS)
-        return pare_fail(error, PARE_ERROR_USAGE, "%s are not shared out over layers: allocations are for FFN neurons and key-value heads",
-                         pare_unit_name(method->unit));
+    if (!check_unit(method->unit, error))
+        return false;
     return allocation != PARE_ALLOCATION_GLOBAL || method->score ||
            pare_fail(error, PARE_ERROR_USAGE, "method %s chooses while it cuts and has no scores to rank over all layers: use sensitivity",
                      method->name);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "gram.h"
+#include "pare/stream.h"
 #include "pare/tensor.h"
 #include "spectrum.h"
 
@@ -18,11 +19,6 @@ bool reading_sum_open(reading_sum *sum, uint32_t width, size_t rows, int n_threa
     return (sum->gram = PARE_PUSH(arena, double, (size_t)width *width, error)) &&
            (sum->readings = PARE_PUSH(arena, float, rows *width, error)) &&
            (sum->scratch = PARE_PUSH(arena, float, gram_scratch(n_threads), error));
-}
-
-size_t reading_sum_bytes(uint32_t width, size_t rows, int n_threads) {
-    size_t square = (size_t)width * width, eigen = 2 * square; /* the solver's workspace */
-    return (square + eigen) * sizeof(double) + (rows * width + gram_scratch(n_threads)) * sizeof(float);
 }
 
 void reading_sum_add(reading_sum *sum, const float *x, size_t n) {
@@ -208,4 +204,11 @@ bool rotate_layer(pare_cut *cut, const pare_model *dense, uint32_t layer, const 
     pare_checkpoint_drop(dense->checkpoint, prefix);
     pare_cut_let_go(cut);
     return done;
+}
+
+size_t rotate_bytes(const pare_model *model, const pare_windows *windows, size_t n_rotations, const pare_context *context) {
+    size_t width = model->config.width, square = width * width, rows = pare_stream_batch_of(model, windows);
+    size_t doubles = 3 * square; /* the sum, and the eigensolver's workspace */
+    size_t floats = n_rotations * square + rows * width + gram_scratch(pare_context_threads(context)) + model->config.vocabulary * width;
+    return pare_stream_bytes(model, windows, context) + doubles * sizeof(double) + floats * sizeof(float);
 }

@@ -27,7 +27,6 @@ typedef struct {
 } reading_sum;
 
 bool reading_sum_open(reading_sum *sum, uint32_t width, size_t rows, int n_threads, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
-size_t reading_sum_bytes(uint32_t width, size_t rows, int n_threads);
 /* x (n, width): what norms read. */
 void reading_sum_add(reading_sum *sum, const float *x, size_t n);
 /* r->rows = the principal directions of all readings, largest eigenvalue first; the sum begins anew. NUMERIC, naming the method, when a
@@ -43,5 +42,8 @@ bool rotate_embedding(pare_cut *cut, const pare_model *dense, const rotation *fi
 bool rotate_layer(pare_cut *cut, const pare_model *dense, uint32_t layer, const rotation *in, const rotation *middle, const rotation *out,
                   const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 bool rotate_head(pare_cut *cut, const pare_model *dense, const rotation *last, pare_error *error) PARE_MUST_CHECK;
+
+/* What a method takes that holds so many rotations at once, the stream that finds them and the larger table among it. */
+size_t rotate_bytes(const pare_model *model, const pare_windows *windows, size_t n_rotations, const pare_context *context);
 
 #endif

@@ -111,9 +111,11 @@ static bool choose(several_shape *shape, uint32_t *layers, const several_costs *
     several_offer *offers = pare_allocate((size_t)c->n_layers * c->n_kv_heads, sizeof *offers, error);
     ranked *order = pare_allocate(c->n_layers, sizeof *order, error);
     uint32_t n;
-    bool done = offers && order && several_offers(offers, &n, costs, plan, c, error) && rank_layers(order, costs, c->n_layers, error);
+    bool done = offers && order && several_offers(offers, &n, costs, plan, c, error);
     if (done) {
         *shape = offers[0].shape;
+        for (uint32_t i = 0; i < c->n_layers; i++)
+            order[i] = (ranked){costs->dropped[i], i};
         rank_best(layers, shape->layers, order, c->n_layers);
     }
     pare_free(offers);

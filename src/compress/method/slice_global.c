@@ -66,11 +66,8 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
 }
 
 static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
-    const pare_config *c = &model->config;
-    size_t width = c->width, rows = pare_stream_batch_of(model, windows);
     (void)method;
-    return pare_stream_bytes(model, windows, context) + reading_sum_bytes(c->width, rows, pare_context_threads(context)) +
-           (width * width + c->vocabulary * width) * sizeof(float);
+    return rotate_bytes(model, windows, 1, context);
 }
 
 const pare_method pare_method_slice_global = {

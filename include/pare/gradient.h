@@ -65,6 +65,17 @@ size_t pare_pass_bytes(const pare_model *model, const pare_distillation *distill
  * mean's). The same bits for every number of threads. NUMERIC when the loss is not finite: gradients are then spoilt. */
 bool pare_pass_run(pare_pass_loss *loss, pare_pass *pass, const pare_batch *batch, double scale, pare_error *error) PARE_MUST_CHECK;
 
+/* Told when the gradient of a layer is whole, from the last layer to the first. */
+typedef bool pare_layer_ready(void *user, uint32_t layer, pare_error *error);
+/* The same for a batch of any size, `at_once` windows at a time, every layer taking all of them before the next: `gradients` may let all
+ * layers share one layer's memory, which `ready` reads and zeroes, and the mapped weights of one layer are in use at a time. Kept of all
+ * windows: what enters each layer, 4 bytes x n_layers x width a token. The same bits as pare_pass_run on those parts one after another. */
+bool pare_pass_by_layer(pare_pass_loss *loss, const pare_model *model, const pare_gradients *gradients, const pare_batch *batch,
+                        size_t at_once, double scale, pare_layer_ready *ready, void *user, const pare_context *context,
+                        pare_error *error) PARE_MUST_CHECK;
+/* What it will allocate. */
+size_t pare_pass_by_layer_bytes(const pare_model *model, size_t windows, size_t length, size_t at_once, const pare_context *context);
+
 #ifdef __cplusplus
 }
 #endif

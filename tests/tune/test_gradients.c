@@ -185,9 +185,72 @@ static void test_accumulation(void **state) {
     json_decref(reference);
 }
 
+typedef struct {
+    const pare_gradients *whole; /* of every layer */
+    pare_layer_gradient *shared; /* one layer's, in turn */
+    const pare_model *model;
+    uint32_t expected; /* the layer that is due next, plus one */
+} walk;
+
+static bool compare_layer(void *user, uint32_t layer, pare_error *error) {
+    walk *w = user;
+    (void)error;
+    assert_int_equal(layer + 1, w->expected);
+    w->expected = layer;
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        const pare_view *view = &w->model->layers[layer].linears[p].weight;
+        size_t bytes = (size_t)view->n_rows * view->n_columns * sizeof(float);
+        assert_memory_equal(w->shared->linears[p].weight, w->whole->layers[layer].linears[p].weight, bytes);
+        memset(w->shared->linears[p].weight, 0, bytes);
+    }
+    return true;
+}
+
+/* Layer by layer over parts of the batch, in memory that layers share: the same bits as the parts one after another. */
+static void test_by_layer(void **state) {
+    (void)state;
+    json_t *reference = read_reference();
+    for (size_t m = 0; m < 3; m++) {
+        const json_t *r = json_object_get(reference, models[m]);
+        pare_tune_options o = reference_options(true);
+        uint32_t ids[BATCH * LENGTH];
+        uint8_t learn[BATCH * LENGTH];
+        bench b;
+        pare_error error = {0};
+        bench_start(&b, models[m], NULL, &o, 2);
+        for (size_t at_once = 1; at_once <= BATCH; at_once++) {
+            double wanted = run_pass(&b, r, at_once);
+            const pare_model *model = b.tuner->model;
+            pare_layer_gradient shared = {0}, *layers = pare_allocate(model->config.n_layers, sizeof *layers, NULL);
+            for (int p = 0; p < PARE_PROJECTIONS; p++) {
+                const pare_view *view = &model->layers[0].linears[p].weight;
+                shared.linears[p].weight = pare_allocate((size_t)view->n_rows * view->n_columns, sizeof(float), NULL);
+            }
+            for (uint32_t i = 0; i < model->config.n_layers; i++)
+                layers[i] = shared;
+            pare_gradients gradients = {.layers = layers};
+            walk w = {&b.tuner->gradients, &shared, model, model->config.n_layers};
+            fill_windows(ids, learn, json_object_get(r, "ids"), 0);
+            pare_batch all = {ids, learn, BATCH, LENGTH};
+            size_t targets = pare_batch_targets(&all);
+            pare_pass_loss loss;
+            assert_done(pare_pass_by_layer(&loss, model, &gradients, &all, at_once, 1.0 / (double)targets, compare_layer, &w, NULL, &error),
+                        error);
+            assert_int_equal(w.expected, 0);
+            assert_int_equal(loss.targets, targets);
+            assert_true(loss.cross_entropy / (double)targets == wanted);
+            for (int p = 0; p < PARE_PROJECTIONS; p++)
+                pare_free(shared.linears[p].weight);
+            pare_free(layers);
+        }
+        bench_stop(&b);
+    }
+    json_decref(reference);
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autograd), cmocka_unit_test(test_central_differences),
-                                       cmocka_unit_test(test_dropout), cmocka_unit_test(test_same_bits),
-                                       cmocka_unit_test(test_accumulation)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_autograd),     cmocka_unit_test(test_central_differences),
+                                       cmocka_unit_test(test_dropout),      cmocka_unit_test(test_same_bits),
+                                       cmocka_unit_test(test_accumulation), cmocka_unit_test(test_by_layer)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

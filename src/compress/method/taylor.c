@@ -8,8 +8,8 @@
  *   query head      its q rows and o columns
  *
  * Of several kinds at once the same, which is comparable between them; a whole layer's is the sum over its units.
- * The paper takes ten samples of 64 tokens; here it is the first windows, at most 4,096 tokens. Gradients of the matrices that count are
- * kept for all layers at once, 4 bytes a weight: it is the one method whose memory grows with the model. */
+ * The paper takes ten samples of 64 tokens; here it is the first windows, at most 4,096 tokens. Absolute values need a gradient that is
+ * whole: it is summed over all windows layer by layer, so that one layer's is kept at a time, 4 bytes a weight. */
 #include <math.h>
 #include <string.h>
 
@@ -28,15 +28,32 @@ static bool counts(pare_unit unit, pare_projection p) {
     return p == PARE_Q || p == PARE_O || (unit == PARE_UNIT_GROUPS && (p == PARE_K || p == PARE_V));
 }
 
-static bool place_gradients(pare_gradients *g, const pare_model *model, pare_unit unit, pare_arena *arena, pare_error *error) {
-    *g = (pare_gradients){.layers = PARE_PUSH(arena, pare_layer_gradient, model->config.n_layers, error)};
-    for (uint32_t i = 0; g->layers && i < model->config.n_layers; i++)
-        for (int p = 0; p < PARE_PROJECTIONS; p++) {
-            const pare_view *w = &model->layers[i].linears[p].weight;
-            if (counts(unit, (pare_projection)p) &&
-                !(g->layers[i].linears[p].weight = PARE_PUSH(arena, float, (size_t)w->n_rows * w->n_columns, error)))
-                return false;
+typedef struct {
+    pare_scores *scores;
+    const pare_model *model;
+    pare_layer_gradient gradient; /* every layer's in turn */
+} subject;
+
+static size_t gradient_floats(const pare_model *model, uint32_t layer, pare_projection p) {
+    const pare_view *w = &model->layers[layer].linears[p].weight;
+    return (size_t)w->n_rows * w->n_columns;
+}
+
+/* Room for the largest layer, which all of them share. */
+static bool place_gradients(pare_gradients *g, subject *s, pare_arena *arena, pare_error *error) {
+    uint32_t n_layers = s->model->config.n_layers;
+    *g = (pare_gradients){.layers = PARE_PUSH(arena, pare_layer_gradient, n_layers, error)};
+    for (int p = 0; g->layers && p < PARE_PROJECTIONS; p++) {
+        size_t most = 0;
+        for (uint32_t i = 0; i < n_layers; i++) {
+            size_t floats = gradient_floats(s->model, i, (pare_projection)p);
+            most = floats > most ? floats : most;
         }
+        if (counts(s->scores->unit, (pare_projection)p) && !(s->gradient.linears[p].weight = PARE_PUSH(arena, float, most, error)))
+            return false;
+    }
+    for (uint32_t i = 0; g->layers && i < n_layers; i++)
+        g->layers[i] = s->gradient;
     return g->layers != NULL;
 }
 
@@ -51,44 +68,42 @@ static size_t batches(size_t *batch, const pare_windows *windows) {
 
 static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
     size_t batch, bytes = 0;
-    batches(&batch, windows);
+    size_t n = batches(&batch, windows);
     for (int p = 0; p < PARE_PROJECTIONS; p++) {
         pare_linear_shape s = pare_config_linear(&model->config, 0, (pare_projection)p);
         bytes += counts(method->unit, (pare_projection)p) ? s.out * s.in * sizeof(float) : 0;
     }
-    bytes += (size_t)(pare_checkpoint_size(model->checkpoint, NULL).bytes / model->config.n_layers); /* mapped: all layers stay in use */
-    return bytes * model->config.n_layers + pare_pass_bytes(model, NULL, batch, windows->length, true, context);
+    return bytes + pare_pass_by_layer_bytes(model, n, windows->length, batch, context);
+}
+
+static bool score_layer(void *user, uint32_t i, pare_error *error) {
+    subject *s = user;
+    const pare_checkpoint *checkpoint = s->model->checkpoint;
+    const pare_config *c = &checkpoint->config;
+    pare_unit unit = s->scores->unit;
+    double *values = s->scores->values + (size_t)i * (s->scores->n_rows / c->n_layers) * s->scores->n_units;
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        bool ffn = p == PARE_GATE || p == PARE_UP || p == PARE_DOWN, several = unit == PARE_UNIT_SEVERAL;
+        bool by_rows = p != PARE_O && p != PARE_DOWN, grouped = unit != PARE_UNIT_HEADS && (p == PARE_Q || p == PARE_O);
+        uint32_t per = ffn ? 1 : grouped ? c->n_heads / c->n_kv_heads * c->head_dim : c->head_dim;
+        float *gradient = s->gradient.linears[p].weight;
+        if (!gradient)
+            continue;
+        if (!weights_add_products(values + (several && !ffn ? c->ffn_width : 0), checkpoint, i, pare_projection_path((pare_projection)p),
+                                  gradient, by_rows, per, error))
+            return false;
+        memset(gradient, 0, gradient_floats(s->model, i, (pare_projection)p) * sizeof *gradient);
+    }
+    return true;
 }
 
 /* Gradients of the mean loss over the windows' targets. */
-static bool differentiate(const pare_gradients *g, const pare_model *model, const pare_windows *windows, const pare_context *context,
+static bool differentiate(const pare_gradients *g, subject *s, const pare_windows *windows, const pare_context *context,
                           pare_error *error) {
-    size_t batch, length = windows->length, n = batches(&batch, windows);
-    pare_pass *pass = pare_pass_open(model, g, NULL, batch, length, true, context, error);
-    bool done = pass != NULL;
-    for (size_t first = 0; done && first < n; first += batch) {
-        pare_batch at = {.ids = windows->ids + first * length, .windows = n - first < batch ? n - first : batch, .length = length};
-        pare_pass_loss loss;
-        pare_context_progress(context, "gradients", (double)first, (double)n);
-        done = pare_pass_run(&loss, pass, &at, 1.0 / (double)(n * (length - 1)), error);
-    }
-    pare_pass_close(pass);
-    return done;
-}
-
-static bool score_layer(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_gradients *g, uint32_t i, pare_error *error) {
-    const pare_config *c = &checkpoint->config;
-    double *values = scores->values + (size_t)i * (scores->n_rows / c->n_layers) * scores->n_units;
-    for (int p = 0; p < PARE_PROJECTIONS; p++) {
-        bool ffn = p == PARE_GATE || p == PARE_UP || p == PARE_DOWN, several = scores->unit == PARE_UNIT_SEVERAL;
-        bool by_rows = p != PARE_O && p != PARE_DOWN, grouped = scores->unit != PARE_UNIT_HEADS && (p == PARE_Q || p == PARE_O);
-        uint32_t per = ffn ? 1 : grouped ? c->n_heads / c->n_kv_heads * c->head_dim : c->head_dim;
-        if (counts(scores->unit, (pare_projection)p) &&
-            !weights_add_products(values + (several && !ffn ? c->ffn_width : 0), checkpoint, i, pare_projection_path((pare_projection)p),
-                                  g->layers[i].linears[p].weight, by_rows, per, error))
-            return false;
-    }
-    return true;
+    size_t at_once, length = windows->length, n = batches(&at_once, windows);
+    pare_batch batch = {.ids = windows->ids, .windows = n, .length = length};
+    pare_pass_loss loss;
+    return pare_pass_by_layer(&loss, s->model, g, &batch, at_once, 1.0 / (double)(n * (length - 1)), score_layer, s, context, error);
 }
 
 static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const pare_calibration *calibration, uint64_t seed,
@@ -99,10 +114,9 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
         return pare_fail(error, PARE_ERROR_RANGE, "windows of one token have no loss: taylor needs longer ones");
     pare_arena *arena = pare_arena_open(error);
     pare_model *model = arena ? pare_model_open(checkpoint, NULL, error) : NULL;
-    bool done = model && place_gradients(&gradients, model, scores->unit, arena, error) &&
-                differentiate(&gradients, model, &calibration->windows, context, error);
-    for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++)
-        done = pare_context_check(context, error) && score_layer(scores, checkpoint, &gradients, i, error);
+    subject s = {.scores = scores, .model = model};
+    bool done =
+        model && place_gradients(&gradients, &s, arena, error) && differentiate(&gradients, &s, &calibration->windows, context, error);
     pare_model_close(model);
     pare_arena_close(arena);
     return done;

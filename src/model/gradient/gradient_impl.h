@@ -26,10 +26,15 @@ struct pare_pass {
     pare_distillation distillation;
     pare_arena *arena;
     bool recompute;
+    size_t n_parts, part_windows; /* most parts of a batch, and windows of one: N tokens */
+    pare_layer_ready *ready;      /* of a run by layers, or NULL */
+    void *user;
     workspace work;
     layer_state *layers; /* (n_layers); with recompute they share everything but x */
-    float *x;            /* (N, C) what leaves the last layer */
-    float *d;            /* (N, C) gradient of the residual stream */
+    float *inputs;       /* (n_parts, n_layers + 1, N, C) what enters each layer, and what leaves the last */
+    float *x;            /* (N, C) what leaves the last layer, in inputs */
+    float *d_parts;      /* (n_parts, N, C) gradient of the residual stream */
+    float *d;            /* (N, C) of the part at hand */
     float *d_hidden;     /* (N, C) gradient of a norm's output */
     float *d_ffn;        /* (N, F) */
     float *d_q;          /* (N, n_heads * D) */

@@ -10,16 +10,25 @@ static size_t windows_in(size_t tokens, size_t length, size_t most) {
     return n < most ? n : most;
 }
 
+/* A layer's mapped pages go behind the windows: the next batch finds them in the system's cache. */
+static void let_go(void *user, pare_tap_place place, uint32_t layer, float *x, size_t rows, size_t columns) {
+    const pare_model *model = user;
+    (void)place, (void)x, (void)rows, (void)columns;
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        pare_checkpoint_drop(model->checkpoint, model->layers[layer].linears[p].weight.tensor->name);
+}
+
 /* Sum over one batch of windows; rows, targets and nll have room for it. */
-static bool add_batch(double *sum, pare_forward *forward, const uint32_t *ids, size_t n, size_t length, uint32_t *rows, uint32_t *targets,
-                      double *nll, pare_error *error) {
+static bool add_batch(double *sum, pare_model *model, pare_forward *forward, const uint32_t *ids, size_t n, size_t length, uint32_t *rows,
+                      uint32_t *targets, double *nll, pare_error *error) {
+    pare_tap tap = {.places = 1u << PARE_TAP_OUT, .at = let_go, .user = model};
     size_t at = 0;
     for (size_t i = 0; i < n * length; i++)
         if (i % length + 1 < length) {
             rows[at] = (uint32_t)i;
             targets[at++] = ids[i + 1];
         }
-    if (!pare_forward_run(forward, ids, n, length, NULL, error) || !pare_forward_nll(nll, forward, rows, targets, at, error))
+    if (!pare_forward_run(forward, ids, n, length, &tap, error) || !pare_forward_nll(nll, forward, rows, targets, at, error))
         return false;
     for (size_t i = 0; i < at; i++)
         *sum += nll[i];
@@ -40,8 +49,8 @@ bool window_loss(double *loss, const pare_checkpoint *checkpoint, const pare_cut
     pare_forward *forward = model ? pare_forward_open(model, batch, length, context, error) : NULL;
     bool done = forward != NULL;
     for (size_t first = 0; done && first < n; first += batch)
-        done = add_batch(&sum, forward, windows->ids + first * length, n - first < batch ? n - first : batch, length, rows, targets, nll,
-                         error);
+        done = add_batch(&sum, model, forward, windows->ids + first * length, n - first < batch ? n - first : batch, length, rows, targets,
+                         nll, error);
     pare_forward_close(forward);
     pare_model_close(model);
     pare_arena_close(arena);
@@ -51,5 +60,5 @@ bool window_loss(double *loss, const pare_checkpoint *checkpoint, const pare_cut
 
 size_t window_loss_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context) {
     size_t batch = windows_in(BATCH_TOKENS, windows->length, windows->n);
-    return pare_forward_bytes(model, batch, windows->length, context) + batch * windows->length * 16;
+    return pare_forward_bytes(model, batch, windows->length, context) + batch * windows->length * 16 + model->head.tensor->n_bytes;
 }

@@ -9,7 +9,7 @@
 bool window_loss(double *loss, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_windows *windows,
                  const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
-/* What it allocates. */
+/* What it allocates, and the mapped head, which every batch uses. Of the layers one at a time stays mapped. */
 size_t window_loss_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context);
 
 #endif

@@ -7,7 +7,7 @@ model=$work/model
 python3 "$SOURCE/bench/random_checkpoint.py" "$model" --layers 4 --width 768 --ffn 3072 --heads 12 --kv 4 --dim 64 --vocabulary 1024 || fail "no model"
 cp "$SOURCE/models/pare-llama-40k/tokenizer.json" "$model"
 
-for method in wanda-sp taylor surgeon surgeon-groups svd-llm slice slice-global perplexity-layers; do
+for method in wanda-sp taylor-all taylor surgeon surgeon-groups svd-llm slice slice-global perplexity-layers; do
     rm -rf "$work/out"
     expect 0 '' "$PARE" compress "$model" --method "$method" --ratio 0.5 --calibrate "$text" --windows 3 --length 100 --threads 2 --json \
         --own-format -o "$work/out"

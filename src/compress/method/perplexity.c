@@ -29,7 +29,7 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
 
 static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
     (void)method;
-    return window_loss_bytes(model, windows, context) + (size_t)pare_checkpoint_size(model->checkpoint, NULL).bytes; /* all of it mapped */
+    return window_loss_bytes(model, windows, context);
 }
 
 const pare_method pare_method_perplexity_layers = {

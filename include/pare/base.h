@@ -162,6 +162,20 @@ uint32_t pare_random_u32(pare_random *random);
 uint32_t pare_random_below(pare_random *random, uint32_t bound); /* unbiased, bound >= 1 */
 double pare_random_unit(pare_random *random);                    /* in [0, 1), 53 bits */
 
+/* ---- spill -------------------------------------------------------------------------------- */
+
+/* Large numbers that are needed now and then, in an unlinked temporary file that is mapped: the system writes them out when memory runs
+ * short, and they can be let go of until they are needed again. */
+typedef struct pare_spill pare_spill;
+
+/* Zeros of so many bytes, page-aligned, the spill's own; *spill NULL: opened, in $TMPDIR, else /var/tmp. Space on the disk is taken at
+ * once: a full one is an error here (IO, naming the folder) and no fault later. */
+void *pare_spill_push(pare_spill **spill, size_t bytes, pare_error *error) PARE_MUST_CHECK;
+/* Lets go of all pages; what they hold stays in the file. */
+void pare_spill_drop(const pare_spill *spill);
+bool pare_spill_holds(const pare_spill *spill, const void *at); /* NULL holds nothing */
+void pare_spill_close(pare_spill *spill);                       /* NULL is fine */
+
 /* ---- context ------------------------------------------------------------------------------ */
 
 /* What long work needs from its caller; zero-initialised is valid (one thread, silent, never cancelled). */

@@ -33,7 +33,7 @@ struct pare_cut {
     pare_layer_cut *each;  /* by layer of the source, removed ones too */
     pare_tensor *replaced; /* sorted by name; names are those of the cut model */
     size_t n_replaced, replaced_capacity;
-    struct pare_spill *spill; /* where the large ones of them lie */
+    pare_spill *spill; /* where the large ones of them lie */
     pare_arena *arena;
 };
 

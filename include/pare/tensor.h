@@ -237,6 +237,10 @@ bool pare_symmetric_eigen(double *values, double *matrix, size_t n, bool vectors
  * than bidiagonalising, with an absolute error of at most about 1e-8 of the largest, which is less than what rounding the weights to
  * f32 (6e-8) has done to them already. */
 bool pare_singular_values(double *values, const float *a, size_t m, size_t n, pare_error *error) PARE_MUST_CHECK;
+/* Rows [first, first + count) of a matrix into out (count, columns). */
+typedef void pare_row_reader(void *user, float *out, size_t first, size_t count);
+/* The same of a matrix that is read 256 rows at a time where m >= n, so that it need not be whole in memory. */
+bool pare_singular_values_by_rows(double *values, pare_row_reader *read, void *user, size_t m, size_t n, pare_error *error) PARE_MUST_CHECK;
 /* a (m, n) = left^T diag(values) right: k = min(m, n) singular values, descending, to full accuracy; left (k, m), right (k, n): a row is a
  * singular vector. */
 bool pare_svd(double *values, double *left, double *right, const float *a, size_t m, size_t n, pare_error *error) PARE_MUST_CHECK;

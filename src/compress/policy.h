@@ -33,20 +33,31 @@ float *policy_rows(const pare_policy *policy);       /* v */
 /* As PyTorch begins: A and b uniform within 1 / sqrt(width), v within [0, 1). */
 void policy_start(pare_policy *policy, uint64_t seed);
 
-/* logits (ffn_width) of w (ffn_width, width). scratch: width floats. */
-void policy_forward(float *logits, const pare_policy *policy, const float *w, float *scratch);
+/* W, gate, is read by so many rows at a time, and the matrices of A's shape that training needs are walked row by row. */
+enum { POLICY_ROWS = 256 };
+/* Floats of scratch for the functions below. */
+size_t policy_scratch(const pare_policy *policy);
+
+/* logits (ffn_width) of gate (ffn_width, width). */
+void policy_forward(float *logits, const pare_policy *policy, const pare_view *gate, float *scratch);
 /* noise (ffn_width): logit(u), gumbel (ffn_width): Gumbel noise, of one draw. */
 void policy_noise(double *noise, double *gumbel, uint32_t n, uint64_t seed, const char *purpose, uint64_t step);
 /* ln k = ln sigmoid(noise + logit) */
 double policy_log_keep(double noise, float logit);
 
-/* gradient (n_values) of -reward * sum over kept of ln k. kept: n_kept indices. scratch: ffn_width + width floats. */
-void policy_gradient(float *gradient, const pare_policy *policy, const float *w, const float *logits, const double *noise,
+/* The gradient of -reward * sum over kept of ln k. A's is v a^T and never formed. */
+typedef struct {
+    float *a;           /* (width) */
+    float *bias, *rows; /* (ffn_width) of b and v */
+} policy_slope;
+/* kept: n_kept indices. */
+void policy_gradient(policy_slope *slope, const pare_policy *policy, const pare_view *gate, const float *logits, const double *noise,
                      const uint32_t *kept, uint32_t n_kept, double reward, float *scratch);
-/* Step number `step`, from 1, of AdamW with PyTorch's defaults; moments and gradient: n_values each. */
-void policy_step(pare_policy *policy, float *first_moment, float *second_moment, const float *gradient, uint64_t step, double rate);
-/* 1 / KS between values (n_values, descending) and the singular values of the kept rows of w. */
-bool policy_reward(double *reward, const double *values, size_t n_values, const float *w, uint32_t width, const uint32_t *kept,
-                   uint32_t n_kept, pare_error *error) PARE_MUST_CHECK;
+/* Step number `step`, from 1, of AdamW with PyTorch's defaults; moments: n_values each. */
+void policy_step(pare_policy *policy, float *first_moment, float *second_moment, const policy_slope *slope, uint64_t step, double rate,
+                 float *scratch);
+/* 1 / KS between values (n_values, descending) and the singular values of the kept rows of gate. */
+bool policy_reward(double *reward, const double *values, size_t n_values, const pare_view *gate, const uint32_t *kept, uint32_t n_kept,
+                   pare_error *error) PARE_MUST_CHECK;
 
 #endif

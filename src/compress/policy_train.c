@@ -13,22 +13,30 @@ typedef struct {
     pare_policy policy; /* as it is now */
     uint64_t seed;
     uint32_t n_layers, n_kept, episode;
-    size_t n_values;                                                       /* singular values of a layer */
-    double *spectra;                                                       /* (n_layers, n_values) of the uncut layers */
-    double *noise;                                                         /* (n_layers, ffn_width) of this episode */
-    double *rewards;                                                       /* (n_layers) */
-    uint32_t *kept;                                                        /* (n_layers, n_kept), ascending */
-    float *w, *logits, *gradient, *first_moment, *second_moment, *scratch; /* of the update */
-    uint64_t step;                                                         /* of AdamW */
+    size_t n_values;         /* singular values of a layer */
+    double *spectra;         /* (n_layers, n_values) of the uncut layers */
+    double *noise;           /* (n_layers, ffn_width) of this episode */
+    double *rewards;         /* (n_layers) */
+    uint32_t *kept;          /* (n_layers, n_kept), ascending */
+    float *logits, *scratch; /* of the update */
+    policy_slope slope;
+    pare_spill *spill;
+    float *first_moment, *second_moment, *best; /* as large as the policy, in the spill: an episode's spectra need the memory meanwhile */
+    double best_reward;
+    uint64_t step; /* of AdamW */
 } trainer;
+
+static void read_gate(void *user, float *out, size_t first, size_t count) {
+    pare_view_read(out, user, (uint32_t)first, (uint32_t)count, NULL);
+}
 
 static bool measure_layer(void *user, uint32_t layer, pare_error *error) {
     const trainer *t = user;
-    size_t n = t->policy.ffn_width, width = t->policy.width;
-    float *w = pare_allocate(n * width, sizeof *w, error);
-    bool done = w && spectrum_read(w, t->checkpoint, layer, "mlp.gate_proj", error) &&
-                pare_singular_values(t->spectra + layer * t->n_values, w, n, width, error);
-    pare_free(w);
+    pare_view gate;
+    if (!spectrum_view(&gate, t->checkpoint, layer, "mlp.gate_proj", error))
+        return false;
+    bool done = pare_singular_values_by_rows(t->spectra + layer * t->n_values, read_gate, &gate, gate.n_rows, gate.n_columns, error);
+    spectrum_let_go(&gate, t->checkpoint);
     return done;
 }
 
@@ -42,22 +50,22 @@ static void draw(uint32_t *kept, ranked *order, uint32_t n, uint32_t n_kept, con
 
 static bool act_on_layer(void *user, uint32_t layer, pare_error *error) {
     const trainer *t = user;
-    uint32_t n = t->policy.ffn_width, width = t->policy.width, *kept = t->kept + (size_t)layer * t->n_kept;
-    double *noise = t->noise + (size_t)layer * n;
-    float *w = pare_allocate((size_t)n * width, sizeof *w, error), *logits = pare_allocate((size_t)n + width, sizeof *logits, error);
-    double *gumbel = pare_allocate(n, sizeof *gumbel, error);
+    uint32_t n = t->policy.ffn_width, *kept = t->kept + (size_t)layer * t->n_kept;
+    double *noise = t->noise + (size_t)layer * n, *gumbel = pare_allocate(n, sizeof *gumbel, error);
+    float *logits = pare_allocate(n + policy_scratch(&t->policy), sizeof *logits, error);
     ranked *order = pare_allocate(n, sizeof *order, error);
-    bool done = w && logits && gumbel && order && spectrum_read(w, t->checkpoint, layer, "mlp.gate_proj", error);
+    pare_view gate;
+    bool done = logits && gumbel && order && spectrum_view(&gate, t->checkpoint, layer, "mlp.gate_proj", error);
     if (done) {
         policy_noise(noise, gumbel, n, t->seed, "policy episode", (uint64_t)t->episode << 32 | layer);
-        policy_forward(logits, &t->policy, w, logits + n);
+        policy_forward(logits, &t->policy, &gate, logits + n);
         draw(kept, order, n, t->n_kept, logits, noise, gumbel);
-        done = policy_reward(&t->rewards[layer], t->spectra + layer * t->n_values, t->n_values, w, width, kept, t->n_kept, error);
+        done = policy_reward(&t->rewards[layer], t->spectra + layer * t->n_values, t->n_values, &gate, kept, t->n_kept, error);
+        spectrum_let_go(&gate, t->checkpoint);
     }
     pare_free(order);
-    pare_free(gumbel);
     pare_free(logits);
-    pare_free(w);
+    pare_free(gumbel);
     return done;
 }
 
@@ -65,37 +73,41 @@ static bool learn(trainer *t, double rate, const pare_context *context, pare_err
     uint32_t n = t->policy.ffn_width;
     double discount = 1;
     for (uint32_t i = 0; i < t->n_layers; i++, discount *= 0.99) {
-        if (!pare_context_check(context, error) || !spectrum_read(t->w, t->checkpoint, i, "mlp.gate_proj", error))
+        pare_view gate;
+        if (!pare_context_check(context, error) || !spectrum_view(&gate, t->checkpoint, i, "mlp.gate_proj", error))
             return false;
-        policy_forward(t->logits, &t->policy, t->w, t->scratch);
-        policy_gradient(t->gradient, &t->policy, t->w, t->logits, t->noise + (size_t)i * n, t->kept + (size_t)i * t->n_kept, t->n_kept,
+        policy_forward(t->logits, &t->policy, &gate, t->scratch);
+        policy_gradient(&t->slope, &t->policy, &gate, t->logits, t->noise + (size_t)i * n, t->kept + (size_t)i * t->n_kept, t->n_kept,
                         t->rewards[i] * discount, t->scratch);
-        policy_step(&t->policy, t->first_moment, t->second_moment, t->gradient, ++t->step, rate);
+        spectrum_let_go(&gate, t->checkpoint);
+        policy_step(&t->policy, t->first_moment, t->second_moment, &t->slope, ++t->step, rate, t->scratch);
     }
+    pare_spill_drop(t->spill);
     return true;
 }
 
-/* Remembers in `best` the policy of an episode that earned more than any before. */
-static bool keep_best(pare_policy *best, const trainer *t, pare_error *error) {
+/* Remembers the policy of an episode that earned more than any before. */
+static bool keep_best(trainer *t, pare_error *error) {
     double reward = 0;
     for (uint32_t i = 0; i < t->n_layers; i++)
         reward += t->rewards[i] / t->n_layers;
     if (!isfinite(reward))
         return pare_fail(error, PARE_ERROR_NUMERIC, "the policy's reward in episode %u is not a number", t->episode + 1);
-    if (t->episode == 0 || reward > best->reward) {
-        memcpy(best->values, t->policy.values, best->n_values * sizeof *best->values);
-        best->reward = reward;
+    if (t->episode == 0 || reward > t->best_reward) {
+        memcpy(t->best, t->policy.values, t->policy.n_values * sizeof *t->best);
+        t->best_reward = reward;
+        pare_spill_drop(t->spill);
     }
     return true;
 }
 
-static bool run(pare_policy *best, trainer *t, const pare_policy_options *o, const pare_context *context, pare_error *error) {
+static bool run(trainer *t, const pare_policy_options *o, const pare_context *context, pare_error *error) {
     double total = (double)t->n_layers * (o->episodes + 1);
     if (!spectrum_each(measure_layer, t, t->n_layers, "policy", 0, total, context, error))
         return false;
     for (t->episode = 0; t->episode < o->episodes; t->episode++) {
         double before = (double)t->n_layers * (t->episode + 1);
-        if (!spectrum_each(act_on_layer, t, t->n_layers, "policy", before, total, context, error) || !keep_best(best, t, error) ||
+        if (!spectrum_each(act_on_layer, t, t->n_layers, "policy", before, total, context, error) || !keep_best(t, error) ||
             (t->episode + 1 < o->episodes && !learn(t, o->rate, context, error)))
             return false;
     }
@@ -109,16 +121,17 @@ static bool open_trainer(trainer *t, const pare_checkpoint *checkpoint, const pa
     if (!policy_open(&t->policy, c->width, c->ffn_width, error))
         return false;
     policy_start(&t->policy, o->seed);
-    size_t n = c->ffn_width, width = c->width, layers = c->n_layers, values = t->policy.n_values;
+    size_t n = c->ffn_width, width = c->width, layers = c->n_layers, bytes = t->policy.n_values * sizeof(float);
     uint32_t n_kept = (uint32_t)((1 - o->ratio) * c->ffn_width);
     t->n_kept = n_kept ? n_kept : 1;
     t->n_values = n < width ? n : width;
     return (t->spectra = PARE_PUSH(arena, double, layers * t->n_values, error)) &&
            (t->noise = PARE_PUSH(arena, double, layers *n, error)) && (t->rewards = PARE_PUSH(arena, double, layers, error)) &&
-           (t->kept = PARE_PUSH(arena, uint32_t, layers * t->n_kept, error)) && (t->w = PARE_PUSH(arena, float, n *width, error)) &&
-           (t->logits = PARE_PUSH(arena, float, n, error)) && (t->gradient = PARE_PUSH(arena, float, values, error)) &&
-           (t->first_moment = PARE_PUSH(arena, float, values, error)) && (t->second_moment = PARE_PUSH(arena, float, values, error)) &&
-           (t->scratch = PARE_PUSH(arena, float, n + width, error));
+           (t->kept = PARE_PUSH(arena, uint32_t, layers * t->n_kept, error)) && (t->logits = PARE_PUSH(arena, float, n, error)) &&
+           (t->scratch = PARE_PUSH(arena, float, policy_scratch(&t->policy), error)) &&
+           (t->slope.a = PARE_PUSH(arena, float, width, error)) && (t->slope.bias = PARE_PUSH(arena, float, n, error)) &&
+           (t->slope.rows = PARE_PUSH(arena, float, n, error)) && (t->best = pare_spill_push(&t->spill, bytes, error)) &&
+           (t->first_moment = pare_spill_push(&t->spill, bytes, error)) && (t->second_moment = pare_spill_push(&t->spill, bytes, error));
 }
 
 static pare_policy_options with_defaults(const pare_policy_options *options) {
@@ -141,16 +154,17 @@ bool pare_policy_train(pare_policy *policy, const pare_checkpoint *checkpoint, c
         return false;
     trainer t = {0};
     pare_arena *arena = pare_arena_open(error);
-    bool done = arena && open_trainer(&t, checkpoint, &o, arena, error) && policy_open(policy, t.policy.width, t.policy.ffn_width, error);
+    bool done = arena && open_trainer(&t, checkpoint, &o, arena, error) && run(&t, &o, context, error);
     if (done) {
+        memcpy(t.policy.values, t.best, t.policy.n_values * sizeof *t.best);
+        *policy = t.policy;
         policy->ratio = o.ratio;
         policy->episodes = o.episodes;
         policy->seed = o.seed;
-        done = run(policy, &t, &o, context, error);
-    }
-    if (!done)
-        pare_policy_free(policy);
-    pare_policy_free(&t.policy);
+        policy->reward = t.best_reward;
+    } else
+        pare_policy_free(&t.policy);
+    pare_spill_close(t.spill);
     pare_arena_close(arena);
     return done;
 }

@@ -18,30 +18,34 @@ double pare_kolmogorov_smirnov(const double *a, size_t n, const double *b, size_
     return largest;
 }
 
-static bool find_view(pare_view *view, const pare_checkpoint *checkpoint, const char *name, pare_error *error) {
+bool spectrum_view(pare_view *view, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
+    char name[96];
+    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
     const pare_tensor *tensor = pare_checkpoint_find(checkpoint, name);
     if (tensor)
         *view = pare_view_all(tensor);
     return tensor || pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is missing", checkpoint->path, name);
 }
 
+void spectrum_let_go(const pare_view *view, const pare_checkpoint *checkpoint) {
+    pare_checkpoint_drop(checkpoint, view->tensor->name);
+}
+
 bool spectrum_read(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
-    char name[96];
     pare_view view;
-    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
-    float *scratch = find_view(&view, checkpoint, name, error) ? pare_allocate(pare_view_scratch(&view) + 1, sizeof *scratch, error) : NULL;
+    if (!spectrum_view(&view, checkpoint, layer, part, error))
+        return false;
+    float *scratch = pare_allocate(pare_view_scratch(&view) + 1, sizeof *scratch, error);
     if (scratch)
         pare_view_read(out, &view, 0, view.n_rows, scratch);
     pare_free(scratch);
-    pare_checkpoint_drop(checkpoint, name);
+    spectrum_let_go(&view, checkpoint);
     return scratch != NULL;
 }
 
 bool spectrum_read_turned(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) {
-    char name[96];
     pare_view view;
-    snprintf(name, sizeof name, "model.layers.%u.%s.weight", layer, part);
-    if (!find_view(&view, checkpoint, name, error))
+    if (!spectrum_view(&view, checkpoint, layer, part, error))
         return false;
     size_t n = view.n_columns;
     float *row = pare_allocate(n + pare_view_scratch(&view), sizeof *row, error);
@@ -51,7 +55,7 @@ bool spectrum_read_turned(float *out, const pare_checkpoint *checkpoint, uint32_
             out[j * view.n_rows + i] = row[j];
     }
     pare_free(row);
-    pare_checkpoint_drop(checkpoint, name);
+    spectrum_let_go(&view, checkpoint);
     return row != NULL;
 }
 

@@ -8,6 +8,10 @@
  * descending and without NaN, as pare_singular_values gives them. */
 double pare_kolmogorov_smirnov(const double *a, size_t n, const double *b, size_t m);
 
+/* A layer's matrix ("mlp.gate_proj"), to be read by rows; let its mapped pages go when it has been. */
+bool spectrum_view(pare_view *view, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) PARE_MUST_CHECK;
+void spectrum_let_go(const pare_view *view, const pare_checkpoint *checkpoint);
+
 /* The whole matrix of a layer ("mlp.gate_proj") as f32, out (rows, columns), or turned, out (columns, rows); its mapped pages are let go.
  */
 bool spectrum_read(float *out, const pare_checkpoint *checkpoint, uint32_t layer, const char *part, pare_error *error) PARE_MUST_CHECK;

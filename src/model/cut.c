@@ -9,7 +9,6 @@
 
 #include "cut_impl.h"
 #include "format/format.h"
-#include "spill.h"
 
 enum { SPILL_BYTES = 1 << 16 }; /* smaller tensors stay in memory */
 
@@ -70,7 +69,7 @@ void pare_cut_close(pare_cut *cut) {
     if (!cut)
         return;
     pare_free(cut->replaced);
-    spill_close(cut->spill);
+    pare_spill_close(cut->spill);
     pare_arena_close(cut->arena); /* the cut itself lies in it */
 }
 
@@ -278,19 +277,19 @@ float *pare_cut_replace(pare_cut *cut, const char *name, pare_error *error) {
         return NULL;
     }
     float *values = tensor.n_bytes < SPILL_BYTES ? PARE_PUSH(cut->arena, float, tensor.n_bytes / sizeof(float), error)
-                                                 : spill_push(&cut->spill, (size_t)tensor.n_bytes, error);
+                                                 : pare_spill_push(&cut->spill, (size_t)tensor.n_bytes, error);
     tensor.data = (const uint8_t *)values;
     return values && place(cut, &tensor, error) ? values : NULL;
 }
 
 void pare_cut_let_go(const pare_cut *cut) {
-    spill_drop(cut->spill);
+    pare_spill_drop(cut->spill);
 }
 
 void pare_cut_drop_rows(const pare_view *view, uint32_t first, uint32_t n, const pare_cut *cut, const pare_checkpoint *checkpoint) {
     const uint8_t *from = pare_tensor_row(view->tensor, view->rows ? view->rows[first] : first);
     const uint8_t *to = pare_tensor_row(view->tensor, view->rows ? view->rows[first + n - 1] : first + n - 1);
-    bool mapped = pare_checkpoint_maps(checkpoint, from) || (cut && spill_holds(cut->spill, from));
+    bool mapped = pare_checkpoint_maps(checkpoint, from) || (cut && pare_spill_holds(cut->spill, from));
     if (to > from && mapped) /* weights in memory would be gone */
         pare_bytes_drop(from, (size_t)(to - from));
 }

@@ -3,6 +3,7 @@
 #include <cblas.h>
 #include <limits.h>
 #include <math.h>
+#include <string.h>
 
 #include "pare/tensor.h"
 
@@ -31,20 +32,38 @@ static bool widen(double *out, const float *a, size_t rows, size_t columns, size
     return true;
 }
 
-bool pare_gram(double *gram, const float *a, size_t m, size_t n, pare_error *error) {
+/* A matrix in memory as one that is read. */
+typedef struct {
+    const float *a;
+    size_t n;
+} whole;
+
+static void read_whole(void *user, float *out, size_t first, size_t count) {
+    const whole *w = user;
+    memcpy(out, w->a + first * w->n, count * w->n * sizeof *out);
+}
+
+static bool gram_by_rows(double *gram, pare_row_reader *read, void *user, size_t m, size_t n, pare_error *error) {
     double *rows = check_size(m, n, error) ? pare_allocate(BLOCK * n, sizeof *rows, error) : NULL;
-    bool done = rows != NULL;
+    float *block = rows ? pare_allocate(BLOCK * n, sizeof *block, error) : NULL;
+    bool done = block != NULL;
     for (size_t first = 0; done && first < m; first += BLOCK) {
         size_t count = m - first < BLOCK ? m - first : BLOCK;
-        done = widen(rows, a + first * n, count, n, first, error);
+        read(user, block, first, count);
+        done = widen(rows, block, count, n, first, error);
         if (done)
             cblas_dsyrk(CblasRowMajor, CblasUpper, CblasTrans, (int)n, (int)count, 1.0, rows, (int)n, first ? 1.0 : 0.0, gram, (int)n);
     }
+    pare_free(block);
     pare_free(rows);
     for (size_t i = 0; done && i < n; i++)
         for (size_t j = 0; j < i; j++)
             gram[i * n + j] = gram[j * n + i];
     return done;
+}
+
+bool pare_gram(double *gram, const float *a, size_t m, size_t n, pare_error *error) {
+    return gram_by_rows(gram, read_whole, &(whole){a, n}, m, n, error);
 }
 
 bool pare_symmetric_eigen(double *values, double *matrix, size_t n, bool vectors, pare_error *error) {
@@ -70,25 +89,29 @@ bool pare_symmetric_eigen(double *values, double *matrix, size_t n, bool vectors
     return done;
 }
 
-static float *transposed(const float *a, size_t m, size_t n, pare_error *error) {
-    float *t = pare_allocate(m * n, sizeof *t, error);
-    for (size_t i = 0; t && i < m; i++)
+/* (n, m) of a matrix (m, n) that is read. */
+static float *transposed(pare_row_reader *read, void *user, size_t m, size_t n, pare_error *error) {
+    float *t = pare_allocate(m * n, sizeof *t, error), *row = t ? pare_allocate(n, sizeof *row, error) : NULL;
+    for (size_t i = 0; row && i < m; i++) {
+        read(user, row, i, 1);
         for (size_t j = 0; j < n; j++)
-            t[j * m + i] = a[i * n + j];
+            t[j * m + i] = row[j];
+    }
+    pare_free(row);
     return t;
 }
 
-bool pare_singular_values(double *values, const float *a, size_t m, size_t n, pare_error *error) {
+bool pare_singular_values_by_rows(double *values, pare_row_reader *read, void *user, size_t m, size_t n, pare_error *error) {
     if (!check_size(m, n, error))
         return false;
     if (m < n) {
-        float *t = transposed(a, m, n, error);
+        float *t = transposed(read, user, m, n, error);
         bool done = t && pare_singular_values(values, t, n, m, error);
         pare_free(t);
         return done;
     }
     double *gram = pare_allocate(n * n, sizeof *gram, error);
-    bool done = gram && pare_gram(gram, a, m, n, error) && pare_symmetric_eigen(values, gram, n, false, error);
+    bool done = gram && gram_by_rows(gram, read, user, m, n, error) && pare_symmetric_eigen(values, gram, n, false, error);
     pare_free(gram);
     for (size_t i = 0, j = n - 1; done && i <= j && j < n; i++, j--) { /* ascending squares to descending values */
         double low = values[i], high = values[j];
@@ -96,6 +119,10 @@ bool pare_singular_values(double *values, const float *a, size_t m, size_t n, pa
         values[j] = low > 0 ? sqrt(low) : 0;
     }
     return done;
+}
+
+bool pare_singular_values(double *values, const float *a, size_t m, size_t n, pare_error *error) {
+    return pare_singular_values_by_rows(values, read_whole, &(whole){a, n}, m, n, error);
 }
 
 bool pare_svd(double *values, double *left, double *right, const float *a, size_t m, size_t n, pare_error *error) {

@@ -87,7 +87,10 @@ static void policy_as_pytorch(void **state) {
     (void)state;
     enum { N = 6, WIDTH = 4, VALUES = N * (WIDTH + 2) };
     static const uint32_t kept[] = {0, 2, 3, 5};
-    float w[N * WIDTH], logits[N], scratch[N + WIDTH], log_keep[N], gradient[VALUES], first[VALUES] = {0}, second[VALUES] = {0};
+    float w[N * WIDTH], logits[N], log_keep[N], gradient[VALUES], direction[WIDTH], first[VALUES] = {0}, second[VALUES] = {0};
+    policy_slope slope = {direction, gradient + N * WIDTH, gradient + N * (WIDTH + 1)};
+    const pare_tensor tensor = {.name = "gate", .n_dims = 2, .dims = {N, WIDTH}, .data = (const uint8_t *)w, .n_bytes = sizeof w};
+    const pare_view gate = pare_view_all(&tensor);
     double noise[MOST];
     pare_policy policy;
     pare_error error = {0};
@@ -96,14 +99,18 @@ static void policy_as_pytorch(void **state) {
     floats(policy.values, "policy");
     floats(w, "weight");
     assert_int_equal(numbers(noise, "noise", 0), N);
-    policy_forward(logits, &policy, w, scratch);
+    float *scratch = pare_allocate(policy_scratch(&policy), sizeof *scratch, &error);
+    policy_forward(logits, &policy, &gate, scratch);
     near("logits", logits, N, 1e-6);
     for (int i = 0; i < N; i++)
         log_keep[i] = (float)policy_log_keep(noise[i], logits[i]);
     near("log_keep", log_keep, N, 1e-6);
-    policy_gradient(gradient, &policy, w, logits, noise, kept, 4, 3.5, scratch);
+    policy_gradient(&slope, &policy, &gate, logits, noise, kept, 4, 3.5, scratch);
+    for (int i = 0; i < N * WIDTH; i++)
+        gradient[i] = policy_rows(&policy)[i / WIDTH] * direction[i % WIDTH];
     near("gradient", gradient, VALUES, 1e-5);
-    policy_step(&policy, first, second, gradient, 1, 1e-3);
+    policy_step(&policy, first, second, &slope, 1, 1e-3, scratch);
+    pare_free(scratch);
     near("stepped", policy.values, VALUES, 1e-6);
     pare_policy_free(&policy);
 }
@@ -116,7 +123,9 @@ static void rewards_as_scipy(void **state) {
         uint32_t n = checkpoint->config.ffn_width, width = checkpoint->config.width, kept[MOST];
         double values[MOST], v[MOST], reward;
         float *w = gate_of(checkpoint, 1);
+        pare_view gate;
         pare_error error = {0};
+        assert_done(spectrum_view(&gate, checkpoint, 1, "mlp.gate_proj", &error), error);
         char what[32];
         snprintf(what, sizeof what, "reward %s", names[i]);
         assert_true(n <= MOST && width <= n);
@@ -127,12 +136,12 @@ static void rewards_as_scipy(void **state) {
             assert_int_equal(length, n_kept + 2);
             for (uint32_t j = 0; j < n_kept; j++)
                 kept[j] = (uint32_t)v[1 + j];
-            assert_done(policy_reward(&reward, values, width, w, width, kept, n_kept, &error), error);
+            assert_done(policy_reward(&reward, values, width, &gate, kept, n_kept, &error), error);
             assert_true(fabs(reward - v[length - 1]) < 1e-6);
         }
         for (uint32_t j = 0; j < n; j++)
             kept[j] = j;
-        assert_done(policy_reward(&reward, values, width, w, width, kept, n, &error), error);
+        assert_done(policy_reward(&reward, values, width, &gate, kept, n, &error), error);
         assert_true(reward == 99999); /* nothing removed: KS is 0 */
         pare_free(w);
         pare_checkpoint_close(checkpoint);

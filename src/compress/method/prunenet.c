@@ -15,18 +15,19 @@ typedef struct {
 /* ln k + Gumbel noise: the n largest are a draw of n without replacement with weights k. */
 static bool score_layer(void *user, uint32_t i, pare_error *error) {
     const subject *s = user;
-    size_t n = s->policy->ffn_width, width = s->policy->width;
+    size_t n = s->policy->ffn_width;
+    pare_view gate;
     double *values = s->scores->values + i * n, *noise = pare_allocate(2 * n, sizeof *noise, error);
-    float *w = pare_allocate(n * width, sizeof *w, error), *logits = pare_allocate(n + width, sizeof *logits, error);
-    bool done = noise && w && logits && spectrum_read(w, s->checkpoint, i, "mlp.gate_proj", error);
+    float *logits = pare_allocate(n + policy_scratch(s->policy), sizeof *logits, error);
+    bool done = noise && logits && spectrum_view(&gate, s->checkpoint, i, "mlp.gate_proj", error);
     if (done) {
         policy_noise(noise, noise + n, (uint32_t)n, s->seed, "policy draw", i);
-        policy_forward(logits, s->policy, w, logits + n);
+        policy_forward(logits, s->policy, &gate, logits + n);
         for (size_t j = 0; j < n; j++)
             values[j] = policy_log_keep(noise[j], logits[j]) + noise[n + j];
+        spectrum_let_go(&gate, s->checkpoint);
     }
     pare_free(logits);
-    pare_free(w);
     pare_free(noise);
     return done;
 }
@@ -62,11 +63,14 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     return done;
 }
 
-/* The policy, its gradient and AdamW's two moments, each as large as a gate matrix; for each thread such a matrix, and its spectrum. */
+/* The policy, as large as a gate matrix, and either AdamW's two moments or for each thread a spectrum and its mapped matrix. */
 static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
     size_t width = model->config.width, matrix = (size_t)model->config.ffn_width * width * sizeof(float);
+    size_t rows = POLICY_ROWS * width * (2 * sizeof(float) + sizeof(double)),
+           mapped = model->layers[0].linears[PARE_GATE].weight.tensor->n_bytes;
+    size_t spectra = (size_t)pare_context_threads(context) * (mapped + rows + width * width * sizeof(double));
     (void)method, (void)windows;
-    return 6 * matrix + (size_t)pare_context_threads(context) * (2 * matrix + 3 * width * width * sizeof(double));
+    return matrix + (2 * matrix > spectra ? 2 * matrix : spectra);
 }
 
 const pare_method pare_method_prunenet = {

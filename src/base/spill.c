@@ -1,5 +1,4 @@
-/* spill: see spill.h. */
-#include "spill.h"
+/* spill: numbers in an unlinked temporary file; see base.h. */
 
 #include <errno.h>
 #include <fcntl.h>
@@ -8,6 +7,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
+
+#include "pare/base.h"
 
 typedef struct {
     uint8_t *at;
@@ -23,7 +24,7 @@ struct pare_spill {
 };
 
 static bool fail(const pare_spill *s, int code, size_t bytes, pare_error *error) {
-    return pare_fail(error, PARE_ERROR_IO, "%s: no room for %.1f MiB of temporary weights (%s); set TMPDIR to a folder with more",
+    return pare_fail(error, PARE_ERROR_IO, "%s: no room for %.1f MiB of temporary numbers (%s); set TMPDIR to a folder with more",
                      s->folder, (double)bytes / 1048576.0, strerror(code));
 }
 
@@ -45,7 +46,7 @@ static pare_spill *open_spill(size_t bytes, pare_error *error) {
     return NULL;
 }
 
-void *spill_push(pare_spill **spill, size_t bytes, pare_error *error) {
+void *pare_spill_push(pare_spill **spill, size_t bytes, pare_error *error) {
     if (!*spill && !(*spill = open_spill(bytes, error)))
         return NULL;
     pare_spill *s = *spill;
@@ -65,12 +66,12 @@ void *spill_push(pare_spill **spill, size_t bytes, pare_error *error) {
     return at;
 }
 
-void spill_drop(const pare_spill *spill) {
+void pare_spill_drop(const pare_spill *spill) {
     for (size_t i = 0; spill && i < spill->n; i++)
         (void)madvise(spill->mappings[i].at, spill->mappings[i].bytes, MADV_DONTNEED);
 }
 
-bool spill_holds(const pare_spill *spill, const void *at) {
+bool pare_spill_holds(const pare_spill *spill, const void *at) {
     const uint8_t *byte = at;
     for (size_t i = 0; spill && i < spill->n; i++)
         if (byte >= spill->mappings[i].at && byte < spill->mappings[i].at + spill->mappings[i].bytes)
@@ -78,7 +79,7 @@ bool spill_holds(const pare_spill *spill, const void *at) {
     return false;
 }
 
-void spill_close(pare_spill *spill) {
+void pare_spill_close(pare_spill *spill) {
     if (!spill)
         return;
     for (size_t i = 0; i < spill->n; i++)

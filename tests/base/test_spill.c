@@ -6,7 +6,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "spill.h"
 #include "test.h"
 
 enum { PIECES = 6, PIECE = 8 << 20 };
@@ -28,7 +27,7 @@ static void values_stay(void **state) {
     uint32_t *pieces[PIECES];
     double before = resident_mib();
     for (uint32_t p = 0; p < PIECES; p++) {
-        pieces[p] = spill_push(&spill, PIECE + p, &error);
+        pieces[p] = pare_spill_push(&spill, PIECE + p, &error);
         assert_done(pieces[p], error);
         for (uint32_t i = 0; i < PIECE / sizeof(uint32_t); i++) {
             assert_int_equal(pieces[p][i], 0);
@@ -36,16 +35,16 @@ static void values_stay(void **state) {
         }
     }
     double full = resident_mib();
-    spill_drop(spill);
+    pare_spill_drop(spill);
     double after = resident_mib();
     assert_true(full - before > 40 && after - before < 16);
     for (uint32_t p = 0; p < PIECES; p++)
         for (uint32_t i = 0; i < PIECE / sizeof(uint32_t); i += 97)
             assert_int_equal(pieces[p][i], i * (p + 1));
-    assert_true(spill_holds(spill, pieces[3]) && spill_holds(spill, (uint8_t *)pieces[3] + PIECE - 1));
-    assert_false(spill_holds(spill, &error) || spill_holds(NULL, pieces[3]));
-    spill_close(spill);
-    spill_close(NULL);
+    assert_true(pare_spill_holds(spill, pieces[3]) && pare_spill_holds(spill, (uint8_t *)pieces[3] + PIECE - 1));
+    assert_false(pare_spill_holds(spill, &error) || pare_spill_holds(NULL, pieces[3]));
+    pare_spill_close(spill);
+    pare_spill_close(NULL);
 }
 
 static void no_room(void **state) {
@@ -58,13 +57,13 @@ static void no_room(void **state) {
     limit = old;
     limit.rlim_cur = 3 << 20;
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-    assert_done(spill_push(&spill, 2 << 20, &error), error);
-    assert_fails(spill_push(&spill, 2 << 20, &error), error, PARE_ERROR_IO, "set TMPDIR");
+    assert_done(pare_spill_push(&spill, 2 << 20, &error), error);
+    assert_fails(pare_spill_push(&spill, 2 << 20, &error), error, PARE_ERROR_IO, "set TMPDIR");
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-    spill_close(spill);
+    pare_spill_close(spill);
     spill = NULL;
     assert_int_equal(setenv("TMPDIR", "/nowhere/at/all", 1), 0);
-    assert_fails(spill_push(&spill, 2 << 20, &error), error, PARE_ERROR_IO, "/nowhere/at/all");
+    assert_fails(pare_spill_push(&spill, 2 << 20, &error), error, PARE_ERROR_IO, "/nowhere/at/all");
     unsetenv("TMPDIR");
 }
 

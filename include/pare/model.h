@@ -198,6 +198,8 @@ typedef struct pare_model {
 /* cut may be NULL; it and the checkpoint must outlive the model. No weights are copied but norms and biases. */
 pare_model *pare_model_open(const pare_checkpoint *checkpoint, const pare_cut *cut, pare_error *error) PARE_MUST_CHECK;
 void pare_model_close(pare_model *model);
+/* A layer has been used: lets go of the mapped pages of its matrices, as pare_checkpoint_drop. */
+void pare_model_leave_layer(const pare_model *model, uint32_t layer);
 
 /* Where a forward pass may be looked at, in the order in which a layer comes by: what enters it (width C); what attention reads, normed
  * (C); attention's output before o_proj (n_heads * D); the residual stream after attention (C); what the FFN reads, normed (C); silu(gate)

@@ -1,6 +1,5 @@
 /* calibrate: one streaming pass of the dense model; moments of the activations that scores are made of, in double. */
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "pare/compress.h"
@@ -54,11 +53,9 @@ static bool pass(pare_calibration *calibration, const pare_model *model, pare_st
         tap.places |= 1u << measured[p];
     bool done = user.entered != NULL;
     for (uint32_t i = 0; done && i < model->config.n_layers; i++) {
-        char name[64];
         pare_context_progress(context, "calibrate", i, model->config.n_layers);
         done = pare_stream_layer(stream, model, i, &tap, true, error);
-        snprintf(name, sizeof name, "model.layers.%u.", i);
-        pare_checkpoint_drop(model->checkpoint, name);
+        pare_model_leave_layer(model, i);
     }
     if (done)
         pare_context_progress(context, "calibrate", model->config.n_layers, model->config.n_layers);

@@ -12,10 +12,8 @@ static size_t windows_in(size_t tokens, size_t length, size_t most) {
 
 /* A layer's mapped pages go behind the windows: the next batch finds them in the system's cache. */
 static void let_go(void *user, pare_tap_place place, uint32_t layer, float *x, size_t rows, size_t columns) {
-    const pare_model *model = user;
     (void)place, (void)x, (void)rows, (void)columns;
-    for (int p = 0; p < PARE_PROJECTIONS; p++)
-        pare_checkpoint_drop(model->checkpoint, model->layers[layer].linears[p].weight.tensor->name);
+    pare_model_leave_layer(user, layer);
 }
 
 /* Sum over one batch of windows; rows, targets and nll have room for it. */

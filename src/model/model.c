@@ -166,3 +166,8 @@ const pare_tokenizer *pare_checkpoint_tokenizer(const pare_checkpoint *checkpoin
         pare_fail(error, PARE_ERROR_FORMAT, "%s: no tokenizer: %s", checkpoint->path, checkpoint->tokenizer_missing);
     return checkpoint->tokenizer;
 }
+
+void pare_model_leave_layer(const pare_model *model, uint32_t layer) {
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        pare_checkpoint_drop(model->checkpoint, model->layers[layer].linears[p].weight.tensor->name);
+}

@@ -2,7 +2,6 @@
  * residual after attention, rotated q, k, v, attention's output and log-sum-exp, gate and up: norms and activations are computed
  * again. With `recompute` (activation checkpointing, Chen et al. 2016) only the input is kept.
  * A batch may be walked in parts of some windows, every layer seeing all parts before the next: only inputs of layers are kept then. */
-#include <stdio.h>
 #include <string.h>
 
 #include "gradient_impl.h"
@@ -162,16 +161,13 @@ static pare_batch turn_to(pare_pass *pass, const pare_batch *batch, size_t p) {
                         .length = batch->length};
 }
 
-/* In a run by layers a layer's mapped pages are let go behind it. `walked` of three layers' worth each are then done: one there, two back.
- */
-static void leave_layer(const pare_pass *pass, uint32_t index, uint32_t walked) {
+/* In a run by layers a layer's mapped pages are let go behind it. Progress counts one step a layer there, two back. */
+static void leave_layer(const pare_pass *pass, uint32_t index, uint32_t steps) {
     const workspace *w = &pass->work;
-    char name[64];
     if (!pass->ready)
         return;
-    snprintf(name, sizeof name, "model.layers.%u.", index);
-    pare_checkpoint_drop(w->model->checkpoint, name);
-    pare_context_progress(w->context, "gradients", walked, 3.0 * w->model->config.n_layers);
+    pare_model_leave_layer(w->model, index);
+    pare_context_progress(w->context, "gradients", steps, 3.0 * w->model->config.n_layers);
 }
 
 /* The embedding's rows gather what reached them, token by token in order. */

@@ -91,8 +91,8 @@ bool pare_symmetric_eigen(double *values, double *matrix, size_t n, bool vectors
 
 /* (n, m) of a matrix (m, n) that is read. */
 static float *transposed(pare_row_reader *read, void *user, size_t m, size_t n, pare_error *error) {
-    float *t = pare_allocate(m * n, sizeof *t, error), *row = t ? pare_allocate(n, sizeof *row, error) : NULL;
-    for (size_t i = 0; row && i < m; i++) {
+    float *row = pare_allocate(n, sizeof *row, error), *t = row ? pare_allocate(m * n, sizeof *t, error) : NULL;
+    for (size_t i = 0; t && i < m; i++) {
         read(user, row, i, 1);
         for (size_t j = 0; j < n; j++)
             t[j * m + i] = row[j];

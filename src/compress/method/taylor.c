@@ -39,19 +39,24 @@ static size_t gradient_floats(const pare_model *model, uint32_t layer, pare_proj
     return (size_t)w->n_rows * w->n_columns;
 }
 
+/* Of the layer where it is largest. */
+static size_t most_floats(const pare_model *model, pare_projection p) {
+    size_t most = 0;
+    for (uint32_t i = 0; i < model->config.n_layers; i++) {
+        size_t floats = gradient_floats(model, i, p);
+        most = floats > most ? floats : most;
+    }
+    return most;
+}
+
 /* Room for the largest layer, which all of them share. */
 static bool place_gradients(pare_gradients *g, subject *s, pare_arena *arena, pare_error *error) {
     uint32_t n_layers = s->model->config.n_layers;
     *g = (pare_gradients){.layers = PARE_PUSH(arena, pare_layer_gradient, n_layers, error)};
-    for (int p = 0; g->layers && p < PARE_PROJECTIONS; p++) {
-        size_t most = 0;
-        for (uint32_t i = 0; i < n_layers; i++) {
-            size_t floats = gradient_floats(s->model, i, (pare_projection)p);
-            most = floats > most ? floats : most;
-        }
-        if (counts(s->scores->unit, (pare_projection)p) && !(s->gradient.linears[p].weight = PARE_PUSH(arena, float, most, error)))
+    for (int p = 0; g->layers && p < PARE_PROJECTIONS; p++)
+        if (counts(s->scores->unit, (pare_projection)p) &&
+            !(s->gradient.linears[p].weight = PARE_PUSH(arena, float, most_floats(s->model, (pare_projection)p), error)))
             return false;
-    }
     for (uint32_t i = 0; g->layers && i < n_layers; i++)
         g->layers[i] = s->gradient;
     return g->layers != NULL;
@@ -67,12 +72,9 @@ static size_t batches(size_t *batch, const pare_windows *windows) {
 }
 
 static size_t memory(const pare_method *method, const pare_model *model, const pare_windows *windows, const pare_context *context) {
-    size_t batch, bytes = 0;
-    size_t n = batches(&batch, windows);
-    for (int p = 0; p < PARE_PROJECTIONS; p++) {
-        pare_linear_shape s = pare_config_linear(&model->config, 0, (pare_projection)p);
-        bytes += counts(method->unit, (pare_projection)p) ? s.out * s.in * sizeof(float) : 0;
-    }
+    size_t batch, bytes = 0, n = batches(&batch, windows);
+    for (int p = 0; p < PARE_PROJECTIONS; p++)
+        bytes += counts(method->unit, (pare_projection)p) ? most_floats(model, (pare_projection)p) * sizeof(float) : 0;
     return bytes + pare_pass_by_layer_bytes(model, n, windows->length, batch, context);
 }
 

@@ -18,12 +18,15 @@ endfunction()
 function(pare_kernel_flags)
     file(GLOB avx2 CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/tensor/kernel/avx2_*.c)
     file(GLOB avx512 CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/tensor/kernel/avx512_*.c)
+    file(GLOB amx CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/tensor/kernel/amx_*.c)
     if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
         set_source_files_properties(${avx2} TARGET_DIRECTORY pare_tensor PROPERTIES COMPILE_OPTIONS "-O3;-mavx2;-mfma;-mf16c")
         set_source_files_properties(${avx512} TARGET_DIRECTORY pare_tensor PROPERTIES COMPILE_OPTIONS
             "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mfma;-mf16c")
+        set_source_files_properties(${amx} TARGET_DIRECTORY pare_tensor PROPERTIES COMPILE_OPTIONS
+            "-O3;-mavx512f;-mavx512bw;-mavx512dq;-mavx512vl;-mavx512bf16;-mamx-tile;-mamx-bf16")
     else()
-        set_source_files_properties(${avx2} ${avx512} TARGET_DIRECTORY pare_tensor PROPERTIES HEADER_FILE_ONLY ON)
+        set_source_files_properties(${avx2} ${avx512} ${amx} TARGET_DIRECTORY pare_tensor PROPERTIES HEADER_FILE_ONLY ON)
     endif()
 endfunction()
 

@@ -181,8 +181,9 @@ typedef struct {
     void (*add_rows)(float *sum, const float *x, size_t rows, size_t width, size_t stride);
 } pare_kernels;
 
-/* The best table for this processor, or the one named ("reference", "avx2", "avx512"); NULL when the processor lacks it.
- * PARE_KERNELS in the environment overrides the choice, for tests. */
+/* The best table for this processor, or the one named ("reference", "avx2", "avx512", "amx"); NULL when the processor lacks it.
+ * PARE_KERNELS in the environment overrides the choice. All multiply f32 but "amx": gemm and attention split their factors in two bf16
+ * and leave 2^-18 of each product. */
 const pare_kernels *pare_kernels_find(const char *name);
 const pare_kernels *pare_kernels_best(void);
 

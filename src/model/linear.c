@@ -190,20 +190,29 @@ static void block(const part *p, size_t t, size_t m, uint32_t r, uint32_t n) {
             kernels->add(y + i * out, of->bias + p->first + r, n);
 }
 
+/* Rows of one task: a part in equal blocks, for what a task does with its tokens alone it does again for every block. */
+static uint32_t block_rows(const part *p) {
+    uint32_t blocks = (p->n + ROW_BLOCK - 1) / ROW_BLOCK;
+    return (uint32_t)whole_panels((p->n + blocks - 1) / blocks);
+}
+
 /* Blocks of all parts are one queue, so that threads wait for each other once and not after each matrix. Tokens change slowest: a
  * thread's next block often has the tokens of its last. */
 static void run_parts(const part *parts, size_t n_parts, size_t n) {
     size_t per_token = 0, ends[LINEAR_JOBS_MAX];
-    for (size_t i = 0; i < n_parts; i++)
-        ends[i] = per_token += (parts[i].n + ROW_BLOCK - 1) / ROW_BLOCK;
+    uint32_t rows[LINEAR_JOBS_MAX];
+    for (size_t i = 0; i < n_parts; i++) {
+        rows[i] = block_rows(&parts[i]);
+        ends[i] = per_token += (parts[i].n + rows[i] - 1) / rows[i];
+    }
     size_t n_tasks = per_token * ((n + TOKEN_BLOCK - 1) / TOKEN_BLOCK);
 #pragma omp for schedule(dynamic)
     for (size_t task = 0; task < n_tasks; task++) {
         size_t i = 0, at = task % per_token, t = task / per_token * TOKEN_BLOCK;
         while (at >= ends[i])
             i++;
-        uint32_t r = (uint32_t)(at - (i ? ends[i - 1] : 0)) * ROW_BLOCK;
-        block(&parts[i], t, n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK, r, parts[i].n - r < ROW_BLOCK ? parts[i].n - r : ROW_BLOCK);
+        uint32_t r = (uint32_t)(at - (i ? ends[i - 1] : 0)) * rows[i];
+        block(&parts[i], t, n - t < TOKEN_BLOCK ? n - t : TOKEN_BLOCK, r, parts[i].n - r < rows[i] ? parts[i].n - r : rows[i]);
     }
 }
 

@@ -8,7 +8,7 @@
 enum {
     PANEL_BYTES = 8 << 20, /* packed weights at a time: they stay in the last-level cache while every block of tokens uses them */
     TOKEN_BLOCK = 96,      /* tokens of one task: their rows stay in the second cache while all weights pass */
-    ROW_BLOCK = 512,       /* weight rows (or columns) of one task, a multiple of every gemm_panel */
+    ROW_BLOCK = 640,       /* weight rows (or columns) of one task at most, a multiple of every gemm_panel */
 };
 
 /* Scratch of one model's linears: packed weights, per thread the rows that are being packed, x A^T of an adapter, and x V^T of factored

@@ -45,6 +45,13 @@ expect 0 'written as bf16' "$PARE" compress "$fixtures/types.gguf" --method rand
 expect 0 '' "$PARE" info "$work/from-gguf" --json
 grep -q bf16 "$work/stdout" || fail "a quantised source did not become bf16"
 
+# every table of kernels that this processor runs gives the same loss
+for kernels in reference avx2 avx512 amx; do
+    expect 0 '' env PARE_KERNELS=$kernels "$PARE" eval "$qwen" --text "$text" --protocol joined48 --windows 3 --json
+    awk -v a="$(json cross_entropy)" -v b="$dense" 'BEGIN { gap = a - b; exit !(gap * gap < 1e-10) }' ||
+        fail "$kernels: cross-entropy $(json cross_entropy), $dense"
+done
+
 # the same seed, the same bits
 for i in 1 2; do expect 0 '' "$PARE" compress "$qwen" --method random --ratio 0.5 --multiple 8 --seed 7 -o "$work/seed$i"; done
 cmp -s "$work/seed1/model.safetensors" "$work/seed2/model.safetensors" || fail "one seed gave two models"

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "kernel/kernel_tables.h"
 #include "pare/tensor.h"
@@ -46,15 +47,21 @@ static float half_at(const uint8_t *bytes) {
 
 static const pare_kernels wide = KERNEL_TABLE("sixteen lanes");
 
-enum { N_VARIANTS = 3 };
+enum { N_VARIANTS = 4 };
 
 static inline const pare_kernels *variant_at(size_t i) {
-    return i == 0 ? &wide : pare_kernels_find(i == 1 ? "avx2" : "avx512");
+    static const char *const names[] = {"avx2", "avx512", "amx"};
+    return i == 0 ? &wide : pare_kernels_find(names[i - 1]);
 }
 
 #define FOR_EACH_VARIANT(kernels)                                                                                                          \
     for (size_t variant = 0; variant < N_VARIANTS; variant++)                                                                              \
         for (const pare_kernels *kernels = variant_at(variant); kernels; kernels = NULL)
+
+/* A bound for variants whose products are f32, and one for those that multiply two halves in bf16, which leave 2^-18 of each product. */
+static inline double within(const pare_kernels *kernels, double f32, double halves) {
+    return strcmp(kernels->name, "amx") == 0 ? halves : f32;
+}
 
 static inline const pare_kernels *reference(void) {
     return pare_kernels_find("reference");

@@ -4,12 +4,26 @@
 
 #include "kernel_tables.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+
+/* Not every compiler's __builtin_cpu_supports knows these. */
+static bool has_amx(void) {
+    unsigned a, b, c, d;
+    bool tiles = __get_cpuid_count(7, 0, &a, &b, &c, &d) && (d >> 24 & 1) && (d >> 22 & 1);
+    return tiles && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1); /* AMX-TILE, AMX-BF16, AVX512-BF16 */
+}
+#endif
+
 static const pare_kernels *choose(const char *name) {
 #if defined(__x86_64__)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                   __builtin_cpu_supports("avx512vl");
+    const pare_kernels *amx = avx512 && has_amx() && (!name || strcmp(name, "amx") == 0) ? pare_kernels_amx() : NULL;
+    if (amx)
+        return amx;
     if (avx512 && (!name || strcmp(name, "avx512") == 0))
         return &pare_kernels_avx512;
     if (avx2 && (!name || strcmp(name, "avx2") == 0))

@@ -8,6 +8,7 @@ extern const pare_kernels pare_kernels_reference;
 #if defined(__x86_64__)
 extern const pare_kernels pare_kernels_avx2;
 extern const pare_kernels pare_kernels_avx512;
+const pare_kernels *pare_kernels_amx(void); /* NULL where the kernel does not let us; ask the processor first */
 #endif
 
 /* Every file of kernels names its functions alike. */

@@ -39,6 +39,36 @@ INLINE void softmax_row(split *probability, size_t i, const float *scores, float
         split_halves(&probability[s], i, (__m512)x[2 * s], (__m512)x[2 * s + 1]);
 }
 
+/* The queries of one head, scaled; rows that have none are zero. */
+static void split_queries(split *query, const float *q, size_t q_stride, size_t n_queries, size_t n_splits, float scale) {
+    memset(query, 0, n_splits * sizeof *query);
+    for (size_t i = 0; i < n_queries; i++, q += q_stride)
+        for (size_t s = 0; s < n_splits; s++)
+            split_halves(&query[s], i, _mm512_mul_ps(_mm512_loadu_ps(q + s * STEPS), _mm512_set1_ps(scale)),
+                         _mm512_mul_ps(_mm512_loadu_ps(q + s * STEPS + LANES), _mm512_set1_ps(scale)));
+}
+
+/* A block of n <= KEYS keys: K^T (D, KEYS) and V (KEYS, D); what is missing is zero. */
+static void split_keys(split *key, split *value, const float *k, const float *v, size_t kv_stride, size_t n, size_t n_splits) {
+    for (size_t p = 0; p < KEY_PANELS; p++) {
+        size_t left = p * PANEL < n ? n - p * PANEL : 0;
+        split_columns(key + p * n_splits, k + p * PANEL * kv_stride, kv_stride, left < PANEL ? left : PANEL, n_splits);
+    }
+    if (n < KEYS)
+        memset(value, 0, KEY_SPLITS * n_splits * sizeof *value);
+    for (size_t s = 0; s < n; s += 2) { /* without an odd key the even one stands for it: hidden, it counts for nothing */
+        const float *even = v + s * kv_stride, *odd = s + 1 < n ? even + kv_stride : even;
+        split_two_steps(value, even, odd, n_splits * STEPS, KEY_SPLITS, s);
+    }
+}
+
+/* Keys behind a query: hidden from it. */
+static void hide(float *scores, size_t first_query, size_t first_key) {
+    for (size_t i = 0; first_key + KEYS > first_query + 1 && i < PANEL; i++)
+        for (size_t s = first_query + i + 1 > first_key ? first_query + i + 1 - first_key : 0; s < KEYS; s++)
+            scores[i * KEYS + s] = -3.0e38f;
+}
+
 static void attention(float *out, float *lse, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
                       size_t head_dim, size_t q_stride, size_t kv_stride, size_t lse_stride, float scale, float *scratch) {
     if (head_dim % STEPS) {
@@ -46,52 +76,28 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
                                       scratch);
         return;
     }
-    size_t m = group * PANEL, end = first + n_queries, splits = head_dim / STEPS;
-    split *query = (split *)scratch, *key = query + group * splits, *value = key + KEY_PANELS * splits;
-    float *output = (float *)(value + KEY_SPLITS * splits), *maximum = output + m * head_dim, *sum = maximum + m;
-    split probability[KEY_SPLITS];
-    float scores[PANEL * KEYS];
-    memset(query, 0, group * splits * sizeof *query);
+    size_t m = group * PANEL, end = first + n_queries, n_splits = head_dim / STEPS;
+    split *query = (split *)scratch, *key = query + group * n_splits, *value = key + KEY_PANELS * n_splits, probability[KEY_SPLITS];
+    float *output = (float *)(value + KEY_SPLITS * n_splits), *maximum = output + m * head_dim, *sum = maximum + m, scores[PANEL * KEYS];
     memset(output, 0, m * head_dim * sizeof *output);
-    for (size_t h = 0; h < group; h++)
-        for (size_t i = 0; i < n_queries; i++)
-            for (size_t s = 0; s < splits; s++) {
-                const float *from = q + (first + i) * q_stride + h * head_dim + s * STEPS;
-                v_store(scores, v_load(from) * v_set(scale));
-                v_store(scores + LANES, v_load(from + LANES) * v_set(scale));
-                split_row(&query[h * splits + s], i, scores);
-            }
-    for (size_t i = 0; i < m; i++) {
+    memset(sum, 0, m * LANES * sizeof *sum);
+    for (size_t i = 0; i < m; i++)
         maximum[i] = -3.0e38f; /* finite, so that no difference is NaN; key 0 is open to every query */
-        v_store(sum + i * LANES, v_set(0));
-    }
+    for (size_t h = 0; h < group; h++)
+        split_queries(query + h * n_splits, q + first * q_stride + h * head_dim, q_stride, n_queries, n_splits, scale);
     _tile_loadconfig(&tile_shapes);
     for (size_t s0 = 0; s0 < end; s0 += KEYS) {
-        size_t n_keys = end - s0 < KEYS ? end - s0 : KEYS;
-        for (size_t p = 0; p < KEY_PANELS; p++) {
-            size_t n = p * PANEL < n_keys ? n_keys - p * PANEL : 0;
-            split_columns(key + p * splits, k + (s0 + p * PANEL) * kv_stride, kv_stride, n < PANEL ? n : PANEL, splits);
-        }
-        if (n_keys < KEYS)
-            memset(value, 0, KEY_SPLITS * splits * sizeof *value);
-        for (size_t s = 0; s < n_keys; s += 2) {
-            const float *even = v + (s0 + s) * kv_stride,
-                        *odd = s + 1 < n_keys ? even + kv_stride : even; /* a hidden key's counts for nothing */
-            split_two_steps(value, even, odd, head_dim, KEY_SPLITS, s);
-        }
+        split_keys(key, value, k + s0 * kv_stride, v + s0 * kv_stride, kv_stride, end - s0 < KEYS ? end - s0 : KEYS, n_splits);
         for (size_t h = 0; h < group; h++) {
-            float *head_output = output + h * PANEL * head_dim;
+            float *of_head = output + h * PANEL * head_dim;
             for (size_t p = 0; p < KEY_PANELS; p++)
-                tiles(scores + p * PANEL, KEYS, query + h * splits, key + p * splits, splits, false);
-            for (size_t i = 0; s0 + KEYS > first + 1 && i < PANEL; i++) /* keys behind a query: hide them from it */
-                for (size_t s = first + i + 1 > s0 ? first + i + 1 - s0 : 0; s < KEYS; s++)
-                    scores[i * KEYS + s] = -3.0e38f;
-            for (size_t i = 0; i < PANEL; i++) {
-                size_t row = h * PANEL + i;
-                softmax_row(probability, i, scores + i * KEYS, output + row * head_dim, maximum + row, sum + row * LANES, head_dim);
-            }
-            for (size_t j = 0; j < splits; j++)
-                tiles(head_output + j * PANEL, head_dim, probability, value + j * KEY_SPLITS, KEY_SPLITS, true);
+                tiles(scores + p * PANEL, KEYS, query + h * n_splits, key + p * n_splits, n_splits, false);
+            hide(scores, first, s0);
+            for (size_t i = 0; i < PANEL; i++)
+                softmax_row(probability, i, scores + i * KEYS, of_head + i * head_dim, maximum + h * PANEL + i,
+                            sum + (h * PANEL + i) * LANES, head_dim);
+            for (size_t j = 0; j < n_splits; j++)
+                tiles(of_head + j * PANEL, head_dim, probability, value + j * KEY_SPLITS, KEY_SPLITS, true);
         }
     }
     _tile_release();
@@ -99,10 +105,9 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
         for (size_t i = 0; i < n_queries; i++) {
             size_t row = h * PANEL + i;
             float total = _mm512_reduce_add_ps(_mm512_loadu_ps(sum + row * LANES));
-            vf inverse = v_set(1.0f / total);
             if (lse)
                 lse[h * lse_stride + first + i] = (float)((double)maximum[row] + log((double)total));
             for (size_t j = 0; j < head_dim; j += LANES)
-                v_store(out + (first + i) * q_stride + h * head_dim + j, v_load(output + row * head_dim + j) * inverse);
+                v_store(out + (first + i) * q_stride + h * head_dim + j, v_load(output + row * head_dim + j) * v_set(1.0f / total));
         }
 }

@@ -22,7 +22,7 @@ typedef struct {
 _Static_assert(sizeof(split) == PANEL * STEPS * sizeof(float), "a packed matrix takes no more room than its f32");
 
 /* gcc's tile instructions do not say that they touch memory */
-#define MEMORY_IS_WHAT_IT_SEEMS() __asm__ volatile("" ::: "memory")
+#define COMPILER_BARRIER() __asm__ volatile("" ::: "memory")
 
 /* ---- splitting ---- */
 
@@ -154,7 +154,7 @@ static inline void multiply_tiles(void) {
 static inline void tiles(float *c, size_t c_row, const split *a, const split *b, size_t n, bool accumulate) {
     size_t bytes = c_row * sizeof *c;
     float *below = c + SIDE * c_row;
-    MEMORY_IS_WHAT_IT_SEEMS();
+    COMPILER_BARRIER();
     if (accumulate) {
         _tile_loadd(0, c, bytes);
         _tile_loadd(1, c + SIDE, bytes);
@@ -181,5 +181,5 @@ static inline void tiles(float *c, size_t c_row, const split *a, const split *b,
     _tile_stored(1, c + SIDE, bytes);
     _tile_stored(2, below, bytes);
     _tile_stored(3, below + SIDE, bytes);
-    MEMORY_IS_WHAT_IT_SEEMS();
+    COMPILER_BARRIER();
 }

@@ -100,7 +100,7 @@ INLINE void split_step(split *to, const float *row, size_t n, size_t n_splits, s
     for (size_t j = 0; j < n; j += PANEL, to += n_splits)
         for (size_t half = 0; half < 2; half++) {
             size_t at = j + half * SIDE, left = at < n ? n - at : 0;
-            __m512 x = _mm512_maskz_loadu_ps(left < SIDE ? (__mmask16)((1u << left) - 1) : 0xFFFF, row + at);
+            __m512 x = _mm512_maskz_loadu_ps((__mmask16)(left < SIDE ? (1u << left) - 1 : 0xFFFFu), row + at);
             __m512i high = rounded(x), low = rounded(rest(x, high));
             _mm512_mask_storeu_epi16(to->high[half][pair], words, _mm512_slli_epi32(high, shift));
             _mm512_mask_storeu_epi16(to->low[half][pair], words, _mm512_slli_epi32(low, shift));

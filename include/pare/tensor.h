@@ -186,6 +186,9 @@ typedef struct {
  * and leave 2^-18 of each product. */
 const pare_kernels *pare_kernels_find(const char *name);
 const pare_kernels *pare_kernels_best(void);
+/* From now on the best is a table that multiplies f32, unless the environment names another: for what is compared number by number.
+ * Before any work, on the only thread. */
+void pare_kernels_prefer_f32(void);
 
 /* Products, added to C when `accumulate`; row-major, leading dimensions in floats; OpenBLAS on the calling thread.
  * nt: C (m, n) = A (m, k) * B (n, k)^T; nn: C = A (m, k) * B (k, n); tn: C = A (k, m)^T * B (k, n) */

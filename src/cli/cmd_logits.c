@@ -60,6 +60,7 @@ static bool report(const char *path, const pare_model *model, const pare_tokens 
 static bool logits_of(const char *path, const char *text_path, const char *out, const common *shared, pare_error *error) {
     if (!text_path || !out)
         return pare_fail(error, PARE_ERROR_USAGE, "%s is missing", text_path ? "-o OUT" : "--text FILE");
+    pare_kernels_prefer_f32(); /* they are for comparison with other programs */
     pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
     if (!checkpoint)
         return false;

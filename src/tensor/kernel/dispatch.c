@@ -36,14 +36,23 @@ const pare_kernels *pare_kernels_find(const char *name) {
     return choose(name);
 }
 
-const pare_kernels *pare_kernels_best(void) {
-    static const pare_kernels *best; /* every thread would write the same pointer */
-    const pare_kernels *found = __atomic_load_n(&best, __ATOMIC_RELAXED);
-    if (!found) {
-        found = choose(getenv("PARE_KERNELS"));
-        if (!found)
-            found = choose(NULL);
-        __atomic_store_n(&best, found, __ATOMIC_RELAXED);
-    }
+static const pare_kernels *best; /* every thread would write the same pointer */
+
+/* What the environment names, else `preferred`, else the best. */
+static const pare_kernels *settle(const char *preferred) {
+    const char *named = getenv("PARE_KERNELS");
+    const pare_kernels *found = named ? choose(named) : NULL;
+    found = found ? found : choose(preferred);
+    found = found ? found : choose(NULL);
+    __atomic_store_n(&best, found, __ATOMIC_RELAXED);
     return found;
+}
+
+const pare_kernels *pare_kernels_best(void) {
+    const pare_kernels *found = __atomic_load_n(&best, __ATOMIC_RELAXED);
+    return found ? found : settle(NULL);
+}
+
+void pare_kernels_prefer_f32(void) {
+    settle("avx512"); /* a processor without it has no coarser one either */
 }

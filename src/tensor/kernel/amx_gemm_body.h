@@ -16,9 +16,8 @@ static void gemm_pack_step(float *packed, const float *row, size_t n, size_t k, 
         pare_kernels_avx512.gemm_pack_step(packed, row, n, k, step);
         return;
     }
-    /* panels lie k rows apart, not whole splits */
     for (size_t j = 0; j < n; j += PANEL, packed += k * PANEL)
-        split_step((split *)packed, row + j, n - j < PANEL ? n - j : PANEL, 0, step);
+        split_step((split *)packed, row + j, n - j < PANEL ? n - j : PANEL, step);
 }
 
 /* The same for m rows and n columns at an edge, by way of whole tiles; rows of A from m on hold anything. */

@@ -91,20 +91,19 @@ INLINE void split_columns(split *to, const float *b, size_t b_row, size_t n, siz
     }
 }
 
-/* Step `step` of B, n columns of it, into panels of n_splits; the rest of the last panel is zero. */
-INLINE void split_step(split *to, const float *row, size_t n, size_t n_splits, size_t step) {
+/* Step `step` of n <= PANEL columns of B; the rest are zero. */
+INLINE void split_step(split *to, const float *row, size_t n, size_t step) {
     size_t pair = step % STEPS / 2;
     unsigned shift = step % 2 ? 16 : 0;
     __mmask32 words = step % 2 ? 0xAAAAAAAA : 0x55555555;
     to += step / STEPS;
-    for (size_t j = 0; j < n; j += PANEL, to += n_splits)
-        for (size_t half = 0; half < 2; half++) {
-            size_t at = j + half * SIDE, left = at < n ? n - at : 0;
-            __m512 x = _mm512_maskz_loadu_ps((__mmask16)(left < SIDE ? (1u << left) - 1 : 0xFFFFu), row + at);
-            __m512i high = rounded(x), low = rounded(rest(x, high));
-            _mm512_mask_storeu_epi16(to->high[half][pair], words, _mm512_slli_epi32(high, shift));
-            _mm512_mask_storeu_epi16(to->low[half][pair], words, _mm512_slli_epi32(low, shift));
-        }
+    for (size_t half = 0; half < 2; half++) {
+        size_t at = half * SIDE, left = at < n ? n - at : 0;
+        __m512 x = _mm512_maskz_loadu_ps((__mmask16)(left < SIDE ? (1u << left) - 1 : 0xFFFFu), row + at);
+        __m512i high = rounded(x), low = rounded(rest(x, high));
+        _mm512_mask_storeu_epi16(to->high[half][pair], words, _mm512_slli_epi32(high, shift));
+        _mm512_mask_storeu_epi16(to->low[half][pair], words, _mm512_slli_epi32(low, shift));
+    }
 }
 
 /* Two steps of B at once, the first of them even, in n columns that fill panels of n_splits. */

@@ -34,16 +34,30 @@ typedef struct {
     pare_context context; /* threads, progress bar, Ctrl-C */
 } common;
 
-/* One command's face, for its parser and its help. */
+/* A word that a command takes as its first argument: pare study run. */
+typedef struct {
+    const char *name, *usage, *about; /* usage: what stands behind "pare COMMAND NAME" */
+    const char *example;              /* lines, each a command */
+    const char *options;              /* the names of those of the command's own options that it takes, with a space between two */
+} subcommand;
+
+/* One command's face, for its parser and its help. Its options are those of both tables; a name or a letter that is there twice stops the
+ * command. */
 typedef struct {
     const char *name, *usage, *about; /* usage: what stands behind "pare NAME" */
     const char *example;              /* lines, each a command */
     const option *options;            /* ends with name NULL */
+    const option *more_options;       /* NULL, or a table shared with other commands; ends with name NULL */
+    const subcommand *subcommands;    /* NULL, or ends with name NULL; the first argument is one of these */
     int arguments_min, arguments_max;
 } command_face;
 
-/* Fills the targets and arguments[]; returns how many, or -1 with *error, or -2 when help was asked for and printed. */
+/* Fills the targets and arguments[]; returns how many, or -1 with *error, or -2 when help was asked for and printed. With subcommands,
+ * arguments[0] is one of their names, and the options given are options that it takes. */
 int options_parse(const char **arguments, common *shared, const command_face *face, int argc, char **argv, pare_error *error);
+
+/* A share of something given as --flag: from 0 to below 1. Otherwise USAGE, with what a percentage would be. */
+bool check_share(const char *flag, double value, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- commands ------------------------------------------------------------------------------- */
 
@@ -54,7 +68,7 @@ typedef struct {
     command_run *run;
 } command;
 command_run cmd_info, cmd_tokenize, cmd_tokenizer, cmd_logits, cmd_eval, cmd_compress, cmd_policy, cmd_export, cmd_methods, cmd_finetune,
-    cmd_train, cmd_merge, cmd_study, cmd_fit, cmd_predict, cmd_report;
+    cmd_train, cmd_merge, cmd_study, cmd_fit, cmd_predict, cmd_report, cmd_version;
 
 /* ---- output --------------------------------------------------------------------------------- */
 

@@ -162,7 +162,7 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
                               .dropout = d.dropout,
                               .weight = d.distil_weight,
                               .temperature = d.distil_temperature};
-    option options[TRAINING_ROWS + 10] = {
+    const option options[] = {
         {"lora", 0, OPTION_COUNT, "R", "train adapters of rank R on a frozen model (the default, 8)", &given.rank},
         {"alpha", 0, OPTION_NUMBER, "X", "their scale is alpha / rank (32)", &given.alpha},
         {"dropout", 0, OPTION_NUMBER, "P", "share of what they read that is left out at random in training (0)", &given.dropout},
@@ -173,8 +173,9 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
         {"teacher", 0, OPTION_STRING, "DENSE", "learn from this model's probabilities too", &given.teacher},
         {"distil-weight", 0, OPTION_NUMBER, "X", "share of the teacher in the loss, 0 to 1 (0.5)", &given.weight},
         {"temperature", 0, OPTION_NUMBER, "T", "of both softmaxes in it (1)", &given.temperature},
+        {0},
     };
-    training_rows(options + 9, &given.training);
+    const training_table shared_options = training_rows(&given.training);
     const command_face face = {
         .name = "finetune",
         .usage = "MODEL --data FILE… [--tokens N] [--lora R | --full] [--teacher DENSE] -o OUT",
@@ -184,6 +185,7 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
                  "Ctrl-C leaves OUT.state; the same command with --resume goes on, bit for bit.",
         .example = "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered",
         .options = options,
+        .more_options = shared_options.rows,
         .arguments_min = 1,
         .arguments_max = 1,
     };

@@ -167,6 +167,24 @@ bool cmd_study(int argc, char **argv, pare_error *error) {
         {"output", 'o', OPTION_STRING, "FILE", "export: into a file instead of stdout", &given.out},
         {0},
     };
+    const subcommand subcommands[] = {
+        {.name = "run",
+         .usage = "SPEC [--ledger FILE] [--retry-failed]",
+         .about = "Does the runs of the grid that the ledger does not have yet, and records each when it is done.",
+         .example = "  pare study run examples/demo.yaml",
+         .options = "ledger retry-failed"},
+        {.name = "status",
+         .usage = "SPEC [--ledger FILE]",
+         .about = "Lists the runs of the grid: done, failed with the reason, or missing.",
+         .example = "  pare study status examples/demo.yaml",
+         .options = "ledger"},
+        {.name = "export",
+         .usage = "LEDGER [--format csv|json] [-o FILE]",
+         .about = "Writes the rows of a ledger as a table.",
+         .example = "  pare study export demo/demo.ledger > runs.csv",
+         .options = "format output"},
+        {0},
+    };
     const command_face face = {
         .name = "study",
         .usage = "run SPEC [--ledger FILE] | status SPEC | export LEDGER [--format csv|json]",
@@ -175,6 +193,7 @@ bool cmd_study(int argc, char **argv, pare_error *error) {
         .example = "  pare study run examples/demo.yaml\n  pare study status examples/demo.yaml\n"
                    "  pare study export demo/demo.ledger > runs.csv",
         .options = options,
+        .subcommands = subcommands,
         .arguments_min = 2,
         .arguments_max = 2,
     };
@@ -187,7 +206,5 @@ bool cmd_study(int argc, char **argv, pare_error *error) {
         return study_run(arguments[1], &given, &shared, error);
     if (strcmp(arguments[0], "status") == 0)
         return study_status(arguments[1], &given, &shared, error);
-    if (strcmp(arguments[0], "export") == 0)
-        return study_export(arguments[1], &given, &shared, error);
-    return pare_fail(error, PARE_ERROR_USAGE, "pare study %s: there are run, status and export", arguments[0]);
+    return study_export(arguments[1], &given, &shared, error);
 }

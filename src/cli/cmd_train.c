@@ -47,11 +47,12 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
     given.training.rate = 3e-3;
     given.training.schedule = "cosine";
     given.training.decay = 0.1;
-    option options[TRAINING_ROWS + 3] = {
+    const option options[] = {
         {"config", 0, OPTION_STRING, "FILE", "shapes: a config.json as Hugging Face has it", &given.config},
         {"tokenizer", 0, OPTION_STRING, "DIR", "folder with tokenizer.json (pare tokenizer train makes one)", &given.tokenizer},
+        {0},
     };
-    training_rows(options + 2, &given.training);
+    const training_table shared_options = training_rows(&given.training);
     const command_face face = {
         .name = "train",
         .usage = "--config FILE --tokenizer DIR --data FILE… [--tokens N] -o OUT",
@@ -59,6 +60,7 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
                  "weight decay 0.1, output bf16.",
         .example = "  pare train --config examples/tiny.json --tokenizer tokenizer --data demo/calibration.txt --tokens 100k -o tiny",
         .options = options,
+        .more_options = shared_options.rows,
         .arguments_min = 0,
         .arguments_max = 0,
     };

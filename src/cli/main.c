@@ -24,6 +24,7 @@ static const command commands[] = {
     {"fit", "the law that a ledger or a CSV follows", cmd_fit},
     {"predict", "what a law says about a model and a ratio", cmd_predict},
     {"report", "a ledger as one HTML page", cmd_report},
+    {"version", "which pare this is", cmd_version},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -40,8 +41,8 @@ static void print_help(FILE *out) {
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(out,
-            "\npare COMMAND --help tells more, with an example that runs after make demo. MODEL is a GGUF file or a Hugging Face folder.\n"
-            "Every command takes --json, --threads N, --quiet.\n");
+            "\npare help COMMAND, or pare COMMAND --help, describes a command and its options, with an example that runs after make demo.\n"
+            "MODEL is a GGUF file or a Hugging Face folder. Every command takes --json, --threads N and --quiet.\n");
 }
 
 static bool unknown_command(const char *name, pare_error *error) {
@@ -53,23 +54,36 @@ static bool unknown_command(const char *name, pare_error *error) {
                      near ? near : "", near ? "?" : "");
 }
 
+static bool run_command(int argc, char **argv, pare_error *error) {
+    for (int i = 0; i < N_COMMANDS; i++)
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return commands[i].run(argc, argv, error);
+    return unknown_command(argv[0], error);
+}
+
+/* pare help [COMMAND [SUBCOMMAND]] */
+static bool help(int argc, char **argv, pare_error *error) {
+    char flag[] = "--help";
+    char *words[] = {argc > 1 ? argv[1] : NULL, argc > 2 ? argv[2] : flag, argc > 2 ? flag : NULL, NULL};
+    if (argc > 3)
+        return pare_fail(error, PARE_ERROR_USAGE, "too many arguments: usage is pare help [COMMAND [SUBCOMMAND]]");
+    if (argc > 1 && argv[1][0] != '-')
+        return run_command(argc, words, error);
+    print_help(stdout);
+    return true;
+}
+
 static bool run(int argc, char **argv, pare_error *error) {
     if (argc < 2) {
         print_help(stderr);
         return pare_fail(error, PARE_ERROR_USAGE, "a command is missing");
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help(stdout);
-        return true;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
-        printf("pare %s\n", PARE_VERSION);
-        return true;
-    }
-    for (int i = 0; i < N_COMMANDS; i++)
-        if (strcmp(argv[1], commands[i].name) == 0)
-            return commands[i].run(argc - 1, argv + 1, error);
-    return unknown_command(argv[1], error);
+    char version[] = "version";
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
+        return help(argc - 1, argv + 1, error);
+    if (strcmp(argv[1], "--version") == 0)
+        argv[1] = version;
+    return run_command(argc - 1, argv + 1, error);
 }
 
 int main(int argc, char **argv) {

@@ -8,35 +8,161 @@
 
 #include "cli.h"
 
-enum { OPTIONS_MAX = 48, FIRST_LONG = 1000, HELP = 999, THREADS_MAX = 1024 };
+enum { OPTIONS_MAX = 64, FIRST_LONG = 1000, THREADS_MAX = 1024, HELP_COLUMN = 31, HELP_WIDTH = 110 };
 
-/* The rows that every command has, after its own. */
-static void common_rows(option rows[4], common *shared) {
-    rows[0] = (option){"json", 0, OPTION_FLAG, NULL, "one JSON object on stdout, nothing else there", &shared->json};
-    rows[1] = (option){"threads", 't', OPTION_COUNT, "N", "threads to compute with (all processors)", &shared->n_threads};
-    rows[2] = (option){"quiet", 'q', OPTION_FLAG, NULL, "no progress and no remarks on stderr", &shared->quiet};
-    rows[3] = (option){0};
+/* Every option of one command: its own, those it shares with other commands, those that all have. */
+typedef struct {
+    option rows[OPTIONS_MAX];
+    bool given[OPTIONS_MAX];
+    int n;
+} option_table;
+
+/* ---- the table ---- */
+
+/* A name or a letter that is there twice would leave one of the two options without effect. */
+static bool add_row(option_table *table, const option *row, const command_face *face, pare_error *error) {
+    if (table->n == OPTIONS_MAX)
+        return pare_fail(error, PARE_ERROR_CONFLICT, "a fault in pare: %s has more than %d options", face->name, OPTIONS_MAX);
+    for (int i = 0; i < table->n; i++)
+        if (strcmp(table->rows[i].name, row->name) == 0 || (row->letter && table->rows[i].letter == row->letter))
+            return pare_fail(error, PARE_ERROR_CONFLICT, "a fault in pare: %s has two options --%s and --%s of one name or letter",
+                             face->name, table->rows[i].name, row->name);
+    table->rows[table->n++] = *row;
+    return true;
 }
 
-static void print_row(char letter, const char *name, const char *value, const char *help) {
+static bool add_rows(option_table *table, const option *rows, const command_face *face, pare_error *error) {
+    for (const option *row = rows; row && row->name; row++)
+        if (!add_row(table, row, face, error))
+            return false;
+    return true;
+}
+
+static bool fill_table(option_table *table, const command_face *face, common *shared, pare_error *error) {
+    const option every_command[] = {
+        {"json", 0, OPTION_FLAG, NULL, "print one JSON object to stdout and nothing else there", &shared->json},
+        {"threads", 't', OPTION_COUNT, "N", "number of threads (default: all processors)", &shared->n_threads},
+        {"quiet", 'q', OPTION_FLAG, NULL, "print no progress and no notes to stderr", &shared->quiet},
+        {"help", 'h', OPTION_FLAG, NULL, "print this text", NULL},
+        {0},
+    };
+    table->n = 0;
+    memset(table->given, 0, sizeof table->given);
+    return add_rows(table, face->options, face, error) && add_rows(table, face->more_options, face, error) &&
+           add_rows(table, every_command, face, error);
+}
+
+/* ---- subcommands ---- */
+
+static const subcommand *subcommand_find(const command_face *face, const char *name) {
+    for (const subcommand *s = face->subcommands; s && s->name; s++)
+        if (strcmp(s->name, name) == 0)
+            return s;
+    return NULL;
+}
+
+static bool subcommand_takes(const subcommand *s, const char *name) {
+    size_t n = strlen(name);
+    for (const char *at = s->options; *at; at += strspn(at, " ")) {
+        size_t length = strcspn(at, " ");
+        if (length == n && strncmp(at, name, n) == 0)
+            return true;
+        at += length;
+    }
+    return false;
+}
+
+static bool of_every_command(const option_table *table, int i) {
+    enum { EVERY_COMMAND = 4 };
+    return i >= table->n - EVERY_COMMAND;
+}
+
+static bool refuse_subcommand(const command_face *face, const char *given, pare_error *error) {
+    const char *names[ARGUMENTS_MAX];
+    size_t n = 0;
+    pare_string list = {0};
+    for (const subcommand *s = face->subcommands; s->name; s++) {
+        pare_string_print(&list, "%s%s", n ? ", " : "", s->name);
+        names[n++] = s->name;
+    }
+    const char *near = pare_nearest(given, names, n);
+    pare_fail(error, PARE_ERROR_USAGE, "pare %s %s: unknown%s%s%s (pare %s has: %s)", face->name, given, near ? "; did you mean " : "",
+              near ? near : "", near ? "?" : "", face->name, list.failed ? "" : list.data);
+    pare_string_free(&list);
+    return false;
+}
+
+/* The first argument is a subcommand, and takes the options that were given. */
+static bool check_subcommand(const command_face *face, const option_table *table, const char *first, pare_error *error) {
+    const subcommand *s = subcommand_find(face, first);
+    if (!s)
+        return refuse_subcommand(face, first, error);
+    for (int i = 0; i < table->n; i++)
+        if (table->given[i] && !of_every_command(table, i) && !subcommand_takes(s, table->rows[i].name))
+            return pare_fail(error, PARE_ERROR_USAGE, "pare %s %s takes no --%s (pare %s %s --help lists its options)", face->name, s->name,
+                             table->rows[i].name, face->name, s->name);
+    return true;
+}
+
+/* ---- help ---- */
+
+/* Words from `column` on, at most HELP_WIDTH wide. */
+static void print_words(const char *text) {
+    int at = HELP_COLUMN;
+    for (const char *word = text; *word;) {
+        int n = (int)strcspn(word, " ");
+        if (word > text && at + 1 + n > HELP_WIDTH) {
+            printf("\n%*s", HELP_COLUMN, "");
+            at = HELP_COLUMN;
+        } else if (word > text) {
+            putchar(' ');
+            at++;
+        }
+        printf("%.*s", n, word);
+        at += n;
+        word += n;
+        word += strspn(word, " ");
+    }
+    putchar('\n');
+}
+
+static void print_row(const option *row) {
     char left[64];
-    snprintf(left, sizeof left, "%c%c%s --%s%s%s", letter ? '-' : ' ', letter ? letter : ' ', letter ? "," : " ", name, value ? " " : "",
-             value ? value : "");
-    printf("  %-28s %s\n", left, help);
+    snprintf(left, sizeof left, "%c%c%s --%s%s%s", row->letter ? '-' : ' ', row->letter ? row->letter : ' ', row->letter ? "," : " ",
+             row->name, row->value ? " " : "", row->value ? row->value : "");
+    printf("  %-28s ", left);
+    if (strlen(left) > HELP_COLUMN - 3)
+        printf("\n%*s", HELP_COLUMN, "");
+    print_words(row->help);
 }
 
-static void print_help(const command_face *face, const option *rows, int n) {
-    printf("Usage: pare %s %s\n\n%s\n\nOptions:\n", face->name, face->usage, face->about);
-    for (int i = 0; i < n; i++)
-        print_row(rows[i].letter, rows[i].name, rows[i].value, rows[i].help);
-    print_row('h', "help", NULL, "this text");
-    printf("\nExample:\n%s\n", face->example);
+/* Of a command, or of one subcommand, which may be NULL. */
+static void print_help(const command_face *face, const subcommand *of, const option_table *table) {
+    printf("Usage: pare %s %s%s%s\n\n%s\n", face->name, of ? of->name : face->usage, of ? " " : "", of ? of->usage : "",
+           of ? of->about : face->about);
+    if (face->subcommands && !of) {
+        printf("\n");
+        for (const subcommand *s = face->subcommands; s->name; s++)
+            printf("  pare %s %s --help tells about %s %s\n", face->name, s->name, s->name, s->usage);
+    }
+    printf("\nOptions:\n");
+    for (int i = 0; i < table->n; i++)
+        if (!of || of_every_command(table, i) || subcommand_takes(of, table->rows[i].name))
+            print_row(&table->rows[i]);
+    printf("\nExample:\n%s\n", of ? of->example : face->example);
 }
+
+/* ---- values ---- */
 
 static bool set_number(const option *row, const char *text, pare_error *error) {
     char *end;
     errno = 0;
     double value = strtod(text, &end);
+    if (end > text && strcmp(end, "%") == 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--%s %s: write a share as a fraction, here --%s %g", row->name, text, row->name,
+                         value / 100);
+    if (end > text && *end == ',')
+        return pare_fail(error, PARE_ERROR_USAGE, "--%s %s: the decimal separator is a point", row->name, text);
     if (end == text || *end != '\0' || errno == ERANGE)
         return pare_fail(error, PARE_ERROR_USAGE, "--%s \"%s\": not a number", row->name, text);
     *(double *)row->target = value;
@@ -78,41 +204,51 @@ static bool set(const option *row, const char *text, pare_error *error) {
     return false;
 }
 
+bool check_share(const char *flag, double value, pare_error *error) {
+    if (value >= 0 && value < 1)
+        return true;
+    if (value > 1 && value < 100)
+        return pare_fail(error, PARE_ERROR_USAGE, "--%s %g: a share from 0 to below 1 is needed; for %g %% write --%s %g", flag, value,
+                         value, flag, value / 100);
+    return pare_fail(error, PARE_ERROR_USAGE, "--%s %g: a share from 0 to below 1 is needed", flag, value);
+}
+
+/* ---- getopt ---- */
+
 /* getopt's two tables out of ours. */
-static void translate(struct option *longs, char *shorts, const option *rows, int n) {
+static void translate(struct option *longs, char *shorts, const option_table *table) {
     *shorts++ = '-'; /* arguments come in their place, not behind all options */
     *shorts++ = ':';
-    for (int i = 0; i < n; i++) {
-        longs[i] = (struct option){rows[i].name, rows[i].value ? required_argument : no_argument, NULL, FIRST_LONG + i};
-        if (rows[i].letter) {
-            *shorts++ = rows[i].letter;
-            if (rows[i].value)
+    for (int i = 0; i < table->n; i++) {
+        const option *row = &table->rows[i];
+        longs[i] = (struct option){row->name, row->value ? required_argument : no_argument, NULL, FIRST_LONG + i};
+        if (row->letter) {
+            *shorts++ = row->letter;
+            if (row->value)
                 *shorts++ = ':';
         }
     }
-    longs[n] = (struct option){"help", no_argument, NULL, HELP};
-    longs[n + 1] = (struct option){0};
-    *shorts++ = 'h';
+    longs[table->n] = (struct option){0};
     *shorts = '\0';
 }
 
-static bool unknown_option(const command_face *face, const option *rows, int n, const char *given, pare_error *error) {
+static bool unknown_option(const command_face *face, const option_table *table, const char *given, pare_error *error) {
     const char *names[OPTIONS_MAX];
-    for (int i = 0; i < n; i++)
-        names[i] = rows[i].name;
-    const char *near = given[0] == '-' && given[1] == '-' ? pare_nearest(given + 2, names, (size_t)n) : NULL;
+    for (int i = 0; i < table->n; i++)
+        names[i] = table->rows[i].name;
+    const char *near = given[0] == '-' && given[1] == '-' ? pare_nearest(given + 2, names, (size_t)table->n) : NULL;
     return pare_fail(error, PARE_ERROR_USAGE, "unknown option \"%s\"%s%s%s (pare %s --help lists them)", given,
                      near ? "; did you mean --" : "", near ? near : "", near ? "?" : "", face->name);
 }
 
-/* Row of a getopt answer, or NULL. */
-static const option *row_of(int answer, const option *rows, int n) {
+/* Row of a getopt answer, or -1. */
+static int row_of(int answer, const option_table *table) {
     if (answer >= FIRST_LONG)
-        return &rows[answer - FIRST_LONG];
-    for (int i = 0; i < n; i++)
-        if (rows[i].letter && rows[i].letter == answer)
-            return &rows[i];
-    return NULL;
+        return answer - FIRST_LONG;
+    for (int i = 0; i < table->n; i++)
+        if (table->rows[i].letter && table->rows[i].letter == answer)
+            return i;
+    return -1;
 }
 
 static bool finish(common *shared, pare_error *error) {
@@ -144,46 +280,52 @@ static bool argument(arguments_seen *seen, const char *text, const command_face 
 }
 
 /* One answer of getopt. */
-static bool take(arguments_seen *seen, int answer, const option *rows, int n, const command_face *face, char **argv, pare_error *error) {
-    const option *row = row_of(answer, rows, n);
+static bool take(arguments_seen *seen, int answer, option_table *table, const command_face *face, char **argv, pare_error *error) {
+    int row = row_of(answer, table);
     if (answer == 1)
         return argument(seen, optarg, face, error);
     if (answer == ':')
         return pare_fail(error, PARE_ERROR_USAGE, "%s: a value is missing (pare %s --help)", argv[optind - 1], face->name);
-    if (answer == '?' || !row)
-        return unknown_option(face, rows, n, argv[optind - 1], error);
-    seen->list = row->type == OPTION_LIST ? row : NULL;
-    return set(row, optarg, error);
+    if (answer == '?' || row < 0)
+        return unknown_option(face, table, argv[optind - 1], error);
+    table->given[row] = true;
+    seen->list = table->rows[row].type == OPTION_LIST ? &table->rows[row] : NULL;
+    return set(&table->rows[row], optarg, error);
+}
+
+static bool wants_help(int answer, const option_table *table) {
+    return answer == 'h' || answer == FIRST_LONG + table->n - 1; /* the table's last row */
+}
+
+static bool check_arguments(const arguments_seen *seen, const command_face *face, const option_table *table, pare_error *error) {
+    const subcommand *of = seen->n ? subcommand_find(face, seen->items[0]) : NULL;
+    if (face->subcommands && seen->n > 0 && !check_subcommand(face, table, seen->items[0], error))
+        return false;
+    return seen->n >= face->arguments_min || pare_fail(error, PARE_ERROR_USAGE, "something is missing: usage is pare %s %s%s%s", face->name,
+                                                       of ? of->name : face->usage, of ? " " : "", of ? of->usage : "");
 }
 
 int options_parse(const char **arguments, common *shared, const command_face *face, int argc, char **argv, pare_error *error) {
-    option rows[OPTIONS_MAX];
-    int n = 0;
+    option_table table;
     *shared = (common){0};
-    for (const option *row = face->options; row && row->name; row++)
-        rows[n++] = *row;
-    common_rows(rows + n, shared);
-    n += 3;
-    struct option longs[OPTIONS_MAX + 2];
+    if (!fill_table(&table, face, shared, error))
+        return -1;
+    struct option longs[OPTIONS_MAX + 1];
     char shorts[3 * OPTIONS_MAX];
-    translate(longs, shorts, rows, n);
+    translate(longs, shorts, &table);
     arguments_seen seen = {.items = arguments};
     opterr = 0;
     optind = 1;
     for (int answer; (answer = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
-        if (answer == 'h' || answer == HELP) {
-            print_help(face, rows, n);
+        if (wants_help(answer, &table)) {
+            print_help(face, seen.n ? subcommand_find(face, seen.items[0]) : NULL, &table);
             return -2;
         }
-        if (!take(&seen, answer, rows, n, face, argv, error))
+        if (!take(&seen, answer, &table, face, argv, error))
             return -1;
     }
     for (seen.list = NULL; optind < argc; optind++) /* behind -- */
         if (!argument(&seen, argv[optind], face, error))
             return -1;
-    if (seen.n < face->arguments_min) {
-        pare_fail(error, PARE_ERROR_USAGE, "something is missing: usage is pare %s %s", face->name, face->usage);
-        return -1;
-    }
-    return finish(shared, error) ? seen.n : -1;
+    return check_arguments(&seen, face, &table, error) && finish(shared, error) ? seen.n : -1;
 }

@@ -26,8 +26,9 @@ training_options training_defaults(void) {
                               .beta2 = d.beta2};
 }
 
-void training_rows(option *rows, training_options *g) {
-    const option all[TRAINING_ROWS] = {
+training_table training_rows(training_options *g) {
+    training_table table;
+    const option all[] = {
         {"data", 0, OPTION_LIST, "FILE", "text or .jsonl to learn from, or several", &g->data},
         {"tokens", 'n', OPTION_STRING, "N", "tokens to train on: 500000, 0.5M, 1G (default: the data once)", &g->tokens},
         {"steps", 0, OPTION_COUNT, "N", "the same in steps", &g->steps},
@@ -57,8 +58,11 @@ void training_rows(option *rows, training_options *g) {
         {"type", 0, OPTION_STRING, "T",
          "number type of the output: f32, bf16, f16 (the model's; bf16 from a quantised one and for pare train)", &g->type},
         {"output", 'o', OPTION_STRING, "OUT", "the folder to write", &g->out},
+        {0},
     };
-    memcpy(rows, all, sizeof all);
+    _Static_assert(sizeof all == sizeof table, "TRAINING_ROWS is the number of options here");
+    memcpy(&table, all, sizeof table);
+    return table;
 }
 
 /* ---- how many steps ---- */

@@ -18,6 +18,11 @@ typedef struct {
 
 enum { TRAINING_ROWS = 27, TRAINING_TEXTS_MAX = 9, NOT_GIVEN = INT32_MAX };
 
+/* The options of every training, ending with a row of zeros: a command_face's more_options. */
+typedef struct {
+    option rows[TRAINING_ROWS + 1];
+} training_table;
+
 /* One training; opened by training_open, released by training_close. */
 typedef struct {
     const training_options *given;
@@ -35,8 +40,7 @@ typedef struct {
 } training;
 
 training_options training_defaults(void);
-/* Fills `rows` with TRAINING_ROWS options. */
-void training_rows(option *rows, training_options *given);
+training_table training_rows(training_options *given);
 /* Data, number of steps, evaluation text; tune: what the command has set of the options so far. */
 bool training_open(training *t, const training_options *given, const common *shared, const pare_tune_options *tune,
                    const pare_tokenizer *tokenizer, int64_t separator, pare_error *error) PARE_MUST_CHECK;

@@ -137,5 +137,5 @@ if [ "$(id -u)" != 0 ]; then
 fi
 full 100 "$PARE" report "$work/good.ledger" -o "$work/report.html"
 [ -z "$(ls "$work"/report.html* 2>/dev/null)" ] || fail "half a report"
-expect 2 'run, status and export' "$PARE" study walk "$work/spec.yaml"
+expect 2 'run, status, export' "$PARE" study walk "$work/spec.yaml"
 finish

@@ -2,15 +2,49 @@
 . "$(dirname "$0")/lib.sh"
 expect 0 'Usage: pare COMMAND' "$PARE" --help
 expect 0 '^pare [0-9]' "$PARE" --version
+expect 0 '^pare [0-9]' "$PARE" version
+expect 0 '^Usage: pare compress ' "$PARE" help compress
+expect 0 '^Usage: pare study run SPEC' "$PARE" help study run
+expect 2 'unknown command "nonsense"' "$PARE" help nonsense
+expect 2 'too many arguments' "$PARE" help a b c
 expect 2 'a command is missing' "$PARE"
 expect 2 'did you mean compress' "$PARE" compres
 expect 0 'shortgpt' "$PARE" methods
 expect 0 '"unit": "query heads"' "$PARE" methods --json
-for command in info tokenize tokenizer logits eval compress policy export study fit predict report; do
+commands=$("$PARE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
+for command in compress finetune merge methods study train version; do grep -qx "$command" <<<"$commands" || fail "pare --help does not name $command"; done
+for command in $commands; do
     expect 0 '^Example:' "$PARE" "$command" --help
     grep -qE "^  pare $command" "$work/stdout" || fail "$command --help has no example of it"
+    cp "$work/stdout" "$work/help.$command"
     expect 2 'unknown option "--nonsense"' "$PARE" "$command" --nonsense
-    expect 2 'something is missing|too many' "$PARE" "$command"
+    case $command in methods | version | train) ;; *) expect 2 'something is missing|too many' "$PARE" "$command" ;; esac
+    # what the help names is taken, as is
+    for row in $(sed -nE 's/^  (-.,|   ) --([a-z0-9-]+)( [A-Z]+)?( .*)?$/\2\3/p' "$work/help.$command" | sed 's/ /:/'); do
+        [ "${row%:*}" = "$row" ] && value=() || value=(1)
+        expect 0 '^Usage' "$PARE" "$command" "--${row%:*}" "${value[@]}" --help
+    done
+    # and what the source has a row for is in the help
+    sources=$SOURCE/src/cli/cmd_$command.c
+    case $command in train | finetune) sources="$sources $SOURCE/src/cli/training.c" ;; esac
+    # shellcheck disable=SC2086
+    for name in $(sed -nE 's/^.*\{"([a-z0-9-]+)", [^ ]+, OPTION_.*/\1/p' $sources); do
+        grep -qE -- "^  (-.,|   ) --$name( |\$)" "$work/help.$command" || fail "$command takes no --$name"
+    done
+done
+for subcommand in run status export; do
+    expect 0 "^Usage: pare study $subcommand " "$PARE" study "$subcommand" --help
+    grep -qE "^  pare study $subcommand" "$work/stdout" || fail "study $subcommand --help has no example of it"
+done
+expect 0 '' "$PARE" study status --help
+grep -q -- '--retry-failed' "$work/stdout" && fail "study status --help names an option of study run"
+expect 2 'study status takes no --retry-failed' "$PARE" study status x --retry-failed
+expect 2 'did you mean export.*run, status, export' "$PARE" study exprot x
+expect 2 'write a share as a fraction, here --ratio 0.3' "$PARE" compress x --ratio 30%
+# what the README calls an option is one
+cat "$work"/help.* >"$work/help"
+for name in $(grep -oE -- '--[a-z][a-z0-9-]+' "$SOURCE/README.md" | sort -u | grep -vE -- '^--(cflags|libs|user|version)$'); do
+    grep -qE -- " $name( |\$)" "$work/help" || fail "README.md names $name, which no command takes"
 done
 expect 2 'did you mean --protocol' "$PARE" eval x --protocl gguf512
 expect 2 'a value is missing' "$PARE" eval x --text

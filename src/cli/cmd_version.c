@@ -1,0 +1,23 @@
+/* pare version: which pare this is. */
+#include <stdio.h>
+
+#include "cli.h"
+
+bool cmd_version(int argc, char **argv, pare_error *error) {
+    const command_face face = {
+        .name = "version",
+        .usage = "",
+        .about = "Prints the version of this program.",
+        .example = "  pare version",
+        .arguments_max = 0,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    if (n < 0)
+        return n == -2;
+    if (shared.json)
+        return print_json(json_pack("{s:s}", "version", PARE_VERSION), error);
+    printf("pare %s\n", PARE_VERSION);
+    return true;
+}

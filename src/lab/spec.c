@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "study_impl.h"
-#include "yaml_tree.h"
+#include "pare/yaml.h"
 
 enum { MODELS_MAX = 256, RATIOS_MAX = 1000, SEEDS_MAX = 1000, MULTIPLE_MAX = 1 << 16, TOKENS_MAX = 1 << 26 };
 
@@ -32,19 +32,19 @@ static bool fail_at(const parser *p, size_t line, const char *format, ...) {
 }
 
 /* "ratios", or "an item" of a list. */
-static const char *name_of(const yaml_tree *node) {
+static const char *name_of(const pare_yaml *node) {
     return node->key ? node->key : "an item";
 }
 
-static bool want(const parser *p, const yaml_tree *node, yaml_tree_kind kind) {
+static bool want(const parser *p, const pare_yaml *node, pare_yaml_kind kind) {
     static const char *const kinds[] = {"a single value", "a list, [a, b] or lines that begin with -", "keys with values, key: value"};
     return node->kind == kind || fail_at(p, node->line, "%s must be %s", name_of(node), kinds[kind]);
 }
 
 /* Refuses members that `keys` (n of them) does not hold. where: "this spec", "evaluate", … */
-static bool check_keys(const parser *p, const yaml_tree *map, const char *where, const char *const *keys, size_t n) {
-    char shown[YAML_SHOW_BYTES];
-    for (const yaml_tree *child = map->first; child; child = child->next) {
+static bool check_keys(const parser *p, const pare_yaml *map, const char *where, const char *const *keys, size_t n) {
+    char shown[PARE_YAML_SHOW_BYTES];
+    for (const pare_yaml *child = map->first; child; child = child->next) {
         bool known = false;
         pare_string all = {0};
         for (size_t i = 0; i < n; i++) {
@@ -53,7 +53,7 @@ static bool check_keys(const parser *p, const yaml_tree *map, const char *where,
         }
         const char *near = known ? NULL : pare_nearest(child->key, keys, n);
         if (!known)
-            fail_at(p, child->line, "unknown key \"%s\" in %s; the keys are %s%s%s%s", yaml_show(shown, child->key), where,
+            fail_at(p, child->line, "unknown key \"%s\" in %s; the keys are %s%s%s%s", pare_yaml_show(shown, child->key), where,
                     all.failed ? "" : all.data, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
         pare_string_free(&all);
         if (!known)
@@ -62,16 +62,16 @@ static bool check_keys(const parser *p, const yaml_tree *map, const char *where,
     return true;
 }
 
-static const yaml_tree *require(const parser *p, const yaml_tree *map, const char *where, const char *key) {
-    const yaml_tree *node = yaml_tree_find(map, key);
+static const pare_yaml *require(const parser *p, const pare_yaml *map, const char *where, const char *key) {
+    const pare_yaml *node = pare_yaml_find(map, key);
     if (!node)
         fail_at(p, map->line, "%s lacks the key %s", where, key);
     return node;
 }
 
 /* Text that is not empty; plain ~ and nothing at all are YAML's null. */
-static bool read_text(const parser *p, const yaml_tree *node, const char **text) {
-    if (!want(p, node, YAML_TREE_SCALAR))
+static bool read_text(const parser *p, const pare_yaml *node, const char **text) {
+    if (!want(p, node, PARE_YAML_SCALAR))
         return false;
     if (!*node->text || (node->plain && (strcmp(node->text, "~") == 0 || strcmp(node->text, "null") == 0)))
         return fail_at(p, node->line, "%s has no value", name_of(node));
@@ -83,35 +83,35 @@ static bool read_text(const parser *p, const yaml_tree *node, const char **text)
 }
 
 /* Decimal digits alone, so that 010 or 1_000 mean nothing by surprise. */
-static bool read_whole(const parser *p, const yaml_tree *node, uint64_t least, uint64_t most, uint64_t *value) {
-    char shown[YAML_SHOW_BYTES];
-    if (!want(p, node, YAML_TREE_SCALAR))
+static bool read_whole(const parser *p, const pare_yaml *node, uint64_t least, uint64_t most, uint64_t *value) {
+    char shown[PARE_YAML_SHOW_BYTES];
+    if (!want(p, node, PARE_YAML_SCALAR))
         return false;
     size_t n = strlen(node->text);
     bool whole = node->plain && n > 0 && n < 20 && strspn(node->text, "0123456789") == n && (n == 1 || *node->text != '0');
     uint64_t found = whole ? strtoull(node->text, NULL, 10) : 0;
     if (!whole || found < least || found > most)
         return fail_at(p, node->line, "%s is \"%s\"; it must be a whole number from %llu to %llu", name_of(node),
-                       yaml_show(shown, node->text), (unsigned long long)least, (unsigned long long)most);
+                       pare_yaml_show(shown, node->text), (unsigned long long)least, (unsigned long long)most);
     *value = found;
     return true;
 }
 
-static bool read_number(const parser *p, const yaml_tree *node, double *value) {
-    char shown[YAML_SHOW_BYTES], *end = NULL;
-    if (!want(p, node, YAML_TREE_SCALAR))
+static bool read_number(const parser *p, const pare_yaml *node, double *value) {
+    char shown[PARE_YAML_SHOW_BYTES], *end = NULL;
+    if (!want(p, node, PARE_YAML_SCALAR))
         return false;
     /* only digits, so that strtod cannot meet inf, nan or hexadecimal */
     bool digits = node->plain && *node->text && strspn(node->text, "0123456789+-.eE") == strlen(node->text);
     *value = digits ? strtod(node->text, &end) : 0;
     if (!digits || *end || !isfinite(*value))
-        return fail_at(p, node->line, "%s is \"%s\"; it must be a number", name_of(node), yaml_show(shown, node->text));
+        return fail_at(p, node->line, "%s is \"%s\"; it must be a number", name_of(node), pare_yaml_show(shown, node->text));
     return true;
 }
 
 /* A list with 1 to `most` items. */
-static bool want_items(const parser *p, const yaml_tree *node, size_t most) {
-    if (!want(p, node, YAML_TREE_LIST))
+static bool want_items(const parser *p, const pare_yaml *node, size_t most) {
+    if (!want(p, node, PARE_YAML_LIST))
         return false;
     if (node->n == 0)
         return fail_at(p, node->line, "%s is empty: the grid would be too", name_of(node));
@@ -119,7 +119,7 @@ static bool want_items(const parser *p, const yaml_tree *node, size_t most) {
 }
 
 /* A path as it is from here: relative ones start at the spec's folder. */
-static bool read_path(const parser *p, const yaml_tree *node, const char **written, const char **path) {
+static bool read_path(const parser *p, const pare_yaml *node, const char **written, const char **path) {
     const char *text = "", *slash = strrchr(p->path, '/');
     if (!read_text(p, node, &text))
         return false;
@@ -144,71 +144,71 @@ static const char *default_name(const parser *p, const char *path) {
     return pare_arena_copy(p->spec->arena, path + start, length - start, p->error);
 }
 
-static bool read_model(const parser *p, const yaml_tree *node, pare_spec_model *model) {
+static bool read_model(const parser *p, const pare_yaml *node, pare_spec_model *model) {
     static const char *const keys[] = {"path", "name"};
-    const yaml_tree *path = node, *name = NULL;
+    const pare_yaml *path = node, *name = NULL;
     model->line = node->line;
-    if (node->kind == YAML_TREE_MAP) {
+    if (node->kind == PARE_YAML_MAP) {
         if (!check_keys(p, node, "a model", keys, 2) || !(path = require(p, node, "a model", "path")))
             return false;
-        name = yaml_tree_find(node, "name");
+        name = pare_yaml_find(node, "name");
     }
     if (!read_path(p, path, NULL, &model->path))
         return false;
     return name ? read_text(p, name, &model->name) : (model->name = default_name(p, model->path)) != NULL;
 }
 
-static bool read_models(const parser *p, const yaml_tree *node) {
+static bool read_models(const parser *p, const pare_yaml *node) {
     pare_spec *spec = p->spec;
-    char shown[YAML_SHOW_BYTES];
+    char shown[PARE_YAML_SHOW_BYTES];
     if (!want_items(p, node, MODELS_MAX) || !(spec->models = PARE_PUSH(spec->arena, pare_spec_model, node->n, p->error)))
         return false;
-    for (const yaml_tree *item = node->first; item; item = item->next) {
+    for (const pare_yaml *item = node->first; item; item = item->next) {
         pare_spec_model *model = &spec->models[spec->n_models];
         if (!read_model(p, item, model))
             return false;
         for (size_t i = 0; i < spec->n_models; i++)
             if (strcmp(model->name, spec->models[i].name) == 0)
                 return fail_at(p, item->line, "two models are called \"%s\" (line %zu too); give one of them a name: {path: …, name: …}",
-                               yaml_show(shown, model->name), spec->models[i].line);
+                               pare_yaml_show(shown, model->name), spec->models[i].line);
         spec->n_models++;
     }
     return true;
 }
 
-static bool read_evaluate(const parser *p, const yaml_tree *node) {
+static bool read_evaluate(const parser *p, const pare_yaml *node) {
     static const char *const keys[] = {"text", "protocol", "windows"};
     pare_spec *spec = p->spec;
     const char *protocol;
     pare_error problem = {0};
     uint64_t windows = 0;
-    const yaml_tree *text, *name, *limit;
-    if (!want(p, node, YAML_TREE_MAP) || !check_keys(p, node, "evaluate", keys, 3) || !(text = require(p, node, "evaluate", "text")) ||
+    const pare_yaml *text, *name, *limit;
+    if (!want(p, node, PARE_YAML_MAP) || !check_keys(p, node, "evaluate", keys, 3) || !(text = require(p, node, "evaluate", "text")) ||
         !(name = require(p, node, "evaluate", "protocol")) || !read_path(p, text, &spec->evaluate.text, &spec->evaluate.path) ||
         !read_text(p, name, &protocol))
         return false;
     spec->evaluate.line = text->line;
     if (!pare_protocol_parse(&spec->evaluate.protocol, protocol, &problem))
         return fail_at(p, name->line, "%.400s", problem.message);
-    limit = yaml_tree_find(node, "windows");
+    limit = pare_yaml_find(node, "windows");
     if (limit && !read_whole(p, limit, 1, UINT32_MAX, &windows))
         return false;
     spec->evaluate.n_windows = (size_t)windows;
     return true;
 }
 
-static bool read_calibrate(const parser *p, const yaml_tree *node) {
+static bool read_calibrate(const parser *p, const pare_yaml *node) {
     static const char *const keys[] = {"text", "windows", "length"};
     pare_spec *spec = p->spec;
     uint64_t windows = 32, length = 512;
-    const yaml_tree *text, *n, *l;
+    const pare_yaml *text, *n, *l;
     if (!node)
         return true;
-    if (!want(p, node, YAML_TREE_MAP) || !check_keys(p, node, "calibrate", keys, 3) || !(text = require(p, node, "calibrate", "text")) ||
+    if (!want(p, node, PARE_YAML_MAP) || !check_keys(p, node, "calibrate", keys, 3) || !(text = require(p, node, "calibrate", "text")) ||
         !read_path(p, text, &spec->calibrate.text, &spec->calibrate.path))
         return false;
-    n = yaml_tree_find(node, "windows");
-    l = yaml_tree_find(node, "length");
+    n = pare_yaml_find(node, "windows");
+    l = pare_yaml_find(node, "length");
     if ((n && !read_whole(p, n, 1, 1 << 16, &windows)) || (l && !read_whole(p, l, 1, 1 << 20, &length)))
         return false;
     if (windows * length > TOKENS_MAX)
@@ -228,21 +228,21 @@ const char *pare_recovery_name(pare_recovery recovery) {
 }
 
 /* One item, or a list of them. */
-typedef bool (*read_item)(const parser *p, const yaml_tree *item);
-static bool read_one_or_more(const parser *p, const yaml_tree *node, size_t most, read_item read) {
-    if (node->kind != YAML_TREE_LIST)
+typedef bool (*read_item)(const parser *p, const pare_yaml *item);
+static bool read_one_or_more(const parser *p, const pare_yaml *node, size_t most, read_item read) {
+    if (node->kind != PARE_YAML_LIST)
         return read(p, node);
     if (!want_items(p, node, most))
         return false;
-    for (const yaml_tree *item = node->first; item; item = item->next)
+    for (const pare_yaml *item = node->first; item; item = item->next)
         if (!read(p, item))
             return false;
     return true;
 }
 
-static bool read_recovery_method(const parser *p, const yaml_tree *node) {
+static bool read_recovery_method(const parser *p, const pare_yaml *node) {
     pare_spec_recovery *r = &p->spec->recovery;
-    char shown[YAML_SHOW_BYTES];
+    char shown[PARE_YAML_SHOW_BYTES];
     const char *name;
     if (!read_text(p, node, &name))
         return false;
@@ -255,19 +255,20 @@ static bool read_recovery_method(const parser *p, const yaml_tree *node) {
         r->methods[r->n_methods++] = (pare_recovery)m;
         return true;
     }
-    return fail_at(p, node->line, "unknown recovery method \"%s\"; there are lora, full and distillation", yaml_show(shown, name));
+    return fail_at(p, node->line, "unknown recovery method \"%s\"; there are lora, full and distillation", pare_yaml_show(shown, name));
 }
 
-static bool read_budget(const parser *p, const yaml_tree *node) {
+static bool read_budget(const parser *p, const pare_yaml *node) {
     pare_spec_recovery *r = &p->spec->recovery;
-    char shown[YAML_SHOW_BYTES];
+    char shown[PARE_YAML_SHOW_BYTES];
     uint64_t tokens = 0;
     const char *text;
     if (!read_text(p, node, &text))
         return false;
     bool none = strcmp(text, "0") == 0;
     if (!none && !pare_count_parse(&tokens, text))
-        return fail_at(p, node->line, "recovery tokens \"%s\": a number of tokens like 0, 500000, 0.5M or 100k", yaml_show(shown, text));
+        return fail_at(p, node->line, "recovery tokens \"%s\": a number of tokens like 0, 500000, 0.5M or 100k",
+                       pare_yaml_show(shown, text));
     size_t at = r->n_tokens;
     while (at > 0 && r->tokens[at - 1] >= tokens)
         at--;
@@ -282,7 +283,7 @@ static bool read_budget(const parser *p, const yaml_tree *node) {
     return true;
 }
 
-static bool read_recovery_file(const parser *p, const yaml_tree *node) {
+static bool read_recovery_file(const parser *p, const pare_yaml *node) {
     pare_spec_recovery *r = &p->spec->recovery;
     const char *written;
     r->lines[r->n_paths] = node->line;
@@ -292,11 +293,11 @@ static bool read_recovery_file(const parser *p, const yaml_tree *node) {
     return r->text != NULL;
 }
 
-static bool read_recovery_settings(const parser *p, const yaml_tree *node) {
+static bool read_recovery_settings(const parser *p, const pare_yaml *node) {
     pare_spec_recovery *r = &p->spec->recovery;
-    const yaml_tree *length = yaml_tree_find(node, "seq"), *batch = yaml_tree_find(node, "batch"), *rate = yaml_tree_find(node, "lr"),
-                    *schedule = yaml_tree_find(node, "schedule"), *epochs = yaml_tree_find(node, "epochs"),
-                    *rank = yaml_tree_find(node, "rank"), *dropout = yaml_tree_find(node, "dropout");
+    const pare_yaml *length = pare_yaml_find(node, "seq"), *batch = pare_yaml_find(node, "batch"), *rate = pare_yaml_find(node, "lr"),
+                    *schedule = pare_yaml_find(node, "schedule"), *epochs = pare_yaml_find(node, "epochs"),
+                    *rank = pare_yaml_find(node, "rank"), *dropout = pare_yaml_find(node, "dropout");
     uint64_t n_length = r->tune.length, n_batch = r->tune.batch, n_epochs = 1, n_rank = r->tune.rank;
     const char *name = NULL;
     pare_error problem = {0};
@@ -319,7 +320,7 @@ static bool read_recovery_settings(const parser *p, const yaml_tree *node) {
 }
 
 /* Two budgets of as many steps would be one run. */
-static bool check_budgets(const parser *p, const yaml_tree *tokens) {
+static bool check_budgets(const parser *p, const pare_yaml *tokens) {
     const pare_spec_recovery *r = &p->spec->recovery;
     for (size_t i = 1; i < r->n_tokens; i++)
         if (study_recovery_steps(r, r->tokens[i]) == study_recovery_steps(r, r->tokens[i - 1]))
@@ -328,17 +329,17 @@ static bool check_budgets(const parser *p, const yaml_tree *tokens) {
     return true;
 }
 
-static bool read_recovery(const parser *p, const yaml_tree *node) {
+static bool read_recovery(const parser *p, const pare_yaml *node) {
     static const char *const keys[] = {"method", "tokens", "data", "seq", "batch", "lr", "schedule", "epochs", "rank", "dropout"};
     static const char where[] = "recovery";
     pare_spec_recovery *r = &p->spec->recovery;
-    const yaml_tree *method, *tokens, *data;
+    const pare_yaml *method, *tokens, *data;
     r->without = !node;
     if (!node)
         return true;
     r->tune = pare_tune_defaults();
     r->line = node->line;
-    return want(p, node, YAML_TREE_MAP) && check_keys(p, node, where, keys, sizeof keys / sizeof keys[0]) &&
+    return want(p, node, PARE_YAML_MAP) && check_keys(p, node, where, keys, sizeof keys / sizeof keys[0]) &&
            (method = require(p, node, where, "method")) && (tokens = require(p, node, where, "tokens")) &&
            (data = require(p, node, where, "data")) && read_one_or_more(p, method, PARE_RECOVERIES, read_recovery_method) &&
            read_one_or_more(p, tokens, PARE_RECOVERY_BUDGETS_MAX, read_budget) &&
@@ -348,9 +349,9 @@ static bool read_recovery(const parser *p, const yaml_tree *node) {
 
 /* ---- methods, ratios, seeds ---- */
 
-static const pare_method *find_method(const parser *p, const yaml_tree *node, const char *name) {
+static const pare_method *find_method(const parser *p, const pare_yaml *node, const char *name) {
     const char *names[64], *near;
-    char shown[YAML_SHOW_BYTES];
+    char shown[PARE_YAML_SHOW_BYTES];
     pare_error problem = {0};
     size_t n = 0;
     const pare_method *method = pare_method_find(name, &problem);
@@ -365,23 +366,23 @@ static const pare_method *find_method(const parser *p, const yaml_tree *node, co
     if (strcmp(name, "dense") == 0)
         fail_at(p, node->line, "\"dense\" need not be listed: every study measures the dense model");
     else
-        fail_at(p, node->line, "unknown method \"%s\"; there are %s%s%s%s", yaml_show(shown, name), all.failed ? "" : all.data,
+        fail_at(p, node->line, "unknown method \"%s\"; there are %s%s%s%s", pare_yaml_show(shown, name), all.failed ? "" : all.data,
                 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
     pare_string_free(&all);
     return NULL;
 }
 
 /* "wanda-sp", or {name: wanda-sp, allocation: sensitivity}. */
-static bool read_method(const parser *p, const yaml_tree *item, pare_spec_method *found) {
+static bool read_method(const parser *p, const pare_yaml *item, pare_spec_method *found) {
     static const char *const keys[] = {"name", "allocation"};
-    const yaml_tree *name = item, *allocation = NULL;
+    const pare_yaml *name = item, *allocation = NULL;
     const char *text;
-    char shown[YAML_SHOW_BYTES];
+    char shown[PARE_YAML_SHOW_BYTES];
     pare_error problem = {0};
-    if (item->kind == YAML_TREE_MAP) {
+    if (item->kind == PARE_YAML_MAP) {
         if (!check_keys(p, item, "a method", keys, 2) || !(name = require(p, item, "a method", "name")))
             return false;
-        allocation = yaml_tree_find(item, "allocation");
+        allocation = pare_yaml_find(item, "allocation");
     }
     if (!read_text(p, name, &text) || !(found->method = find_method(p, name, text)))
         return false;
@@ -391,7 +392,7 @@ static bool read_method(const parser *p, const yaml_tree *item, pare_spec_method
     if (!read_text(p, allocation, &text))
         return false;
     if (!pare_allocation_find(&found->allocation, text))
-        return fail_at(p, allocation->line, "allocation \"%s\": uniform, global or sensitivity", yaml_show(shown, text));
+        return fail_at(p, allocation->line, "allocation \"%s\": uniform, global or sensitivity", pare_yaml_show(shown, text));
     if (!pare_allocation_check(found->allocation, found->method, &problem))
         return fail_at(p, allocation->line, "%.400s", problem.message);
     if (found->allocation != PARE_ALLOCATION_UNIFORM)
@@ -399,11 +400,11 @@ static bool read_method(const parser *p, const yaml_tree *item, pare_spec_method
     return found->name != NULL;
 }
 
-static bool read_methods(const parser *p, const yaml_tree *node) {
+static bool read_methods(const parser *p, const pare_yaml *node) {
     pare_spec *spec = p->spec;
     if (!want_items(p, node, 128) || !(spec->methods = PARE_PUSH(spec->arena, pare_spec_method, node->n, p->error)))
         return false;
-    for (const yaml_tree *item = node->first; item; item = item->next) {
+    for (const pare_yaml *item = node->first; item; item = item->next) {
         pare_spec_method *found = &spec->methods[spec->n_methods];
         if (!read_method(p, item, found))
             return false;
@@ -437,13 +438,13 @@ static bool add_ratio(const parser *p, size_t line, double ratio) {
 }
 
 /* from, from + step, … up to `to`; rounded to ten digits, so that 0.1 + 2 * 0.1 is 0.3. */
-static bool read_range(const parser *p, const yaml_tree *node) {
+static bool read_range(const parser *p, const pare_yaml *node) {
     static const char *const keys[] = {"from", "to", "step"};
     double value[3];
     if (!check_keys(p, node, "ratios", keys, 3))
         return false;
     for (size_t i = 0; i < 3; i++) {
-        const yaml_tree *member = require(p, node, "ratios", keys[i]);
+        const pare_yaml *member = require(p, node, "ratios", keys[i]);
         if (!member || !read_number(p, member, &value[i]))
             return false;
     }
@@ -459,15 +460,15 @@ static bool read_range(const parser *p, const yaml_tree *node) {
     return true;
 }
 
-static bool read_ratios(const parser *p, const yaml_tree *node) {
+static bool read_ratios(const parser *p, const pare_yaml *node) {
     pare_spec *spec = p->spec;
     if (!(spec->ratios = PARE_PUSH(spec->arena, double, RATIOS_MAX, p->error)))
         return false;
-    if (node->kind == YAML_TREE_MAP)
+    if (node->kind == PARE_YAML_MAP)
         return read_range(p, node);
     if (!want_items(p, node, RATIOS_MAX))
         return false;
-    for (const yaml_tree *item = node->first; item; item = item->next) {
+    for (const pare_yaml *item = node->first; item; item = item->next) {
         double ratio;
         if (!read_number(p, item, &ratio) || !add_ratio(p, item->line, ratio))
             return false;
@@ -475,14 +476,14 @@ static bool read_ratios(const parser *p, const yaml_tree *node) {
     return true;
 }
 
-static bool read_seeds(const parser *p, const yaml_tree *node) {
+static bool read_seeds(const parser *p, const pare_yaml *node) {
     pare_spec *spec = p->spec;
-    size_t n = node && node->kind == YAML_TREE_LIST && node->n > 0 ? node->n : 1;
+    size_t n = node && node->kind == PARE_YAML_LIST && node->n > 0 ? node->n : 1;
     if ((node && !want_items(p, node, SEEDS_MAX)) || !(spec->seeds = PARE_PUSH(spec->arena, uint64_t, n, p->error)))
         return false;
     if (!node)
         spec->n_seeds = 1; /* seed 0 */
-    for (const yaml_tree *item = node ? node->first : NULL; item; item = item->next) {
+    for (const pare_yaml *item = node ? node->first : NULL; item; item = item->next) {
         uint64_t *seed = &spec->seeds[spec->n_seeds];
         if (!read_whole(p, item, 0, INT64_MAX, seed))
             return false;
@@ -495,7 +496,7 @@ static bool read_seeds(const parser *p, const yaml_tree *node) {
 }
 
 /* "demo.yaml" keeps its runs in "demo.ledger" beside it. */
-static bool read_ledger(const parser *p, const yaml_tree *node) {
+static bool read_ledger(const parser *p, const pare_yaml *node) {
     if (node)
         return read_path(p, node, NULL, &p->spec->ledger);
     size_t length = strlen(p->path);
@@ -507,24 +508,24 @@ static bool read_ledger(const parser *p, const yaml_tree *node) {
 }
 
 /* Calibration before methods: they are checked against it. */
-static bool read_spec(const parser *p, const yaml_tree *root) {
+static bool read_spec(const parser *p, const pare_yaml *root) {
     static const char *const keys[] = {"models", "evaluate", "calibrate", "recovery", "methods", "ratios", "multiple", "seeds", "ledger"};
     static const char where[] = "this spec";
-    const yaml_tree *models, *evaluate, *methods, *ratios, *multiple = NULL;
+    const pare_yaml *models, *evaluate, *methods, *ratios, *multiple = NULL;
     uint64_t width = 32;
-    if (root->kind != YAML_TREE_MAP)
+    if (root->kind != PARE_YAML_MAP)
         return fail_at(p, root->line, "a spec is made of keys with values, such as models: [model.gguf]");
     if (!check_keys(p, root, where, keys, sizeof keys / sizeof keys[0]) || !(models = require(p, root, where, "models")) ||
         !(evaluate = require(p, root, where, "evaluate")) || !(methods = require(p, root, where, "methods")) ||
         !(ratios = require(p, root, where, "ratios")) || !read_models(p, models) || !read_evaluate(p, evaluate) ||
-        !read_calibrate(p, yaml_tree_find(root, "calibrate")) || !read_recovery(p, yaml_tree_find(root, "recovery")) ||
+        !read_calibrate(p, pare_yaml_find(root, "calibrate")) || !read_recovery(p, pare_yaml_find(root, "recovery")) ||
         !read_methods(p, methods) || !read_ratios(p, ratios))
         return false;
-    multiple = yaml_tree_find(root, "multiple");
+    multiple = pare_yaml_find(root, "multiple");
     if (multiple && !read_whole(p, multiple, 1, MULTIPLE_MAX, &width))
         return false;
     p->spec->multiple = (uint32_t)width;
-    return read_seeds(p, yaml_tree_find(root, "seeds")) && read_ledger(p, yaml_tree_find(root, "ledger"));
+    return read_seeds(p, pare_yaml_find(root, "seeds")) && read_ledger(p, pare_yaml_find(root, "ledger"));
 }
 
 /* ---- opening ------------------------------------------------------------------------------- */
@@ -532,11 +533,11 @@ static bool read_spec(const parser *p, const yaml_tree *root) {
 pare_spec *pare_spec_parse(const char *bytes, size_t n, const char *path, pare_error *error) {
     pare_arena *arena = pare_arena_open(error);
     pare_spec *spec = arena ? PARE_PUSH(arena, pare_spec, 1, error) : NULL;
-    const yaml_tree *root = NULL;
+    const pare_yaml *root = NULL;
     if (spec) {
         spec->arena = arena;
         spec->path = pare_arena_copy(arena, path, strlen(path), error);
-        root = spec->path ? yaml_tree_read(bytes, n, path, arena, error) : NULL;
+        root = spec->path ? pare_yaml_read(bytes, n, path, arena, error) : NULL;
     }
     if (root && read_spec(&(parser){path, spec, error}, root))
         return spec;

@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "model_impl.h"
+#include "pare/model.h"
 #include "pare/cut.h"
 
 static const char *const paths[PARE_PROJECTIONS] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",

@@ -81,8 +81,8 @@ static void tells_mistakes(void **state) {
     static const struct {
         const char *text, *part;
     } cases[] = {
-        {"", "s.yaml: the spec is empty"},
-        {"# only a comment\n", "s.yaml: the spec is empty"},
+        {"", "s.yaml: the file is empty"},
+        {"# only a comment\n", "s.yaml: the file is empty"},
         {"- a\n- b\n", "s.yaml:1: a spec is made of keys with values"},
         {"just text", "s.yaml:1: a spec is made of keys"},
         {HEAD GRID "seed: [1]\n",
@@ -177,7 +177,7 @@ static void refuses_hostile_yaml(void **state) {
         {"a: [1]\nb: *x\n", "s.yaml:2: anchors and aliases"},
         {"&x a: 1\n", "s.yaml:1: anchors and aliases"},
         {"a: &x [*x]\n", "anchors and aliases"},
-        {"a: !!binary aGk=\n", "s.yaml:1: tags (!) are not for a spec"},
+        {"a: !!binary aGk=\n", "s.yaml:1: tags (!) are not taken"},
         {"a: !<tag:x> 1\n", "tags (!)"},
         {"? [a]\n: 1\n", "s.yaml:1: a key must be a word"},
         {"a: 1\n---\nb: 2\n", "s.yaml:2: a second document begins here"},
@@ -216,7 +216,7 @@ static void stays_quick_on_large_input(void **state) {
         assert_null(pare_spec_parse(text, length, "s.yaml", &error));
         assert_int_equal(error.code, PARE_ERROR_FORMAT);
         assert_null(pare_spec_parse(text, BYTES + 1, "s.yaml", &error));
-        assert_non_null(strstr(error.message, "a spec has at most 1048576"));
+        assert_non_null(strstr(error.message, "a YAML file may have at most 1048576"));
     }
     pare_free(text);
     assert_true(pare_clock_s() - begin < 60);

@@ -2,7 +2,7 @@
  */
 #include <math.h>
 
-#include "model_impl.h"
+#include "compute/compute.h"
 #include "test.h"
 
 enum { ROWS = 400, COLUMNS = 300 };

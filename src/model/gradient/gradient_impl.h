@@ -2,7 +2,7 @@
 #ifndef PARE_GRADIENT_IMPL_H
 #define PARE_GRADIENT_IMPL_H
 
-#include "../model_impl.h"
+#include "../compute/compute.h"
 #include "pare/gradient.h"
 
 enum {

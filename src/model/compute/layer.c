@@ -9,7 +9,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "model_impl.h"
+#include "compute.h"
 
 /* ---- workspace ---- */
 

@@ -1,6 +1,6 @@
-/* model_impl: what the files of the forward and the backward pass share. */
-#ifndef PARE_MODEL_IMPL_H
-#define PARE_MODEL_IMPL_H
+/* compute: what the files of the forward and the backward pass share. */
+#ifndef PARE_COMPUTE_H
+#define PARE_COMPUTE_H
 
 #include "pare/model.h"
 

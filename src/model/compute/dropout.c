@@ -1,7 +1,7 @@
 /* dropout: of what an adapter reads, in training (Srivastava et al. 2014; for adapters Hu et al. 2021): an element stays with probability
  * 1 - rate and is then divided by it. Whether it stays is drawn from the key, the adapter's number, row and column alone: the way back and
  * a second computation of a layer see the same elements, whatever the number of threads. */
-#include "model_impl.h"
+#include "compute.h"
 
 /* Steele, Lea & Flood 2014 (SplitMix64's mixer). */
 static uint64_t mix64(uint64_t x) {

@@ -1,29 +1,29 @@
-/* yaml_tree: a small YAML file as a tree that knows its lines; private to lab. */
-#ifndef LAB_YAML_TREE_H
-#define LAB_YAML_TREE_H
+/* yaml: a small YAML file as a tree that knows its lines. */
+#ifndef PARE_YAML_H
+#define PARE_YAML_H
 
 #include "pare/base.h"
 
-typedef enum { YAML_TREE_SCALAR, YAML_TREE_LIST, YAML_TREE_MAP } yaml_tree_kind;
+typedef enum { PARE_YAML_SCALAR, PARE_YAML_LIST, PARE_YAML_MAP } pare_yaml_kind;
 
 /* Everything lies in the arena. */
-typedef struct yaml_tree {
-    yaml_tree_kind kind;
+typedef struct pare_yaml {
+    pare_yaml_kind kind;
     bool plain;                     /* a scalar without quotes: it may mean a number */
     size_t line;                    /* from 1; of a map's member: the line of its key */
     const char *key;                /* of a map's member */
     const char *text;               /* of a scalar; no NUL inside */
-    struct yaml_tree *first, *next; /* children in order; siblings */
+    struct pare_yaml *first, *next; /* children in order; siblings */
     size_t n;                       /* children */
-} yaml_tree;
+} pare_yaml;
 
-enum { YAML_SHOW_BYTES = 64 };
+enum { PARE_YAML_SHOW_BYTES = 64 };
 
 /* The one document in `bytes`; path: for messages, which begin with "path:line:". */
-yaml_tree *yaml_tree_read(const char *bytes, size_t n, const char *path, pare_arena *arena, pare_error *error);
+pare_yaml *pare_yaml_read(const char *bytes, size_t n, const char *path, pare_arena *arena, pare_error *error);
 /* The member `key` of a map, or NULL. */
-const yaml_tree *yaml_tree_find(const yaml_tree *map, const char *key);
+const pare_yaml *pare_yaml_find(const pare_yaml *map, const char *key);
 /* `text` fit for a one-line message: control bytes as '?', cut off when long. */
-const char *yaml_show(char out[YAML_SHOW_BYTES], const char *text);
+const char *pare_yaml_show(char out[PARE_YAML_SHOW_BYTES], const char *text);
 
 #endif

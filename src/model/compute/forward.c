@@ -1,6 +1,6 @@
 /* forward: ids -> hidden states after the final norm, for several independent windows at once, keeping nothing on the way.
  * All buffers are allocated once, by pare_forward_open. */
-#include "model_impl.h"
+#include "compute.h"
 
 /* Sizes in floats of what the forward pass owns beside its workspace; the one list that open and bytes share. */
 typedef struct {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#include "model_impl.h"
+#include "compute.h"
 
 enum { BATCH_TOKENS = 2048, FFN_BYTES_MOST = 128 << 20 }; /* fewer tokens at a time where the FFN is very wide */
 

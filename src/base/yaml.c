@@ -1,10 +1,10 @@
-/* yaml_tree: libyaml's events -> a tree with line numbers. https://yaml.org/spec/1.1
+/* yaml: libyaml's events -> a tree with line numbers. https://yaml.org/spec/1.1
  *
- * A spec is a small plain file, so everything that lets YAML grow or surprise is refused: anchors and aliases (a few of them
- * expand to gigabytes, or into themselves), tags, a second document, keys that are not words or come twice. Size, depth and count
- * are bounded, so that no input takes long.
+ * What pare reads as YAML (specs of studies, tasks) is small and plain, so everything that lets YAML grow or surprise is refused: anchors
+ * and aliases (a few of them expand to gigabytes, or into themselves), tags, a second document, keys that are not words or come twice.
+ * Size, depth and count are bounded, so that no input takes long.
  */
-#include "yaml_tree.h"
+#include "pare/yaml.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -19,11 +19,11 @@ typedef struct {
     size_t n_bytes, n_nodes;
 } reader;
 
-const char *yaml_show(char out[YAML_SHOW_BYTES], const char *text) {
+const char *pare_yaml_show(char out[PARE_YAML_SHOW_BYTES], const char *text) {
     size_t n = 0;
-    for (; text[n] && n < YAML_SHOW_BYTES - 4; n++)
+    for (; text[n] && n < PARE_YAML_SHOW_BYTES - 4; n++)
         out[n] = (unsigned char)text[n] < 0x20 || text[n] == 0x7f ? '?' : text[n];
-    snprintf(out + n, YAML_SHOW_BYTES - n, "%s", text[n] ? "..." : "");
+    snprintf(out + n, PARE_YAML_SHOW_BYTES - n, "%s", text[n] ? "..." : "");
     return out;
 }
 
@@ -59,11 +59,10 @@ static bool check_plain_event(const reader *r, const yaml_event_t *event, pare_e
     else if (event->type == YAML_MAPPING_START_EVENT)
         anchor = event->data.mapping_start.anchor, tag = event->data.mapping_start.tag;
     if (anchor || event->type == YAML_ALIAS_EVENT)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: anchors and aliases (& and *) are not for a spec; quote the text if it is text",
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: anchors and aliases (& and *) are not taken; quote the text if it is text",
                          r->path, line_of(event));
     if (tag)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: tags (!) are not for a spec; quote the text if it is text", r->path,
-                         line_of(event));
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: tags (!) are not taken; quote the text if it is text", r->path, line_of(event));
     return true;
 }
 
@@ -77,11 +76,11 @@ static const char *copy_scalar(reader *r, const yaml_event_t *event, pare_error 
     return pare_arena_copy(r->arena, value, n, error);
 }
 
-static yaml_tree *read_node(reader *r, const yaml_event_t *event, int depth, pare_error *error);
+static pare_yaml *read_node(reader *r, const yaml_event_t *event, int depth, pare_error *error);
 
 /* A map's key: a scalar, new among its siblings. */
-static const char *read_key(reader *r, const yaml_tree *map, const yaml_event_t *event, pare_error *error) {
-    char shown[YAML_SHOW_BYTES];
+static const char *read_key(reader *r, const pare_yaml *map, const yaml_event_t *event, pare_error *error) {
+    char shown[PARE_YAML_SHOW_BYTES];
     if (!check_plain_event(r, event, error))
         return NULL;
     if (event->type != YAML_SCALAR_EVENT) {
@@ -89,10 +88,10 @@ static const char *read_key(reader *r, const yaml_tree *map, const yaml_event_t 
         return NULL;
     }
     const char *key = copy_scalar(r, event, error);
-    const yaml_tree *twin = key ? yaml_tree_find(map, key) : NULL;
+    const pare_yaml *twin = key ? pare_yaml_find(map, key) : NULL;
     if (twin)
         pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: \"%s\" is given twice, first on line %zu", r->path, line_of(event),
-                  yaml_show(shown, key), twin->line);
+                  pare_yaml_show(shown, key), twin->line);
     else if (key && map->n == KEYS_MAX)
         pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: more than %d keys", r->path, line_of(event), KEYS_MAX);
     else
@@ -101,9 +100,9 @@ static const char *read_key(reader *r, const yaml_tree *map, const yaml_event_t 
 }
 
 /* Children until the list or map ends. A map's events alternate between key and value. */
-static bool read_children(reader *r, yaml_tree *parent, int depth, pare_error *error) {
-    yaml_event_type_t end = parent->kind == YAML_TREE_MAP ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
-    yaml_tree **link = &parent->first;
+static bool read_children(reader *r, pare_yaml *parent, int depth, pare_error *error) {
+    yaml_event_type_t end = parent->kind == PARE_YAML_MAP ? YAML_MAPPING_END_EVENT : YAML_SEQUENCE_END_EVENT;
+    pare_yaml **link = &parent->first;
     for (;;) {
         yaml_event_t event;
         const char *key = NULL;
@@ -112,13 +111,13 @@ static bool read_children(reader *r, yaml_tree *parent, int depth, pare_error *e
             return false;
         bool ended = event.type == end, done = true;
         line = line_of(&event);
-        if (!ended && parent->kind == YAML_TREE_MAP) {
+        if (!ended && parent->kind == PARE_YAML_MAP) {
             key = read_key(r, parent, &event, error);
             yaml_event_delete(&event);
             if (!key || !next_event(r, &event, error))
                 return false;
         }
-        yaml_tree *child = ended ? NULL : read_node(r, &event, depth, error);
+        pare_yaml *child = ended ? NULL : read_node(r, &event, depth, error);
         done = ended || child;
         yaml_event_delete(&event);
         if (ended || !done)
@@ -131,15 +130,15 @@ static bool read_children(reader *r, yaml_tree *parent, int depth, pare_error *e
     }
 }
 
-static yaml_tree *read_node(reader *r, const yaml_event_t *event, int depth, pare_error *error) {
+static pare_yaml *read_node(reader *r, const yaml_event_t *event, int depth, pare_error *error) {
     if (!check_plain_event(r, event, error))
         return NULL;
     if (depth == DEPTH_MAX || r->n_nodes++ == NODES_MAX) {
         pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: %s", r->path, line_of(event),
-                  depth == DEPTH_MAX ? "nested too deeply for a spec" : "too many values for a spec");
+                  depth == DEPTH_MAX ? "nested too deeply" : "too many values");
         return NULL;
     }
-    yaml_tree *node = PARE_PUSH(r->arena, yaml_tree, 1, error);
+    pare_yaml *node = PARE_PUSH(r->arena, pare_yaml, 1, error);
     if (!node)
         return NULL;
     node->line = line_of(event);
@@ -148,13 +147,13 @@ static yaml_tree *read_node(reader *r, const yaml_event_t *event, int depth, par
         node->text = copy_scalar(r, event, error);
         return node->text ? node : NULL;
     }
-    node->kind = event->type == YAML_MAPPING_START_EVENT ? YAML_TREE_MAP : YAML_TREE_LIST;
+    node->kind = event->type == YAML_MAPPING_START_EVENT ? PARE_YAML_MAP : PARE_YAML_LIST;
     return read_children(r, node, depth + 1, error) ? node : NULL;
 }
 
 /* Stream start, document start, the root, document end, stream end; NULL also for an empty stream. */
-static yaml_tree *read_stream(reader *r, pare_error *error) {
-    yaml_tree *root = NULL;
+static pare_yaml *read_stream(reader *r, pare_error *error) {
+    pare_yaml *root = NULL;
     for (;;) {
         yaml_event_t event;
         if (!next_event(r, &event, error))
@@ -163,14 +162,14 @@ static yaml_tree *read_stream(reader *r, pare_error *error) {
         size_t line = line_of(&event);
         bool frame = type == YAML_STREAM_START_EVENT || type == YAML_DOCUMENT_END_EVENT;
         bool again = type == YAML_DOCUMENT_START_EVENT && root;
-        yaml_tree *node = NULL;
+        pare_yaml *node = NULL;
         if (!frame && type != YAML_DOCUMENT_START_EVENT && type != YAML_STREAM_END_EVENT)
             root = node = read_node(r, &event, 0, error);
         yaml_event_delete(&event);
         if (again)
-            pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: a second document begins here; a spec is one", r->path, line);
+            pare_fail(error, PARE_ERROR_FORMAT, "%s:%zu: a second document begins here; the file must hold one", r->path, line);
         else if (type == YAML_STREAM_END_EVENT && !root)
-            pare_fail(error, PARE_ERROR_FORMAT, "%s: the spec is empty", r->path);
+            pare_fail(error, PARE_ERROR_FORMAT, "%s: the file is empty", r->path);
         else if (type == YAML_STREAM_END_EVENT)
             return root;
         else if (node || frame || type == YAML_DOCUMENT_START_EVENT)
@@ -179,10 +178,10 @@ static yaml_tree *read_stream(reader *r, pare_error *error) {
     }
 }
 
-yaml_tree *yaml_tree_read(const char *bytes, size_t n, const char *path, pare_arena *arena, pare_error *error) {
+pare_yaml *pare_yaml_read(const char *bytes, size_t n, const char *path, pare_arena *arena, pare_error *error) {
     reader r = {.bytes = bytes, .n_bytes = n, .path = path, .arena = arena};
     if (n > BYTES_MAX) {
-        pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu bytes; a spec has at most %d", path, n, BYTES_MAX);
+        pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu bytes; a YAML file may have at most %d", path, n, BYTES_MAX);
         return NULL;
     }
     if (yaml_parser_initialize(&r.parser) != 1) {
@@ -190,13 +189,13 @@ yaml_tree *yaml_tree_read(const char *bytes, size_t n, const char *path, pare_ar
         return NULL;
     }
     yaml_parser_set_input_string(&r.parser, (const unsigned char *)bytes, n);
-    yaml_tree *root = read_stream(&r, error);
+    pare_yaml *root = read_stream(&r, error);
     yaml_parser_delete(&r.parser);
     return root;
 }
 
-const yaml_tree *yaml_tree_find(const yaml_tree *map, const char *key) {
-    for (const yaml_tree *child = map->first; child; child = child->next)
+const pare_yaml *pare_yaml_find(const pare_yaml *map, const char *key) {
+    for (const pare_yaml *child = map->first; child; child = child->next)
         if (strcmp(child->key, key) == 0)
             return child;
     return NULL;

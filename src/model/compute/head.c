@@ -5,7 +5,7 @@
 #include <omp.h>
 #include <string.h>
 
-#include "model_impl.h"
+#include "compute.h"
 
 /* Folds logits (m, n) of vocabulary rows [first, first + n) into the running softmax of tokens [t, t + m). */
 static void fold(pare_forward *f, const float *logits, size_t t, size_t m, uint32_t first, uint32_t n, const uint32_t *targets) {

@@ -3,7 +3,7 @@
  * W = U V is two products, x V^T and what U makes of it. */
 #include <omp.h>
 
-#include "model_impl.h"
+#include "compute.h"
 
 /* ---- scratch ---- */
 

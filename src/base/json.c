@@ -1,37 +1,28 @@
-/* json: jansson with pare's errors and with numbers that read back equal. */
-#include "pare/json.h"
-
+/* json: what is looked up in a JSON object, by its type, and in words what lenient reading took. */
 #include <math.h>
 #include <string.h>
 
-static json_t *parse(const char *bytes, size_t n, size_t more, const char *what, pare_error *error) {
-    json_error_t problem;
-    json_t *json = json_loadb(bytes, n, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL | more, &problem);
-    if (!json)
-        pare_fail(error, PARE_ERROR_FORMAT, "%s: not valid JSON at line %d, column %d (byte %d): %s", what, problem.line, problem.column,
-                  problem.position, problem.text);
-    return json;
-}
+#include "pare/json.h"
 
-static json_t *read_file(const char *path, size_t more, pare_error *error) {
-    pare_map map;
-    if (!pare_map_open(&map, path, error))
-        return NULL;
-    json_t *json = parse((const char *)map.data, map.size, more, path, error);
-    pare_map_close(&map);
-    return json;
-}
-
-json_t *pare_json_parse(const char *bytes, size_t n, const char *what, pare_error *error) {
-    return parse(bytes, n, 0, what, error);
-}
-
-json_t *pare_json_read(const char *path, pare_error *error) {
-    return read_file(path, 0, error);
-}
-
-json_t *pare_json_read_real(const char *path, pare_error *error) {
-    return read_file(path, JSON_DECODE_INT_AS_REAL, error);
+void pare_json_odd_print(pare_string *out, const pare_json_odd *odd) {
+    const struct {
+        size_t n;
+        const char *one, *many, *done;
+    } found[] = {
+        {odd->not_finite, "number that is not finite", "numbers that are not finite", "taken for null"},
+        {odd->large_integers, "whole number beyond 64 bits", "whole numbers beyond 64 bits", "rounded"},
+        {odd->repeated_keys, "repeated key", "repeated keys", "the last value counts"},
+        {odd->half_surrogates, "half surrogate pair", "half surrogate pairs", "read as U+FFFD"},
+        {odd->zero_keys, "zero in a key", "zeros in keys", "read as U+FFFD"},
+        {odd->bad_bytes, "byte that is not UTF-8", "bytes that are not UTF-8", "read as U+FFFD"},
+    };
+    const char *comma = "";
+    for (size_t i = 0; i < sizeof found / sizeof *found; i++) {
+        if (found[i].n == 0)
+            continue;
+        pare_string_print(out, "%s%zu %s (%s)", comma, found[i].n, found[i].n == 1 ? found[i].one : found[i].many, found[i].done);
+        comma = ", ";
+    }
 }
 
 static int push_bytes(const char *bytes, size_t n, void *string) {
@@ -97,10 +88,10 @@ json_t *pare_json_number(double value) {
     return isfinite(value) ? json_real(value) : json_null();
 }
 
-/* NULL when absent or null. */
+/* NULL when absent or null, which what is not finite is not. */
 static const json_t *present(const json_t *object, const char *key) {
     const json_t *value = json_object_get(object, key);
-    return json_is_null(value) ? NULL : value;
+    return value == json_null() ? NULL : value;
 }
 
 bool pare_json_get_u64(uint64_t *value, const json_t *object, const char *key, const char *what, pare_error *error) {

@@ -159,7 +159,7 @@ static bool open_folder(pare_checkpoint *checkpoint, pare_tensor_list *list, par
     if (!pare_path_exists(path))
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: no config.json in this folder", checkpoint->path);
     checkpoint->format = PARE_FORMAT_HF;
-    if (!(inner->config_json = pare_json_read(path, error)) ||
+    if (!(inner->config_json = pare_json_read_lenient(path, NULL, error)) ||
         !pare_hf_config_read(&checkpoint->config, inner->config_json, path, inner->arena, error) ||
         !pare_hf_weights_read(list, checkpoint, error) || !bind(checkpoint, list, error))
         return false;

@@ -174,7 +174,7 @@ bool pare_thaw_new(pare_thawed *thawed, const char *config, const char *tokenize
     if (!c)
         return false;
     c->format = PARE_FORMAT_HF;
-    bool done = (c->inner->config_json = pare_json_read(config, error)) &&
+    bool done = (c->inner->config_json = pare_json_read_lenient(config, NULL, error)) &&
                 pare_hf_config_read(&c->config, c->inner->config_json, config, c->inner->arena, error) &&
                 pare_checkpoint_add_tokenizer(c, error);
     if (done && pare_tokenizer_size(c->tokenizer) > c->config.vocabulary)

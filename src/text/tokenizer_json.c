@@ -413,7 +413,7 @@ pare_tokenizer *pare_tokenizer_open_json(const char *bytes, size_t n, const char
     pare_tokenizer *tokenizer = pare_tokenizer_begin(what, error);
     if (!tokenizer)
         return NULL;
-    json_t *root = pare_json_parse(bytes, n, what, error);
+    json_t *root = pare_json_parse_lenient(bytes, n, what, false, NULL, error);
     bool done = root && read_parts(tokenizer, root, error);
     json_decref(root);
     if (done) {

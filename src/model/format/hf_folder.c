@@ -117,7 +117,7 @@ bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, p
     }
     if (!pare_path_exists(index_path))
         return fail_no_weights(checkpoint, error);
-    json_t *index = pare_json_read(index_path, error);
+    json_t *index = pare_json_read_lenient(index_path, NULL, error);
     bool done = index && read_shards(list, checkpoint, index, index_path, error);
     json_decref(index);
     return done;

@@ -76,7 +76,7 @@ static bool read_recipe(recipe *r, const char *folder, pare_error *error) {
         return false;
     if (!pare_path_exists(path))
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not an adapter: no %s in this folder", folder, config_file);
-    json_t *json = pare_json_read(path, error);
+    json_t *json = pare_json_read_lenient(path, NULL, error);
     bool done = json && pare_json_get_string(&type, json, "peft_type", path, error) &&
                 pare_json_get_u64(&r->rank, json, "r", path, error) && pare_json_get_double(&r->alpha, json, "lora_alpha", path, error);
     if (done && strcmp(type, "LORA") != 0)

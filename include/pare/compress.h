@@ -179,11 +179,11 @@ bool pare_plan_shape(pare_plan *plan, pare_unit unit, const pare_config *config,
 /* Layers (n_layers, true: protected) keep all of their units. USAGE for units that are not a layer's own: channels, layers, several,
  * directions. */
 bool pare_plan_protect(pare_plan *plan, const bool *layers, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
-/* Other counts for other layers, as many units in all, of FFN neurons and key-value heads (USAGE for others); layers that are protected
- * already stay so. global: the best of all layers' units, each layer's scores brought to mean 0 and variance 1 first (as An et al. 2024,
- * FLAP). sensitivity: what leaves the least sum of losses of the model with one layer cut alone, to 3/4, 1/2, 1/4 of its units and one
- * block of them (calibration text, 4,096 tokens); of surgeons, which have no scores, the least sum of the errors that they expect. Blocks:
- * the plan's multiple, or n_units / 64 where that is more. */
+/* Other counts for other layers, as many units in all (or fewer by less than a multiple), of FFN neurons and key-value heads (USAGE for
+ * others); layers that are protected already stay so. global: the best of all layers' units, each layer's scores brought to mean 0 and
+ * variance 1 first (as An et al. 2024, FLAP). sensitivity: what leaves the least sum of losses of the model with one layer cut alone, to
+ * 3/4, 1/2, 1/4 of its units and one block of them (calibration text, 4,096 tokens); of surgeons, which have no scores, the least sum of
+ * the errors that they expect. Blocks: the plan's multiple, or n_units / 64 where that is more. */
 bool pare_plan_allocate_global(pare_plan *plan, const pare_scores *scores, pare_error *error) PARE_MUST_CHECK;
 /* What sensitivity goes by, whatever the ratio; layers that the plan protects are left out. Free with pare_sensitivity_free. */
 typedef struct pare_sensitivity {

@@ -85,8 +85,8 @@ bool allocate_least(uint32_t *kept, const double *cost, const bool *fixed, uint3
 
 /* What there is to share out. A row's last block may be smaller than the others. */
 typedef struct {
-    uint32_t n_rows, n_units, block, n_blocks;
-    uint64_t total; /* blocks of rows that are not fixed */
+    uint32_t n_rows, n_units, multiple, block, n_blocks;
+    uint64_t units; /* what the rows that are not fixed keep together in the uniform plan */
     bool *fixed;    /* (n_rows): rows that the plan keeps whole by --keep-layers */
     uint32_t *kept; /* (n_rows), blocks */
     pare_arena *arena;
@@ -108,28 +108,65 @@ static bool begin(sharing *s, const pare_plan *plan, pare_error *error) {
     uint32_t multiple = plan->unit == PARE_UNIT_FFN ? plan->multiple : 1, n = plan->n_units;
     uint32_t block = (n / BLOCKS_MOST + multiple - 1) / multiple * multiple;
     block = block < multiple ? multiple : block;
-    *s = (sharing){.n_rows = plan->n_rows, .n_units = n, .block = block, .n_blocks = (n + block - 1) / block};
+    *s = (sharing){.n_rows = plan->n_rows, .n_units = n, .multiple = multiple, .block = block, .n_blocks = (n + block - 1) / block};
     if (!(s->arena = pare_arena_open(error)) || !(s->fixed = PARE_PUSH(s->arena, bool, s->n_rows, error)) ||
         !(s->kept = PARE_PUSH(s->arena, uint32_t, s->n_rows, error)))
         return false;
-    uint64_t units = 0;
     for (uint32_t i = 0; i < s->n_rows; i++) {
         s->fixed[i] = plan->each && plan->each[i] == n;
-        units += s->fixed[i] ? 0 : pare_plan_kept(plan, i);
+        s->units += s->fixed[i] ? 0 : pare_plan_kept(plan, i);
     }
-    s->total = units / block;
     return true;
+}
+
+/* What a unit more saves in a row that keeps `kept` and not all. */
+static double saving(const sharing *s, const double *cost, uint32_t row, uint32_t kept) {
+    uint32_t block = kept / s->block;
+    const double *of_row = cost + (size_t)row * (s->n_blocks + 1);
+    return (of_row[block] - of_row[block + 1]) / (units_in(s, block + 1) - block * s->block);
+}
+
+/* A multiple, or what is missing from all. */
+static uint32_t next_step(const sharing *s, uint32_t kept) {
+    uint32_t room = s->n_units - kept;
+    return room < s->multiple ? room : s->multiple;
+}
+
+/* The row that a unit more saves most, of those that may have more and no more than `rest`; n_rows: none. */
+static uint32_t neediest(const uint32_t *each, const sharing *s, const double *cost, uint64_t rest) {
+    uint32_t best = s->n_rows;
+    for (uint32_t i = 0; i < s->n_rows; i++) {
+        uint32_t step = next_step(s, each[i]);
+        if (!s->fixed[i] && step > 0 && step <= rest &&
+            (best == s->n_rows || saving(s, cost, i, each[i]) > saving(s, cost, best, each[best])))
+            best = i;
+    }
+    return best;
+}
+
+/* Blocks leave a rest: less than one, and what short last blocks lack. It is given out in multiples, so that as many units stay as in the
+ * uniform plan: never more, for there may be a budget, and fewer by less than a multiple. */
+static void share_rest(uint32_t *each, const sharing *s, const double *cost) {
+    uint64_t rest = s->units;
+    for (uint32_t i = 0; i < s->n_rows; i++)
+        rest -= s->fixed[i] ? 0 : each[i];
+    for (uint32_t i; (i = neediest(each, s, cost, rest)) < s->n_rows;) {
+        uint32_t step = next_step(s, each[i]);
+        each[i] += step;
+        rest -= step;
+    }
 }
 
 /* The counts of least cost (n_rows, n_blocks + 1) into the plan. */
 static bool finish(sharing *s, const double *cost, pare_plan *plan, pare_error *error) {
-    if (!allocate_least(s->kept, cost, s->fixed, s->n_rows, s->n_blocks, s->total, error))
+    if (!allocate_least(s->kept, cost, s->fixed, s->n_rows, s->n_blocks, s->units / s->block, error))
         return false;
     uint32_t *each = pare_allocate(s->n_rows, sizeof *each, error);
     if (!each)
         return false;
     for (uint32_t i = 0; i < s->n_rows; i++)
         each[i] = units_in(s, s->kept[i]);
+    share_rest(each, s, cost);
     pare_free(plan->each);
     plan->each = each;
     return true;

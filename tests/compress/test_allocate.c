@@ -132,6 +132,53 @@ static void global_is_one_list(void **state) {
     assert_fails(pare_plan_allocate_global(&plan, &scores, &error), error, PARE_ERROR_USAGE, "not shared out over layers");
 }
 
+/* Whatever the width, multiple and ratio, and whichever layers stay whole: as many units as the uniform plan, or fewer by less than a
+ * multiple; every count a multiple, or all. */
+static void totals(void **state) {
+    (void)state;
+    enum { LAYERS = 7, WIDTH_MOST = 1000 };
+    static const uint32_t widths[] = {63, 65, 100, 129, 130, 191, 192, 257, 389, 640, 999, WIDTH_MOST}, multiples[] = {1, 3, 8, 32};
+    pare_error error = {0};
+    double *values = pare_allocate((size_t)LAYERS * WIDTH_MOST, sizeof *values, &error);
+    uint64_t seed = 0;
+    assert_non_null(values);
+    for (size_t w = 0; w < sizeof widths / sizeof *widths; w++)
+        for (size_t m = 0; m < sizeof multiples / sizeof *multiples; m++)
+            for (double ratio = 0.1; ratio < 0.9; ratio += 0.2) {
+                pare_random random;
+                pare_config config = {.n_layers = LAYERS,
+                                      .width = 64,
+                                      .ffn_width = widths[w],
+                                      .n_heads = 4,
+                                      .n_kv_heads = 2,
+                                      .head_dim = 16,
+                                      .vocabulary = 256,
+                                      .max_positions = 64};
+                const bool whole[LAYERS] = {seed % 3 == 1, false, seed % 4 == 2};
+                pare_random_init(&random, seed++, "totals", 0);
+                for (size_t i = 0; i < (size_t)LAYERS * widths[w]; i++) /* layers of very different spreads: some keep all */
+                    values[i] = pow(pare_random_unit(&random), 1 + 5 * (double)(i / widths[w]));
+                pare_scores scores = {.unit = PARE_UNIT_FFN, .n_rows = LAYERS, .n_units = widths[w], .values = values};
+                pare_plan plan;
+                assert_done(pare_plan_make(&plan, PARE_UNIT_FFN, &config, ratio, multiples[m], &error) &&
+                                pare_plan_protect(&plan, whole, &config, &error),
+                            error);
+                uint64_t wanted = 0, sum = 0;
+                for (uint32_t i = 0; i < LAYERS; i++)
+                    wanted += plan.each[i];
+                assert_done(pare_plan_allocate_global(&plan, &scores, &error), error);
+                for (uint32_t i = 0; i < LAYERS; i++) {
+                    sum += plan.each[i];
+                    assert_true(plan.each[i] % multiples[m] == 0 || plan.each[i] == widths[w]);
+                }
+                if (sum > wanted || wanted - sum >= multiples[m])
+                    fail_msg("width %u, multiple %u, ratio %g: %llu units, %llu in the uniform plan", widths[w], multiples[m], ratio,
+                             (unsigned long long)sum, (unsigned long long)wanted);
+                pare_plan_free(&plan);
+            }
+    pare_free(values);
+}
+
 /* As many units as the uniform plan; protected layers whole; the same at one thread and two; no worse on the text it was measured on. */
 static void sensitivity(void **state) {
     (void)state;
@@ -196,8 +243,9 @@ static void recommended(void **state) {
 
 int main(void) {
     pare_error error = {0};
-    const struct CMUnitTest tests[] = {cmocka_unit_test(least_sums), cmocka_unit_test(flat_and_rising),
-                                       cmocka_unit_test(global_is_one_list), cmocka_unit_test(sensitivity), cmocka_unit_test(recommended)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(least_sums),         cmocka_unit_test(flat_and_rising),
+                                       cmocka_unit_test(global_is_one_list), cmocka_unit_test(totals),
+                                       cmocka_unit_test(sensitivity),        cmocka_unit_test(recommended)};
     if (!pare_gemm_prepare(&error))
         return 1;
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -187,7 +187,8 @@ typedef struct {
 
 typedef struct pare_model {
     const pare_checkpoint *checkpoint;
-    pare_config config; /* under the cut */
+    const pare_cut *cut; /* NULL: nothing is cut */
+    pare_config config;  /* under the cut */
     pare_view embedding, head;
     const float *norm;              /* (width) */
     const float *inverse_frequency; /* (head_dim / 2), rotary scaling applied */
@@ -198,7 +199,8 @@ typedef struct pare_model {
 /* cut may be NULL; it and the checkpoint must outlive the model. No weights are copied but norms and biases. */
 pare_model *pare_model_open(const pare_checkpoint *checkpoint, const pare_cut *cut, pare_error *error) PARE_MUST_CHECK;
 void pare_model_close(pare_model *model);
-/* A layer has been used: lets go of the mapped pages of its matrices, as pare_checkpoint_drop. */
+/* A layer has been used: lets go of the mapped pages of all its matrices (factors and shortcuts too, and the cut's own), as
+ * pare_checkpoint_drop. */
 void pare_model_leave_layer(const pare_model *model, uint32_t layer);
 
 /* Where a forward pass may be looked at, in the order in which a layer comes by: what enters it (width C); what attention reads, normed

@@ -27,16 +27,21 @@ bool pare_checkpoint_maps(const pare_checkpoint *checkpoint, const uint8_t *byte
     return false;
 }
 
+/* Weights in memory have no file behind them: their pages would come back as zeros. */
+static void drop_mapped(const pare_checkpoint *checkpoint, const uint8_t *bytes, size_t n) {
+    if (pare_checkpoint_maps(checkpoint, bytes))
+        pare_bytes_drop(bytes, n);
+}
+
 void pare_checkpoint_drop_view(const pare_checkpoint *checkpoint, const pare_view *view) {
-    if (pare_checkpoint_maps(checkpoint, view->tensor->data))
-        pare_bytes_drop(view->tensor->data, view->tensor->n_bytes);
+    drop_mapped(checkpoint, view->tensor->data, view->tensor->n_bytes);
 }
 
 void pare_checkpoint_drop(const pare_checkpoint *checkpoint, const char *prefix) {
     size_t length = strlen(prefix);
     for (size_t i = 0; i < checkpoint->n_tensors; i++)
-        if (strncmp(checkpoint->tensors[i].name, prefix, length) == 0 && pare_checkpoint_maps(checkpoint, checkpoint->tensors[i].data))
-            pare_bytes_drop(checkpoint->tensors[i].data, checkpoint->tensors[i].n_bytes);
+        if (strncmp(checkpoint->tensors[i].name, prefix, length) == 0)
+            drop_mapped(checkpoint, checkpoint->tensors[i].data, checkpoint->tensors[i].n_bytes);
 }
 
 /* ---- finite ---- */
@@ -117,7 +122,7 @@ static bool fail_element(const pare_tensor *tensor, uint64_t block, pare_error *
                      (unsigned long long)(element % columns), (unsigned long long)(block * traits->bytes));
 }
 
-static bool check_tensor(const pare_tensor *tensor, int n_threads, pare_error *error) {
+static bool check_tensor(const pare_checkpoint *checkpoint, const pare_tensor *tensor, int n_threads, pare_error *error) {
     size_t block_bytes = pare_dtype_info(tensor->dtype)->bytes, n_blocks = tensor->n_bytes / block_bytes;
     size_t piece = PIECE_BYTES / block_bytes, n_pieces = (n_blocks + piece - 1) / piece, bad = n_blocks;
 #pragma omp parallel for num_threads(n_threads) schedule(dynamic) reduction(min : bad) if (n_pieces > 1)
@@ -126,7 +131,7 @@ static bool check_tensor(const pare_tensor *tensor, int n_threads, pare_error *e
         size_t found = pare_bytes_first_bad(tensor->dtype, tensor->data + first * block_bytes, n);
         if (found < n && first + found < bad)
             bad = first + found;
-        pare_bytes_drop(tensor->data + first * block_bytes, n * block_bytes);
+        drop_mapped(checkpoint, tensor->data + first * block_bytes, n * block_bytes);
     }
     return bad == n_blocks || fail_element(tensor, bad, error);
 }
@@ -134,7 +139,7 @@ static bool check_tensor(const pare_tensor *tensor, int n_threads, pare_error *e
 bool pare_checkpoint_check_finite(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) {
     uint64_t done = 0;
     for (size_t i = 0; i < checkpoint->n_tensors; i++) {
-        if (!pare_context_check(context, error) || !check_tensor(&checkpoint->tensors[i], pare_context_threads(context), error))
+        if (!pare_context_check(context, error) || !check_tensor(checkpoint, &checkpoint->tensors[i], pare_context_threads(context), error))
             return false;
         done += checkpoint->tensors[i].n_bytes;
         pare_context_progress(context, "check weights", (double)done, (double)checkpoint->file_bytes);
@@ -152,7 +157,8 @@ void pare_checkpoint_blame(const pare_checkpoint *checkpoint, const pare_context
 /* ---- hash ---- */
 
 /* One line per piece. The hash is that of all lines, so that pieces can be hashed by many threads. */
-static bool hash_tensor(pare_string *lines, const pare_tensor *tensor, int n_threads, pare_error *error) {
+static bool hash_tensor(pare_string *lines, const pare_checkpoint *checkpoint, const pare_tensor *tensor, int n_threads,
+                        pare_error *error) {
     char shape[PARE_SHAPE_TEXT];
     size_t n_pieces = (tensor->n_bytes + PIECE_BYTES - 1) / PIECE_BYTES;
     pare_sha256 *hashes = pare_allocate(n_pieces, sizeof *hashes, error);
@@ -163,7 +169,7 @@ static bool hash_tensor(pare_string *lines, const pare_tensor *tensor, int n_thr
     for (size_t i = 0; i < n_pieces; i++) {
         size_t first = i * PIECE_BYTES, n = tensor->n_bytes - first < PIECE_BYTES ? tensor->n_bytes - first : PIECE_BYTES;
         failed = !pare_sha256_bytes(&hashes[i], tensor->data + first, n, NULL) || failed;
-        pare_bytes_drop(tensor->data + first, n);
+        drop_mapped(checkpoint, tensor->data + first, n);
     }
     pare_string_print(lines, "%s %s %s %u\n", tensor->name, pare_dtype_info(tensor->dtype)->name,
                       pare_shape_print(shape, tensor->n_dims, tensor->dims), tensor->rotary_pairs);
@@ -191,7 +197,7 @@ bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, 
     print_config(&lines, &checkpoint->config);
     for (size_t i = 0; done && i < checkpoint->n_tensors; i++) {
         const pare_tensor *tensor = &checkpoint->tensors[i];
-        done = pare_context_check(context, error) && hash_tensor(&lines, tensor, pare_context_threads(context), error);
+        done = pare_context_check(context, error) && hash_tensor(&lines, checkpoint, tensor, pare_context_threads(context), error);
         read += tensor->n_bytes;
         pare_context_progress(context, "hash weights", (double)read, (double)checkpoint->file_bytes);
     }

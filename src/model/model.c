@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "pare/model.h"
+#include "format/format.h"
 #include "pare/cut.h"
 
 static const char *const paths[PARE_PROJECTIONS] = {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj",
@@ -148,7 +148,7 @@ pare_model *pare_model_open(const pare_checkpoint *checkpoint, const pare_cut *c
         return NULL;
     pare_model *model = PARE_PUSH(arena, pare_model, 1, error);
     if (model) {
-        *model = (pare_model){.checkpoint = checkpoint, .config = *pare_cut_config(cut, checkpoint), .arena = arena};
+        *model = (pare_model){.checkpoint = checkpoint, .cut = cut, .config = *pare_cut_config(cut, checkpoint), .arena = arena};
         if (bind_all(model, cut, error))
             return model;
     }
@@ -167,7 +167,21 @@ const pare_tokenizer *pare_checkpoint_tokenizer(const pare_checkpoint *checkpoin
     return checkpoint->tokenizer;
 }
 
+/* Pages come back from the checkpoint's file, or from the file that a cut's large tensors wait in. */
+static void leave_view(const pare_model *model, const pare_view *view) {
+    if (!view->tensor)
+        return;
+    pare_checkpoint_drop_view(model->checkpoint, view);
+    if (model->cut && pare_spill_holds(model->cut->spill, view->tensor->data))
+        pare_bytes_drop(view->tensor->data, view->tensor->n_bytes);
+}
+
 void pare_model_leave_layer(const pare_model *model, uint32_t layer) {
-    for (int p = 0; p < PARE_PROJECTIONS; p++)
-        pare_checkpoint_drop(model->checkpoint, model->layers[layer].linears[p].weight.tensor->name);
+    const pare_layer *l = &model->layers[layer];
+    for (int p = 0; p < PARE_PROJECTIONS; p++) {
+        leave_view(model, &l->linears[p].weight);
+        leave_view(model, &l->linears[p].inner);
+    }
+    leave_view(model, &l->attention_shortcut.weight);
+    leave_view(model, &l->ffn_shortcut.weight);
 }

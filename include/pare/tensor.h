@@ -186,6 +186,9 @@ typedef struct {
  * and leave 2^-18 of each product. */
 const pare_kernels *pare_kernels_find(const char *name);
 const pare_kernels *pare_kernels_best(void);
+/* USAGE when PARE_KERNELS names a table that there is not, or not on this processor, naming those that there are: best takes the best one
+ * then. */
+bool pare_kernels_check(pare_error *error) PARE_MUST_CHECK;
 /* From now on the best is a table that multiplies f32, unless the environment names another: for what is compared number by number.
  * Before any work, on the only thread. */
 void pare_kernels_prefer_f32(void);

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "pare/tensor.h"
 
 volatile sig_atomic_t cli_cancel;
 
@@ -83,7 +84,7 @@ static bool run(int argc, char **argv, pare_error *error) {
         return help(argc - 1, argv + 1, error);
     if (strcmp(argv[1], "--version") == 0)
         argv[1] = version;
-    return run_command(argc - 1, argv + 1, error);
+    return pare_kernels_check(error) && run_command(argc - 1, argv + 1, error);
 }
 
 int main(int argc, char **argv) {

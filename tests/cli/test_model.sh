@@ -45,8 +45,18 @@ expect 0 'written as bf16' "$PARE" compress "$fixtures/types.gguf" --method rand
 expect 0 '' "$PARE" info "$work/from-gguf" --json
 grep -q bf16 "$work/stdout" || fail "a quantised source did not become bf16"
 
+# a name of kernels that there are none of is refused, naming those that there are, even where it is one of another processor
+expect 2 'PARE_KERNELS=avx1024: this processor has no such kernels; it has .*reference' env PARE_KERNELS=avx1024 "$PARE" info "$qwen"
+there=$(sed -n 's/.*; it has \(.*\)\. Unset.*/\1/p' "$work/stderr" | tr -d ,)
+for kernels in amx avx512 avx2 reference; do
+    case " $there " in *" $kernels "*) code=0 ;; *) code=2 ;; esac
+    expect $code '' env PARE_KERNELS=$kernels "$PARE" info "$qwen"
+done
+expect 0 '' env PARE_KERNELS= "$PARE" info "$qwen"
+expect 0 '' env PARE_KERNELS=avx1024 "$PARE" --help
+
 # every table of kernels that this processor runs gives the same loss
-for kernels in reference avx2 avx512 amx; do
+for kernels in $there; do
     expect 0 '' env PARE_KERNELS=$kernels "$PARE" eval "$qwen" --text "$text" --protocol joined48 --windows 3 --json
     awk -v a="$(json cross_entropy)" -v b="$dense" 'BEGIN { gap = a - b; exit !(gap * gap < 1e-10) }' ||
         fail "$kernels: cross-entropy $(json cross_entropy), $dense"

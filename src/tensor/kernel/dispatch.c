@@ -1,4 +1,5 @@
 /* dispatch: asks the processor once and hands out the best table it can run. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,11 +37,30 @@ const pare_kernels *pare_kernels_find(const char *name) {
     return choose(name);
 }
 
+/* NULL: nothing is named. */
+static const char *named_kernels(void) {
+    const char *name = getenv("PARE_KERNELS");
+    return name && *name ? name : NULL;
+}
+
+bool pare_kernels_check(pare_error *error) {
+    static const char *const names[] = {"amx", "avx512", "avx2", "reference"};
+    const char *name = named_kernels();
+    char there[64] = "";
+    if (!name || choose(name))
+        return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (choose(names[i]))
+            snprintf(there + strlen(there), sizeof there - strlen(there), "%s%s", *there ? ", " : "", names[i]);
+    return pare_fail(error, PARE_ERROR_USAGE, "PARE_KERNELS=%.40s: this processor has no such kernels; it has %s. Unset it for the best",
+                     name, there);
+}
+
 static const pare_kernels *best; /* every thread would write the same pointer */
 
 /* What the environment names, else `preferred`, else the best. */
 static const pare_kernels *settle(const char *preferred) {
-    const char *named = getenv("PARE_KERNELS");
+    const char *named = named_kernels();
     const pare_kernels *found = named ? choose(named) : NULL;
     found = found ? found : choose(preferred);
     found = found ? found : choose(NULL);

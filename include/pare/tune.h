@@ -75,7 +75,7 @@ bool pare_tuner_write(const char *path, const pare_tuner *tuner, pare_dtype dtyp
 bool pare_tuner_write_adapter(const char *path, const pare_tuner *tuner, const char *base, pare_error *error) PARE_MUST_CHECK;
 
 typedef struct {
-    double loss;          /* mean over the step's targets: what is minimised */
+    double loss;          /* mean over the step's targets: what is minimised; NaN where it has none, and nothing is learnt */
     double cross_entropy; /* the same without a teacher */
     double gradient_norm; /* before clipping */
     double rate;
@@ -106,7 +106,7 @@ typedef struct {
 } pare_tune_run_options;
 
 typedef struct {
-    float *losses;                           /* (steps) mean loss of each */
+    float *losses;                           /* (steps) mean loss of each; NaN: the step had no targets */
     uint64_t steps, tokens, targets, epochs; /* done; epochs begun */
     pare_tune_evaluation *evaluations;
     size_t n_evaluations;
@@ -119,6 +119,8 @@ typedef struct {
 bool pare_tune_run(pare_tune_result *result, pare_tuner *tuner, const pare_dataset *dataset, const pare_tune_run_options *options,
                    const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_tune_result_free(pare_tune_result *result);
+/* Mean loss of the steps [first, first + n), of those that had targets; NaN when none had. */
+double pare_tune_mean_loss(const pare_tune_result *result, uint64_t first, uint64_t n);
 
 #ifdef __cplusplus
 }

@@ -63,10 +63,10 @@ static void draw_curve(pare_string *s, const frame *f, const pare_tune_result *r
     pare_string_print(s, "<polyline class=\"%s\" points=\"", class);
     for (uint64_t i = 0; i < r->steps; i += stretch) {
         uint64_t n = r->steps - i < stretch ? r->steps - i : stretch;
-        double sum = 0;
-        for (uint64_t j = i; j < i + n; j++)
-            sum += (double)r->losses[j];
-        mean = memory * mean + sum / (double)n;
+        double loss = pare_tune_mean_loss(r, i, n);
+        if (isnan(loss)) /* no targets in any of its steps */
+            continue;
+        mean = memory * mean + loss;
         weight = memory * weight + 1;
         pare_string_print(s, "%.1f,%.1f ", place_x(f, ((double)i + (double)n / 2) * per_step), place_y(f, mean / weight));
     }

@@ -291,13 +291,28 @@ json_t *training_json(const training *t, const pare_tuner *tuner, const json_t *
     return json;
 }
 
+/* The first and the last loss that there is. */
+static void print_losses(const pare_tune_result *r) {
+    uint64_t first = 0, last = r->steps, idle = 0;
+    for (uint64_t i = 0; i < r->steps; i++)
+        idle += isnan(r->losses[i]) ? 1 : 0;
+    while (first < r->steps && isnan(r->losses[first]))
+        first++;
+    while (last > first && isnan(r->losses[last - 1]))
+        last--;
+    if (last > first)
+        printf("loss %.4f at the first step, %.4f at the last\n", (double)r->losses[first], (double)r->losses[last - 1]);
+    if (idle)
+        printf("%s steps had nothing to learn: all of their windows lie inside prompts\n", human_count(idle));
+}
+
 static void print_text(const training *t, const pare_tuner *tuner) {
     const pare_tune_result *r = &t->result;
     progress_end();
     printf("trained %s weights for %s steps, %s tokens (%s targets, %llu epoch%s)\n", human_count(pare_tuner_trainable(tuner)),
            human_count(r->steps), human_count(r->tokens), human_count(r->targets), (unsigned long long)r->epochs,
            r->epochs == 1 ? "" : "s");
-    printf("loss %.4f at the first step, %.4f at the last\n", (double)r->losses[0], (double)r->losses[r->steps - 1]);
+    print_losses(r);
     for (size_t i = 0; i < r->n_evaluations; i++) {
         const pare_tune_evaluation *e = &r->evaluations[i];
         printf("cross-entropy %.5f after %s tokens", e->cross_entropy, human_count(e->tokens));

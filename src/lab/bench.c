@@ -185,10 +185,7 @@ static pare_tune_options recovery_options(const pare_spec *spec, const pare_run 
 
 static void fill_recovery(pare_run_record *record, const pare_tune_result *result) {
     uint64_t last = result->steps / 10 ? result->steps / 10 : 1;
-    double sum = 0;
-    for (uint64_t i = result->steps - last; i < result->steps; i++)
-        sum += (double)result->losses[i];
-    record->recovery.loss = sum / (double)last;
+    record->recovery.loss = pare_tune_mean_loss(result, result->steps - last, last);
     record->recovery_tokens = (double)result->tokens;
     record->seconds.recover = result->seconds;
 }

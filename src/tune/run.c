@@ -1,4 +1,5 @@
 /* run: steps over a dataset, held-out evaluations between them, and the state that a stop leaves behind. */
+#include <math.h>
 #include <stdio.h>
 
 #include "tune_impl.h"
@@ -19,6 +20,16 @@ void pare_tune_result_free(pare_tune_result *result) {
     pare_free(result->evaluations);
     pare_arena_close(result->arena);
     *result = (pare_tune_result){0};
+}
+
+double pare_tune_mean_loss(const pare_tune_result *result, uint64_t first, uint64_t n) {
+    double sum = 0, counted = 0;
+    for (uint64_t i = first; i < first + n && i < result->steps; i++)
+        if (!isnan(result->losses[i])) {
+            sum += (double)result->losses[i];
+            counted++;
+        }
+    return counted > 0 ? sum / counted : (double)NAN;
 }
 
 static bool allocate(runner *r, pare_error *error) {
@@ -78,7 +89,10 @@ static void tell(const runner *r, const pare_tune_step *step, double begin, uint
     const pare_tune_options *o = &r->tuner->options;
     char stage[96];
     uint64_t done = r->tuner->step;
-    snprintf(stage, sizeof stage, "train: loss %.4f, %.0f tokens/s", step->loss,
+    char loss[32] = "without targets";
+    if (step->targets)
+        snprintf(loss, sizeof loss, "loss %.4f", step->loss);
+    snprintf(stage, sizeof stage, "train: %s, %.0f tokens/s", loss,
              (double)((done - first) * o->batch * o->length) / (pare_clock_s() - begin));
     pare_context_progress(r->context, stage, (double)(done - first), (double)(o->steps - first));
 }

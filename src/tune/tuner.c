@@ -236,7 +236,8 @@ bool pare_tuner_step(pare_tune_step *result, pare_tuner *t, const uint32_t *ids,
     pare_batch all = {ids, learn, o->batch, o->length};
     size_t targets = pare_batch_targets(&all);
     *result = (pare_tune_step){.targets = targets, .rate = pare_tune_rate(o, t->step)};
-    if (targets == 0) { /* windows that lie in prompts: nothing to learn */
+    if (targets == 0) { /* windows that lie in prompts: nothing to learn, and no loss, which 0 would be */
+        result->loss = result->cross_entropy = (double)NAN;
         t->step++;
         return true;
     }

@@ -72,6 +72,10 @@ static void test_bad_step(void **state) {
     memset(learn, 0, sizeof learn); /* windows inside prompts teach nothing, and that is no error */
     assert_done(pare_tuner_step(&step, b.tuner, ids, learn, &error), error);
     assert_int_equal(step.targets, 0);
+    assert_true(isnan(step.loss)); /* 0 would be the best loss there is */
+    float losses[] = {2, NAN, 4, NAN};
+    pare_tune_result run = {.losses = losses, .steps = 4};
+    assert_true(pare_tune_mean_loss(&run, 0, 4) == 3 && pare_tune_mean_loss(&run, 1, 2) == 4 && isnan(pare_tune_mean_loss(&run, 3, 1)));
     pare_free(before);
     bench_stop(&b);
     json_decref(reference);

@@ -138,15 +138,26 @@ void pare_study_close(pare_study *study); /* NULL is fine */
 /* Where a study stands. records[i] is what the ledger holds of runs[i] (its latest attempt), or NULL: missing. */
 typedef struct {
     const pare_run_record *const *records; /* n_runs, in the arena */
+    const bool *claimed;                   /* n_runs: missing, and a worker computes it just now */
     size_t n_done, n_failed, n_missing;
+    size_t n_claimed; /* of the missing ones */
 } pare_study_state;
 /* ledger: NULL for the spec's own. A ledger that does not exist yet holds nothing. */
 bool pare_study_status(pare_study_state *state, const pare_study *study, const char *ledger, pare_arena *arena,
                        pare_error *error) PARE_MUST_CHECK;
 
+/* What a call finds when it begins. */
+typedef struct {
+    size_t n_total, n_present; /* runs of the study; those that the ledger has and that are not tried again */
+    size_t n_retried;          /* failed before, tried again */
+    size_t n_claimed;          /* other workers compute them just now */
+} pare_study_outlook;
+
 typedef struct {
     const char *ledger; /* NULL: the spec's own */
     bool retry_failed;  /* failed runs are tried again, as a new attempt; else they count as present */
+    /* Called once, before the first run; may be NULL. */
+    void (*planned)(void *user, const pare_study_outlook *outlook);
     /* Called after each run of this call is in the ledger; may be NULL. */
     void (*recorded)(void *user, const pare_run_record *record);
     void *user;
@@ -163,7 +174,9 @@ typedef struct {
 /* Runs what is missing. Each run is recorded before the next begins, so that a kill loses the one in flight at most.
  * A run that fails by its own nature (NUMERIC, SHAPE, RANGE, UNSUPPORTED, FORMAT) is recorded with the reason and the study goes on;
  * when the dense model fails, its other runs have no L0 and are recorded as failed with that reason. Anything else (IO, MEMORY,
- * CANCELLED) stops the study; *summary then tells what was done before. Several processes may run one study.
+ * CANCELLED) stops the study; *summary then tells what was done before.
+ * Several processes may run one study: each claims a run in the ledger before it computes it, and waits at the end for the runs that
+ * others compute. A worker that has died (kill -9; on another host: no sign of it for five minutes) loses its claims to the next that asks.
  * Progress is of the missing runs alone: stage "3/21 wanda-sp r=0.2 evaluate", done and total in multiply-accumulates.
  * Seconds of opening, calibrating and scoring are charged to the run that came first, 0 to those that reuse the result. */
 bool pare_study_run(pare_study_summary *summary, const pare_study *study, const pare_study_options *options, const pare_context *context,

@@ -117,6 +117,30 @@ typedef struct {
 } pare_store_counts;
 bool pare_store_count(pare_store_counts *counts, pare_store *store, pare_error *error) PARE_MUST_CHECK;
 
+/* ---- claims ------------------------------------------------------------------------------- */
+
+/* Who computes a run at the moment. A worker is one call that works at a study: a process on a host, and a number for it there.
+ * Workers fill all but `key`; a reader gets every member. */
+typedef struct {
+    char key[65];
+    char host[160]; /* the machine, this boot of it, and the processes' name space: a pid means something there only */
+    int64_t pid;
+    char born[32]; /* when the process started, as the system tells it: a pid is given away again */
+    int64_t worker;
+    int64_t expires; /* seconds since 1970: nobody waits longer without a renewal */
+} pare_claim;
+
+/* Takes the run for the worker in one transaction, unless somebody has it: then *mine is false and *holder says who. is_dead judges a
+ * holder; the claim of a dead one is taken over. A claim ends when a row of its run is inserted. */
+bool pare_store_claim(bool *mine, pare_claim *holder, pare_store *store, const char *key, const pare_claim *worker,
+                      bool (*is_dead)(const pare_claim *claim), pare_error *error) PARE_MUST_CHECK;
+/* All claims of the worker last until worker->expires. Allocates nothing. */
+bool pare_store_renew(pare_store *store, const pare_claim *worker, pare_error *error) PARE_MUST_CHECK;
+/* Gives one back, or all of the worker with key NULL. */
+bool pare_store_release(pare_store *store, const char *key, const pare_claim *worker, pare_error *error) PARE_MUST_CHECK;
+/* All there are, of the dead as well, into `arena`. */
+bool pare_store_claims(pare_claim **claims, size_t *n, pare_store *store, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+
 /* All runs as CSV (RFC 4180; header model,method,l0,r,d,l,…: d in million tokens, l empty for a failed run; `pare fit` reads it)
  * or as JSON, {"runs": [one object each]}. Appends to *out. */
 bool pare_store_export_csv(pare_string *out, pare_store *store, pare_error *error) PARE_MUST_CHECK;

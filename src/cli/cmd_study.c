@@ -23,6 +23,18 @@ typedef struct {
     bool models; /* several: lines name theirs */
 } telling;
 
+/* "21 runs: 5 are in the ledger, 1 failed before and is tried again, 2 are being computed by other workers, 14 to compute" */
+static void print_planned(void *user, const pare_study_outlook *o) {
+    const telling *t = user;
+    char retried[80] = "", claimed[80] = "";
+    size_t left = o->n_total - o->n_present;
+    if (o->n_retried)
+        snprintf(retried, sizeof retried, ", %zu failed before and will be tried again", o->n_retried);
+    if (o->n_claimed)
+        snprintf(claimed, sizeof claimed, ", %zu of them claimed by other workers", o->n_claimed);
+    say(t->shared, "%zu runs: %zu in the ledger%s, %zu to compute%s", o->n_total, o->n_present, retried, left, claimed);
+}
+
 static void print_recorded(void *user, const pare_run_record *record) {
     const telling *t = user;
     if (t->shared->json)
@@ -54,7 +66,8 @@ static bool study_run(const char *spec, const study_options *given, common *shar
         say(shared, "note: %s", study->notes[i]);
     const char *ledger = given->ledger ? given->ledger : study->spec->ledger;
     telling t = {shared, study->spec->n_models > 1};
-    pare_study_options options = {.ledger = ledger, .retry_failed = given->retry_failed, .recorded = print_recorded, .user = &t};
+    pare_study_options options = {
+        .ledger = ledger, .retry_failed = given->retry_failed, .planned = print_planned, .recorded = print_recorded, .user = &t};
     pare_study_summary summary = {0};
     bool done = pare_study_run(&summary, study, &options, &shared->context, error);
     if (done && shared->json) {
@@ -70,19 +83,22 @@ static bool study_run(const char *spec, const study_options *given, common *shar
 
 /* ---- status ---- */
 
+static const char *state_name(const pare_study_state *state, size_t i) {
+    const pare_run_record *record = state->records[i];
+    return record ? pare_run_status_name(record->status) : state->claimed[i] ? "running" : "missing";
+}
+
 static json_t *state_json(const pare_study *study, const pare_study_state *state) {
     json_t *runs = json_array();
     for (size_t i = 0; i < study->n_runs; i++) {
         const pare_run *run = &study->runs[i];
-        const pare_run_record *record = state->records[i];
         const char *recovery = run->recovery_tokens ? pare_recovery_name(run->recovery) : NULL;
         json_array_append_new(runs, json_pack("{s:s, s:s, s:s, s:f, s:I, s:s?, s:I, s:s}", "key", run->key.hex, "model",
                                               study->spec->models[run->model].name, "method", pare_run_method(run), "ratio", run->ratio,
                                               "seed", (json_int_t)run->seed, "recovery_method", recovery, "recovery_tokens",
-                                              (json_int_t)run->recovery_tokens, "status",
-                                              record ? pare_run_status_name(record->status) : "missing"));
+                                              (json_int_t)run->recovery_tokens, "status", state_name(state, i)));
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)study->n_runs, "done", (json_int_t)state->n_done, "failed",
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)study->n_runs, "done", (json_int_t)state->n_done, "failed",
                      (json_int_t)state->n_failed, "missing", (json_int_t)state->n_missing, "runs", runs);
 }
 
@@ -90,8 +106,7 @@ static void print_state(const pare_study *study, const pare_study_state *state) 
     for (size_t i = 0; i < study->n_runs; i++) {
         const pare_run *run = &study->runs[i];
         const pare_run_record *record = state->records[i];
-        printf("%-8s %-20s %-12s r = %g", record ? pare_run_status_name(record->status) : "missing", study->spec->models[run->model].name,
-               pare_run_method(run), run->ratio);
+        printf("%-8s %-20s %-12s r = %g", state_name(state, i), study->spec->models[run->model].name, pare_run_method(run), run->ratio);
         if (run->recovery_tokens) {
             char recovery[80];
             printf("%s", recovery_of(recovery, sizeof recovery, pare_recovery_name(run->recovery), (double)run->recovery_tokens));
@@ -102,7 +117,10 @@ static void print_state(const pare_study *study, const pare_study_state *state) 
             printf("  %s", record->reason);
         printf("\n");
     }
-    printf("%zu runs: %zu done, %zu failed, %zu missing\n", study->n_runs, state->n_done, state->n_failed, state->n_missing);
+    printf("%zu runs: %zu done, %zu failed, %zu missing", study->n_runs, state->n_done, state->n_failed, state->n_missing);
+    if (state->n_claimed)
+        printf(" (%zu of them running)", state->n_claimed);
+    printf("\n");
 }
 
 static bool study_status(const char *spec, const study_options *given, common *shared, pare_error *error) {

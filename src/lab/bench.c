@@ -115,17 +115,25 @@ static bench_scores *ensure_scores(pare_run_record *record, study_bench *bench, 
     return slot->problem.code == PARE_OK ? slot : NULL;
 }
 
-/* Measured once: its costs hold for every ratio. */
+/* Measured once, in vain too: its costs hold for every ratio. */
 static bool ensure_sensitivity(pare_run_record *record, bench_scores *slot, const study_bench *bench, const pare_plan *plan,
                                pare_error *error) {
-    if (slot->sensitivity.cost)
-        return true;
-    double begin = pare_clock_s();
-    pare_context context = study_progress_context(bench->progress);
-    bool done = pare_sensitivity_measure(&slot->sensitivity, plan, slot->method, &slot->scores, bench->subject.checkpoint,
-                                         &bench->calibration, &context, error);
-    record->seconds.score += pare_clock_s() - begin;
-    return done;
+    if (!slot->sensitivity.cost && slot->sensitivity_problem.code == PARE_OK) {
+        double begin = pare_clock_s();
+        pare_context context = study_progress_context(bench->progress);
+        pare_error problem = {0};
+        bool done = pare_sensitivity_measure(&slot->sensitivity, plan, slot->method, &slot->scores, bench->subject.checkpoint,
+                                             &bench->calibration, &context, &problem);
+        record->seconds.score += pare_clock_s() - begin;
+        if (!done && error)
+            *error = problem;
+        if (!done && bench_is_outcome(problem.code))
+            slot->sensitivity_problem = problem; /* an interruption is no outcome: measure again */
+        return done;
+    }
+    if (!slot->sensitivity.cost && error)
+        *error = slot->sensitivity_problem;
+    return slot->sensitivity.cost != NULL;
 }
 
 static bool make_plan(pare_plan *plan, pare_run_record *record, bench_scores *slot, const study_bench *bench, const pare_run *run,
@@ -259,6 +267,10 @@ static bool measure(pare_run_record *record, study_bench *bench, const pare_run 
     return done;
 }
 
+bool bench_refuse(const study_bench *bench, pare_error *error) {
+    return pare_fail(error, bench->dense_failed.code, "not measured: the dense model failed: %.900s", bench->dense_failed.message);
+}
+
 bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *run, pare_error *error) {
     record->seconds.open = bench->seconds_open;
     record->seconds.calibrate = record->seconds.score = record->seconds.cut = record->seconds.recover = record->seconds.evaluate = 0;
@@ -266,7 +278,7 @@ bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *
     if (!run->method)
         return measure(record, bench, run, NULL, pare_clock_s(), error);
     if (bench->dense_failed.code != PARE_OK)
-        return pare_fail(error, bench->dense_failed.code, "not measured: the dense model failed: %.900s", bench->dense_failed.message);
+        return bench_refuse(bench, error);
     if (study_run_calibrated(run) && !ensure_calibration(record, bench, error))
         return false;
     bench_scores *slot = ensure_scores(record, bench, run, error);

@@ -20,6 +20,7 @@ typedef struct {
     pare_scores scores;
     pare_sensitivity sensitivity; /* cost NULL: not measured yet */
     pare_error problem;           /* code OK: scores are there */
+    pare_error sensitivity_problem;
 } bench_scores;
 
 typedef struct {
@@ -43,6 +44,8 @@ void bench_end(study_bench *bench);
 bool bench_open(study_bench *bench, pare_error *error);
 /* The run's cross-entropy and seconds into *record, which study_record_begin has filled. */
 bool bench_measure(pare_run_record *record, study_bench *bench, const pare_run *run, pare_error *error);
+/* What a run without L0 fails with: the dense model has failed. */
+bool bench_refuse(const study_bench *bench, pare_error *error);
 /* Multiply-accumulates of the calibration pass. */
 double bench_calibration_work(const pare_study *study, size_t model);
 /* Whether an error says something about the run itself, so that it belongs into the ledger. */

@@ -5,8 +5,9 @@
 #include "study_impl.h"
 
 /* Of the canonical spec. A change of what a number means (a protocol's definition; a method has a revision of its own) needs a new version
- * here, so that old rows are not taken for new ones. */
-enum { SPEC_SCHEMA = 1 };
+ * here, so that old rows are not taken for new ones; where old rows stay right, a migration of the store completes their specs, as that
+ * from 1 to 2 did. */
+enum { SPEC_SCHEMA = 2 };
 
 /* ---- identity ------------------------------------------------------------------------------ */
 
@@ -18,20 +19,54 @@ bool study_run_calibrated(const pare_run *run) {
     return run->method && (run->method->calibrated || run->allocation == PARE_ALLOCATION_SENSITIVITY);
 }
 
+static void print_number(pare_string *out, const char *name, double value) {
+    pare_string_print(out, "%s", name);
+    pare_string_number(out, value);
+}
+
+static void print_targets(pare_string *out, const pare_tune_options *o) {
+    pare_string_print(out, ",\"targets\":\"");
+    for (int p = 0, n = 0; p < PARE_PROJECTIONS; p++)
+        if (o->targets[p])
+            pare_string_print(out, "%s%s", n++ ? "," : "", pare_projection_name((pare_projection)p));
+    pare_string_print(out, "\"");
+}
+
+/* What a study cannot set, and a later pare may choose otherwise. */
+static void print_recipe(pare_string *out, const pare_run *run, const pare_tune_options *o, uint64_t steps) {
+    bool adapters = run->recovery != PARE_RECOVERY_FULL, taught = run->recovery == PARE_RECOVERY_DISTILLATION;
+    pare_string_print(out, ",\"recipe\":{");
+    if (adapters)
+        print_number(out, "\"alpha\":", o->alpha);
+    print_number(out, adapters ? ",\"beta1\":" : "\"beta1\":", o->beta1);
+    print_number(out, ",\"beta2\":", o->beta2);
+    print_number(out, ",\"clip\":", o->clip);
+    print_number(out, ",\"decay\":", o->decay);
+    print_number(out, ",\"epsilon\":", o->epsilon);
+    pare_string_print(out, ",\"micro\":%zu", o->micro);
+    if (adapters)
+        print_targets(out, o);
+    if (taught)
+        print_number(out, ",\"temperature\":", o->distil_temperature);
+    pare_string_print(out, ",\"warmup\":%llu", (unsigned long long)pare_tune_warmup(steps));
+    if (taught)
+        print_number(out, ",\"weight\":", o->distil_weight);
+    pare_string_print(out, "}");
+}
+
 static void print_recovery(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
     const pare_tune_options *o = &spec->recovery.tune;
+    uint64_t steps = study_recovery_steps(&spec->recovery, run->recovery_tokens);
     pare_string_print(out, ",\"recovery\":{\"batch\":%zu,\"data\":\"%s\"", o->batch, model->recovery.hex);
-    if (run->recovery != PARE_RECOVERY_FULL && o->dropout > 0) { /* said only where it is used: older keys stay what they are */
-        pare_string_print(out, ",\"dropout\":");
-        pare_string_number(out, o->dropout);
-    }
+    if (run->recovery != PARE_RECOVERY_FULL && o->dropout > 0) /* said only where it is used: older keys stay what they are */
+        print_number(out, ",\"dropout\":", o->dropout);
     pare_string_print(out, ",\"length\":%zu,\"method\":\"%s\"", o->length, pare_recovery_name(run->recovery));
     if (run->recovery != PARE_RECOVERY_FULL)
         pare_string_print(out, ",\"rank\":%u", o->rank);
-    pare_string_print(out, ",\"rate\":");
-    pare_string_number(out, o->rate);
+    print_number(out, ",\"rate\":", o->rate);
+    print_recipe(out, run, o, steps);
     pare_string_print(out, ",\"schedule\":\"%s\",\"seed\":%llu,\"steps\":%llu}", pare_schedule_name(o->schedule),
-                      (unsigned long long)spec->seeds[0], (unsigned long long)study_recovery_steps(&spec->recovery, run->recovery_tokens));
+                      (unsigned long long)spec->seeds[0], (unsigned long long)steps);
 }
 
 /* Keys sorted, no blanks; every text in it is a hash or a known name, so nothing needs escaping. */
@@ -44,14 +79,14 @@ static void print_spec(pare_string *out, const pare_run *run, const pare_spec *s
         pare_string_print(out, "\"calibration\":{\"length\":%zu,\"seed\":%llu,\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},",
                           spec->calibrate.length, (unsigned long long)model->calibration.seed, model->calibration.text.hex,
                           model->calibration.tokens.hex, spec->calibrate.n_windows);
-    pare_string_print(out, "\"evaluation\":{\"protocol\":\"%s\",\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},\"method\":\"%s\"",
-                      spec->evaluate.protocol.name, model->evaluation.text.hex, model->evaluation.tokens.hex, model->evaluation.n_windows,
-                      method ? method->name : "dense");
+    pare_string_print(
+        out, "\"evaluation\":{\"protocol\":\"%s\",\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},\"kernels\":\"%s\",\"method\":\"%s\"",
+        spec->evaluate.protocol.name, model->evaluation.text.hex, model->evaluation.tokens.hex, model->evaluation.n_windows,
+        pare_kernels_best()->name, method ? method->name : "dense");
     pare_string_print(out, ",\"model\":\"%s\"", model->model.hex);
     if (method)
         pare_string_print(out, ",\"multiple\":%u", run->multiple);
-    pare_string_print(out, ",\"ratio\":");
-    pare_string_number(out, run->ratio);
+    print_number(out, ",\"ratio\":", run->ratio);
     if (run->recovery_tokens)
         print_recovery(out, run, spec, model);
     if (method && method->revision)

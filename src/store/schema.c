@@ -40,6 +40,28 @@ static const char *const migrations[] = {
     "ALTER TABLE run ADD COLUMN recovery_sha256 TEXT;"
     "ALTER TABLE run ADD COLUMN recovery_loss REAL;"
     "ALTER TABLE run ADD COLUMN seconds_recover REAL;",
+    /* 3: who computes which run at the moment. A row of the run ends its claim. */
+    "CREATE TABLE claim (key TEXT PRIMARY KEY NOT NULL CHECK (length(key) = 64), host TEXT NOT NULL, pid INTEGER NOT NULL,"
+    " born TEXT NOT NULL, worker INTEGER NOT NULL, expires INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER run_ends_claim AFTER INSERT ON run BEGIN DELETE FROM claim WHERE key = NEW.key; END;",
+    /* 4: keys that say everything. Canonical specs of schema 1 left out which kernels multiplied and what could not be set in a study:
+     * both are known of every row (the column; the recipe of that time), so that its spec is completed and its key made again. Rows
+     * whose key is not of their spec, or that do not tell their kernels, stay as they are: they are measured again when asked for. */
+    "DROP TRIGGER run_not_edited;"
+    "UPDATE run SET spec = replace(replace(replace(spec, '},\"method\":', '},\"kernels\":\"' || kernels || '\",\"method\":'),"
+    " ',\"schedule\":', ',\"recipe\":{'"
+    " || iif(json_extract(spec, '$.recovery.method') = 'full', '', '\"alpha\":32,')"
+    " || '\"beta1\":0.9,\"beta2\":0.95,\"clip\":1,\"decay\":0.01,\"epsilon\":1e-08,\"micro\":0'"
+    " || iif(json_extract(spec, '$.recovery.method') = 'full', '',"
+    " ',\"targets\":\"q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj\"')"
+    " || iif(json_extract(spec, '$.recovery.method') = 'distillation', ',\"temperature\":1', '')"
+    " || ',\"warmup\":' || min(400, json_extract(spec, '$.recovery.steps') / 10)"
+    " || iif(json_extract(spec, '$.recovery.method') = 'distillation', ',\"weight\":0.5', '')"
+    " || '},\"schedule\":'), '\"schema\":1', '\"schema\":2')"
+    " WHERE CASE WHEN json_valid(spec) AND kernels NOT GLOB '*[^a-z0-9]*'"
+    " THEN json_extract(spec, '$.schema') = 1 AND key = pare_sha256(spec) ELSE 0 END;"
+    "UPDATE run SET key = pare_sha256(spec) WHERE CASE WHEN json_valid(spec) THEN json_extract(spec, '$.schema') = 2 ELSE 0 END;"
+    "CREATE TRIGGER run_not_edited BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'results are never edited'); END;",
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 
@@ -76,13 +98,23 @@ bool store_schema_check(sqlite3 *db, const char *path, bool write, pare_error *e
         return false;
     if (n_tables != 1)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: the table of runs is missing: no ledger of pare", path);
-    return version == VERSION || store_schema_migrate(db, path, error);
+    return store_check_whole(db, path, error) && (version == VERSION || store_schema_migrate(db, path, error));
 }
 
 bool store_schema_is_older(sqlite3 *db) {
     int64_t id = 0, version = 0;
     return query_number(&id, db, "PRAGMA application_id", "", NULL) && id == APPLICATION_ID &&
            query_number(&version, db, "PRAGMA user_version", "", NULL) && version >= 1 && version < VERSION;
+}
+
+/* pare_sha256(text), for migrations. */
+static void sha256_of(sqlite3_context *context, int n, sqlite3_value **values) {
+    pare_sha256 hash;
+    const char *text = n == 1 ? (const char *)sqlite3_value_text(values[0]) : NULL;
+    if (text && pare_sha256_bytes(&hash, text, (size_t)sqlite3_value_bytes(values[0]), NULL))
+        sqlite3_result_text(context, hash.hex, -1, SQLITE_TRANSIENT);
+    else
+        sqlite3_result_error(context, "cannot hash", -1);
 }
 
 /* The version is read again inside the transaction: another process may have migrated meanwhile. */
@@ -107,6 +139,8 @@ static bool migrate_once(int64_t *version, sqlite3 *db, const char *path, pare_e
 
 bool store_schema_migrate(sqlite3 *db, const char *path, pare_error *error) {
     int64_t version = 0;
+    if (sqlite3_create_function(db, "pare_sha256", 1, SQLITE_UTF8 | SQLITE_DIRECTONLY, NULL, sha256_of, NULL, NULL) != SQLITE_OK)
+        return store_fail(error, db, path, "cannot bring the ledger up to date");
     while (version < VERSION)
         if (!migrate_once(&version, db, path, error))
             return false;

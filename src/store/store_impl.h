@@ -43,6 +43,11 @@ bool store_schema_is_older(sqlite3 *db);
 /* Runs every migration that is missing, each in one transaction. */
 bool store_schema_migrate(sqlite3 *db, const char *path, pare_error *error) PARE_MUST_CHECK;
 
+/* ---- integrity.c ---- */
+
+/* Reads the whole file: FORMAT with how much is lost when a page is damaged, for SQLite would leave out rows and say nothing. */
+bool store_check_whole(sqlite3 *db, const char *path, pare_error *error) PARE_MUST_CHECK;
+
 /* ---- store.c ---- */
 
 /* Reports what SQLite said last about db: returns false. */

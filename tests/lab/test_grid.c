@@ -34,6 +34,22 @@ static fixed fixed_run(const pare_method *method) {
     return f;
 }
 
+/* 100,000 tokens are 49 steps. */
+static void recover_by(fixed *f, pare_recovery recovery) {
+    static uint64_t seeds[] = {5};
+    f->spec.recovery.tune = pare_tune_defaults();
+    f->spec.seeds = seeds;
+    f->run.recovery = recovery;
+    f->run.recovery_tokens = 100000;
+    put_hash(&f->model.recovery, 'f');
+}
+
+static fixed recovered_run(pare_recovery recovery) {
+    fixed f = fixed_run(&chance);
+    recover_by(&f, recovery);
+    return f;
+}
+
 static const char *key_of(fixed *f) {
     static char keys[4][65];
     static unsigned next;
@@ -48,38 +64,72 @@ static const char *key_of(fixed *f) {
 
 #define EIGHT(d) d d d d d d d d
 #define HASH(d) EIGHT(EIGHT(d))
-#define EVALUATION "\"evaluation\":{\"protocol\":\"joined2048\",\"text\":\"" HASH("b") "\",\"tokens\":\"" HASH("c") "\",\"windows\":8}"
+#define EVALUATION                                                                                                                         \
+    "\"evaluation\":{\"protocol\":\"joined2048\",\"text\":\"" HASH("b") "\",\"tokens\":\"" HASH(                                           \
+        "c") "\",\"windows\":8},\"kernels\":\"avx512\""
+#define RECIPE "\"beta1\":0.9,\"beta2\":0.95,\"clip\":1,\"decay\":0.01,\"epsilon\":1e-08,\"micro\":0"
+
+/* The golden text with the name of the kernels that this processor has. */
+static void with_kernels(char *text, size_t size, const char *golden) {
+    static const char named[] = "avx512";
+    const char *at = strstr(golden, named);
+    assert_non_null(at);
+    snprintf(text, size, "%.*s%s%s", (int)(at - golden), golden, pare_kernels_best()->name, at + strlen(named));
+}
 
 /* Committed keys: when one of these changes, every ledger out there is orphaned, and SPEC_SCHEMA must be the reason.
- * Made by: printf '%s' '<the text>' | sha256sum */
+ * Made by: printf '%s' '<the text>' | sha256sum. */
 static void keys_are_golden(void **state) {
     (void)state;
     static const struct {
         const pare_method *method;
+        pare_recovery recovery;
         const char *spec, *key;
     } golden[] = {
-        {&calibrated,
+        {&calibrated, PARE_RECOVERIES,
          "{\"calibration\":{\"length\":512,\"seed\":5,\"text\":\"" HASH("d") "\",\"tokens\":\"" HASH(
              "e") "\",\"windows\":32}," EVALUATION
-                  ",\"method\":\"wanda-sp\",\"model\":\"" HASH("a") "\",\"multiple\":32,\"ratio\":0.3,\"schema\":1}",
-         "945fde6d3f3c56c7702341a25998fa4c63fa3aecadee2fa0c4cef6e2037ba12b"},
-        {&chance,
-         "{" EVALUATION ",\"method\":\"random\",\"model\":\"" HASH("a") "\",\"multiple\":32,\"ratio\":0.3,\"schema\":1,\"seed\":7}",
-         "a474fb8fc6fb519a5486078106d77155dc497be394bec36551fc33d1383c0f70"},
-        {NULL, "{" EVALUATION ",\"method\":\"dense\",\"model\":\"" HASH("a") "\",\"ratio\":0.3,\"schema\":1}",
-         "8d8898ab828a9faf5842633c723f5c98e4aab8b66d493f27301c8d55770683c5"},
+                  ",\"method\":\"wanda-sp\",\"model\":\"" HASH("a") "\",\"multiple\":32,\"ratio\":0.3,\"schema\":2}",
+         "9fbf3c38747084d2b4d7c65aa75fb10c996c48b20ffe7b8f9cb2d0604f9802b8"},
+        {&chance, PARE_RECOVERIES,
+         "{" EVALUATION ",\"method\":\"random\",\"model\":\"" HASH("a") "\",\"multiple\":32,\"ratio\":0.3,\"schema\":2,\"seed\":7}",
+         "530b355ae18d962c84f44335477657c99dcfdfb467d9391fea82fed625e69544"},
+        {&chance, PARE_RECOVERY_FULL,
+         "{" EVALUATION
+         ",\"method\":\"random\",\"model\":\"" HASH("a") "\",\"multiple\":32,\"ratio\":0.3,\"recovery\":{\"batch\":4,\"data\":\"" HASH(
+             "f") "\",\"length\":512,\"method\":\"full\",\"rate\":0.0002,\"recipe\":{" RECIPE
+                  ",\"warmup\":4},\"schedule\":\"linear\",\"seed\":5,\"steps\":49},\"schema\":2,\"seed\":7}",
+         "6ea268b18bb77060602898788c71e8df560903ae3bfc642fdca637e2f5e24f6a"},
+        {&chance, PARE_RECOVERY_DISTILLATION,
+         "{" EVALUATION
+         ",\"method\":\"random\",\"model\":\"" HASH("a") "\",\"multiple\":32,\"ratio\":0.3,\"recovery\":{\"batch\":4,\"data\":\"" HASH(
+             "f") "\",\"length\":512,\"method\":\"distillation\",\"rank\":8,\"rate\":0.0002,\"recipe\":{\"alpha\":32," RECIPE
+                  ",\"targets\":\"q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj\",\"temperature\":1,\"warmup\":4,\"weight\":0.5},"
+                  "\"schedule\":\"linear\",\"seed\":5,\"steps\":49},\"schema\":2,\"seed\":7}",
+         "babf67830df314f6ea37f36b74ea2235b5c87660fa772c4123c97cacf32580d2"},
+        {NULL, PARE_RECOVERIES, "{" EVALUATION ",\"method\":\"dense\",\"model\":\"" HASH("a") "\",\"ratio\":0.3,\"schema\":2}",
+         "22315de0b3db93bef2058f78c88766b9784d48ebf888897db4bde6e0964c88c4"},
     };
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof golden / sizeof golden[0]; i++) {
         fixed f = fixed_run(golden[i].method);
+        if (golden[i].recovery < PARE_RECOVERIES)
+            recover_by(&f, golden[i].recovery);
         pare_error error = {0};
         pare_arena *arena = pare_arena_open(&error);
         assert_done(study_identify(&f.run, &f.spec, &f.model, arena, &error), error);
-        assert_string_equal(f.run.spec, golden[i].spec);
-        assert_string_equal(f.run.key.hex, golden[i].key);
+        pare_sha256 key;
+        char expected[2048];
+        assert_done(pare_sha256_bytes(&key, golden[i].spec, strlen(golden[i].spec), &error), error);
+        assert_string_equal(key.hex, golden[i].key);
+        with_kernels(expected, sizeof expected, golden[i].spec);
+        assert_string_equal(f.run.spec, expected);
+        assert_done(pare_sha256_bytes(&key, expected, strlen(expected), &error), error);
+        assert_string_equal(f.run.key.hex, key.hex);
         json_t *json = json_loads(f.run.spec, 0, NULL);
-        char *sorted = json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT | JSON_REAL_PRECISION(1));
-        assert_string_equal(sorted, f.run.spec);
+        char *sorted = json_dumps(json, JSON_SORT_KEYS | JSON_COMPACT), *as_it_is = json_dumps(json, JSON_COMPACT);
+        assert_string_equal(sorted, as_it_is);
         free(sorted);
+        free(as_it_is);
         json_decref(json);
         pare_arena_close(arena);
     }
@@ -120,6 +170,34 @@ static void keys_follow_what_counts(void **state) {
     CHANGED(&calibrated, f.spec.calibrate.length = 511);
     CHANGED(&chance, f.run.seed = 8);
     CHANGED(NULL, put_hash(&f.model.model, '0'));
+}
+
+/* Every number of a recipe, though a study cannot set it: a later pare may choose another. */
+static void keys_follow_the_recipe(void **state) {
+    (void)state;
+    enum { LORA = 1 << PARE_RECOVERY_LORA, FULL = 1 << PARE_RECOVERY_FULL, TAUGHT = 1 << PARE_RECOVERY_DISTILLATION };
+    static const struct {
+        size_t at;
+        unsigned counts; /* of which recoveries */
+    } numbers[] = {
+        {offsetof(pare_tune_options, alpha), LORA | TAUGHT},        {offsetof(pare_tune_options, dropout), LORA | TAUGHT},
+        {offsetof(pare_tune_options, rate), LORA | FULL | TAUGHT},  {offsetof(pare_tune_options, beta1), LORA | FULL | TAUGHT},
+        {offsetof(pare_tune_options, beta2), LORA | FULL | TAUGHT}, {offsetof(pare_tune_options, epsilon), LORA | FULL | TAUGHT},
+        {offsetof(pare_tune_options, decay), LORA | FULL | TAUGHT}, {offsetof(pare_tune_options, clip), LORA | FULL | TAUGHT},
+        {offsetof(pare_tune_options, distil_weight), TAUGHT},       {offsetof(pare_tune_options, distil_temperature), TAUGHT},
+    };
+    for (unsigned r = 0; r < PARE_RECOVERIES; r++) {
+        fixed plain = recovered_run((pare_recovery)r), targets = plain, rank = plain;
+        for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+            fixed f = plain;
+            *(double *)(void *)((char *)&f.spec.recovery.tune + numbers[i].at) += 0.125;
+            assert_int_equal(strcmp(key_of(&plain), key_of(&f)) != 0, (numbers[i].counts & 1u << r) != 0);
+        }
+        targets.spec.recovery.tune.targets[PARE_K] = false;
+        rank.spec.recovery.tune.rank = 9;
+        assert_int_equal(strcmp(key_of(&plain), key_of(&targets)) != 0, r != PARE_RECOVERY_FULL);
+        assert_int_equal(strcmp(key_of(&plain), key_of(&rank)) != 0, r != PARE_RECOVERY_FULL);
+    }
 }
 
 static void keys_ignore_what_does_not(void **state) {
@@ -267,6 +345,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_are_golden),
         cmocka_unit_test(keys_follow_what_counts),
+        cmocka_unit_test(keys_follow_the_recipe),
         cmocka_unit_test(keys_ignore_what_does_not),
         cmocka_unit_test(expands_ratio_by_ratio),
         cmocka_unit_test(merges_ratios_of_one_width),

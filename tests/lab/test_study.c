@@ -4,7 +4,10 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
+#include <sqlite3.h>
+
 #include "lab_test.h"
+#include "worker.h"
 
 static pare_study *open_study(const char *path) {
     pare_error error = {0};
@@ -351,25 +354,210 @@ static void kill_loses_the_run_in_flight_at_most(void **state) {
     remove_folder(folder);
 }
 
+/* What a worker did, told through a pipe by its child. */
+typedef struct {
+    pid_t child;
+    int summary;
+} worker;
+
+static void begin_worker(worker *w, const pare_study *study, const pare_study_options *options, const pare_context *context) {
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    if ((w->child = fork()) == 0) {
+        pare_study_summary summary;
+        pare_error error = {0};
+        bool done = pare_study_run(&summary, study, options, context, &error) &&
+                    write(ends[1], &summary, sizeof summary) == (ssize_t)sizeof summary;
+        _exit(done ? 0 : 1);
+    }
+    close(ends[1]);
+    w->summary = ends[0];
+}
+
+static pare_study_summary end_worker(const worker *w) {
+    pare_study_summary summary = {0};
+    int status = 1;
+    assert_int_equal(read(w->summary, &summary, sizeof summary), sizeof summary);
+    close(w->summary);
+    assert_int_equal(waitpid(w->child, &status, 0), w->child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_int_equal(summary.n_present + summary.n_done + summary.n_failed, summary.n_total);
+    return summary;
+}
+
+/* A worker that takes its time, so that the other one has something to do as well. */
+static void dawdle(void *user, const pare_run_record *record) {
+    (void)user, (void)record;
+    usleep(20000);
+}
+
+/* Each run is computed by one of them, and both have something to do. */
 static void two_processes_share_a_study(void **state) {
     (void)state;
-    char *folder = test_folder();
-    pare_study *study = small_study(folder, "s.yaml", "seeds: [0, 1, 2, 3]\n");
-    pid_t children[2];
-    for (size_t i = 0; i < 2; i++)
-        if ((children[i] = fork()) == 0) {
-            pare_study_summary summary;
-            pare_error error = {0};
-            bool done = pare_study_run(&summary, study, NULL, NULL, &error);
-            _exit(done && summary.n_present + summary.n_done == summary.n_total ? 0 : 1);
+    static const char *const models[] = {"models: [" TINY "qwen2]\n", "models: [" TINY "qwen2, " TINY "llama3]\n"};
+    for (size_t n_models = 1; n_models <= 2; n_models++) {
+        char *folder = test_folder();
+        pare_study *study = open_study(write_spec(folder, "s.yaml",
+                                                  "%sevaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
+                                                  "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
+                                                  "methods: [random, wanda-sp]\nratios: [0.25, 0.5, 0.75]\nmultiple: 8\nseeds: [0, 1, 2]\n",
+                                                  models[n_models - 1]));
+        pare_study_options options = {.recorded = dawdle};
+        worker workers[2];
+        size_t n_done = 0;
+        for (size_t i = 0; i < 2; i++)
+            begin_worker(&workers[i], study, &options, NULL);
+        for (size_t i = 0; i < 2; i++) {
+            pare_study_summary summary = end_worker(&workers[i]);
+            assert_in_range(summary.n_done, 1, study->n_runs - 1);
+            n_done += summary.n_done;
         }
-    for (size_t i = 0; i < 2; i++) {
-        int status;
-        assert_int_equal(waitpid(children[i], &status, 0), children[i]);
-        assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+        assert_int_equal(n_done, study->n_runs);
+        pare_store_counts counts = count_ledger(study->spec->ledger);
+        assert_true(counts.n_done == study->n_runs && counts.n_attempts == study->n_runs);
+        pare_study_close(study);
+        remove_folder(folder);
     }
-    pare_store_counts counts = count_ledger(study->spec->ledger);
-    assert_true(counts.n_done == study->n_runs && counts.n_attempts == study->n_runs);
+}
+
+/* Stops at the first call of a run's evaluation, says so, and goes on when the other end is closed. */
+typedef struct {
+    int ready, go;
+    bool stopped;
+} gate;
+
+static void stop_once(void *user, const char *stage, double done, double total) {
+    gate *g = user;
+    char byte;
+    (void)done, (void)total;
+    if (g->stopped || !strstr(stage, "evaluate"))
+        return;
+    g->stopped = true;
+    assert_int_equal(write(g->ready, "x", 1), 1);
+    assert_true(read(g->go, &byte, 1) >= 0);
+}
+
+static pare_claim only_claim(const char *ledger) {
+    pare_error error = {0};
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_store *store = pare_store_open(ledger, PARE_STORE_READ, &error);
+    pare_claim *claims, only;
+    size_t n;
+    assert_done(store, error);
+    assert_done(pare_store_claims(&claims, &n, store, arena, &error), error);
+    assert_int_equal(n, 1);
+    only = claims[0];
+    pare_store_close(store);
+    pare_arena_close(arena);
+    return only;
+}
+
+/* The first worker stands in its first run (the dense model, which the others need for L0). Killed: the next takes its run over at once.
+ * Alive: the other computes all that it can and waits for that one run rather than compute it as well. */
+static void a_claim_lasts_as_long_as_its_worker(void **state) {
+    (void)state;
+    for (int killed = 0; killed < 2; killed++) {
+        char *folder = test_folder(), byte;
+        pare_study *study = small_study(folder, "s.yaml", "");
+        pare_arena *arena = pare_arena_open(NULL);
+        int ready[2], go[2];
+        worker first, other;
+        assert_true(pipe(ready) == 0 && pipe(go) == 0);
+        gate g = {ready[1], go[0], false};
+        pare_context context = {.progress = stop_once, .user = &g};
+        begin_worker(&first, study, NULL, &context);
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        assert_string_equal(only_claim(study->spec->ledger).key, study->runs[0].key.hex);
+        assert_true(status_of(study, arena).n_claimed == 1 && status_of(study, arena).claimed[0]);
+        if (killed) {
+            kill(first.child, SIGKILL);
+            int status;
+            siginfo_t info;
+            assert_int_equal(waitid(P_PID, (id_t)first.child, &info, WEXITED | WNOWAIT), 0); /* dead, and not buried */
+            assert_int_equal(run_study(study, NULL).n_done, 7);
+            assert_int_equal(waitpid(first.child, &status, 0), first.child);
+        } else {
+            begin_worker(&other, study, NULL, NULL);
+            usleep(300000);
+            assert_int_equal(count_ledger(study->spec->ledger).n_attempts, 0); /* no row without L0 */
+            assert_int_equal(write(go[1], "x", 1), 1);
+            size_t n_first = end_worker(&first).n_done, n_other = end_worker(&other).n_done;
+            assert_true(n_first >= 1 && n_other >= 1 && n_first + n_other == 7);
+        }
+        assert_int_equal(status_of(study, arena).n_claimed, 0);
+        pare_arena_close(arena);
+        pare_study_close(study);
+        remove_folder(folder);
+        for (size_t i = 0; i < 2; i++)
+            close(ready[i]), close(go[i]);
+    }
+}
+
+/* A lease is all that is known of other hosts; a pid that another process has now is that of a dead one. */
+static void the_dead_are_known(void **state) {
+    (void)state;
+    pare_error error = {0};
+    char *folder = test_folder();
+    pare_study *study = small_study(folder, "s.yaml", "");
+    run_study(study, NULL);
+    study_worker self;
+    assert_done(study_worker_begin(&self, study->spec->ledger, &error), error);
+    pare_claim alive = self.self, claim = alive;
+    assert_false(study_claim_is_dead(&alive));
+    claim.expires = 1;
+    assert_true(study_claim_is_dead(&claim));
+    claim = alive;
+    snprintf(claim.born, sizeof claim.born, "1");
+    assert_true(study_claim_is_dead(&claim));
+    snprintf(claim.host, sizeof claim.host, "elsewhere");
+    assert_false(study_claim_is_dead(&claim));
+    claim.expires = 1;
+    assert_true(study_claim_is_dead(&claim));
+    study_worker_end(&self);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* ---- older ledgers -------------------------------------------------------------------------- */
+
+static void sha256_in_sql(sqlite3_context *context, int n, sqlite3_value **values) {
+    pare_sha256 hash;
+    const char *text = (const char *)sqlite3_value_text(values[0]);
+    assert_true(n == 1 && pare_sha256_bytes(&hash, text, strlen(text), NULL));
+    sqlite3_result_text(context, hash.hex, -1, SQLITE_TRANSIENT);
+}
+
+/* Makes version 3 of a ledger again: keys without kernels and recipe. The last row loses its kernels, as if it did not tell them. */
+static void make_old(const char *ledger) {
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(ledger, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_create_function(db, "sha256", 1, SQLITE_UTF8, NULL, sha256_in_sql, NULL, NULL), SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "DROP TRIGGER run_not_edited;"
+                     "UPDATE run SET spec = replace(json_remove(spec, '$.kernels', '$.recovery.recipe'), '\"schema\":2', '\"schema\":1');"
+                     "UPDATE run SET key = sha256(spec), kernels = iif(rowid = (SELECT max(rowid) FROM run), NULL, kernels);"
+                     "CREATE TRIGGER run_not_edited BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'results are never edited'); END;"
+                     "PRAGMA user_version = 3",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
+    sqlite3_close(db);
+}
+
+static void older_rows_keep_their_meaning(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    pare_study *study =
+        open_study(write_spec(folder, "s.yaml",
+                              "models: [" TINY "qwen2]\nevaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
+                              "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
+                              "methods: [random, wanda-sp]\nratios: [0.5]\nmultiple: 8\nrecovery: {method: [lora, full, "
+                              "distillation], tokens: [0, 64, 1024], data: " PARE_FIXTURES "/test.txt, seq: 16, batch: 4, epochs: 4}\n"));
+    size_t n = study->n_runs;
+    assert_int_equal(run_study(study, NULL).n_done, n);
+    make_old(study->spec->ledger);
+    pare_study_summary again = run_study(study, NULL);
+    assert_true(again.n_present == n - 1 && again.n_done == 1); /* nobody knows what multiplied for the last */
     pare_study_close(study);
     remove_folder(folder);
 }
@@ -584,19 +772,14 @@ static void progress_is_one_bar(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(agrees_with_transformers),
-        cmocka_unit_test(a_seed_is_a_draw),
-        cmocka_unit_test(allocations_are_methods),
-        cmocka_unit_test(rows_carry_where_they_come_from),
-        cmocka_unit_test(does_only_what_is_missing),
-        cmocka_unit_test(kill_loses_the_run_in_flight_at_most),
-        cmocka_unit_test(two_processes_share_a_study),
-        cmocka_unit_test(failures_are_outcomes),
-        cmocka_unit_test(one_method_may_fail),
-        cmocka_unit_test(cancel_loses_nothing),
-        cmocka_unit_test(ledger_trouble_stops_the_study),
-        cmocka_unit_test(survives_lack_of_memory),
-        cmocka_unit_test(progress_is_one_bar),
+        cmocka_unit_test(agrees_with_transformers),    cmocka_unit_test(a_seed_is_a_draw),
+        cmocka_unit_test(allocations_are_methods),     cmocka_unit_test(rows_carry_where_they_come_from),
+        cmocka_unit_test(does_only_what_is_missing),   cmocka_unit_test(kill_loses_the_run_in_flight_at_most),
+        cmocka_unit_test(two_processes_share_a_study), cmocka_unit_test(a_claim_lasts_as_long_as_its_worker),
+        cmocka_unit_test(the_dead_are_known),          cmocka_unit_test(older_rows_keep_their_meaning),
+        cmocka_unit_test(failures_are_outcomes),       cmocka_unit_test(one_method_may_fail),
+        cmocka_unit_test(cancel_loses_nothing),        cmocka_unit_test(ledger_trouble_stops_the_study),
+        cmocka_unit_test(survives_lack_of_memory),     cmocka_unit_test(progress_is_one_bar),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -343,7 +343,8 @@ static void test_refuses_other_files(void **state) {
 /* Version 1 knew no recovery. */
 static void test_older_ledgers_are_brought_up(void **state) {
     (void)state;
-    static const char down[] = "ALTER TABLE run DROP COLUMN recovery_method; ALTER TABLE run DROP COLUMN recovery_text;"
+    static const char down[] = "DROP TRIGGER run_ends_claim; DROP TABLE claim; ALTER TABLE run DROP COLUMN recovery_method; ALTER TABLE "
+                               "run DROP COLUMN recovery_text;"
                                "ALTER TABLE run DROP COLUMN recovery_sha256; ALTER TABLE run DROP COLUMN recovery_loss;"
                                "ALTER TABLE run DROP COLUMN seconds_recover; PRAGMA user_version = 1";
     pare_error error = {0};
@@ -375,7 +376,7 @@ static void test_refuses_newer_and_broken_ledgers(void **state) {
     assert_fails(pare_store_open(path, PARE_STORE_WRITE, &error), error, PARE_ERROR_FORMAT, "version -3");
     run_sql("PRAGMA user_version = 1; DROP TABLE run", SQLITE_OK);
     assert_fails(pare_store_open(path, PARE_STORE_WRITE, &error), error, PARE_ERROR_FORMAT, "table of runs is missing");
-    run_sql("CREATE TABLE run (key); PRAGMA user_version = 2", SQLITE_OK);
+    run_sql("CREATE TABLE run (key); PRAGMA user_version = 4", SQLITE_OK);
     pare_store *store = open_store(PARE_STORE_READ);
     walk seen = {0};
     assert_fails(pare_store_each(store, note, &seen, &error), error, PARE_ERROR_FORMAT, "no such column");
@@ -443,6 +444,102 @@ static void test_survives_damage(void **state) {
     }
     assert_true(n_failed > 100);
     pare_free(whole);
+}
+
+/* Zeroes the page that holds the last entry of `table` (the run table, or the index of its keys), and says how many rows are left. */
+static void spoil_page(const char *table) {
+    pare_error error = {0};
+    char sql[200];
+    sqlite3 *db;
+    sqlite3_stmt *statement;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    snprintf(sql, sizeof sql, "SELECT rootpage FROM sqlite_schema WHERE name = '%s'", table);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &statement, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(statement), SQLITE_ROW);
+    size_t root = (size_t)sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    sqlite3_close(db);
+    pare_map map;
+    assert_done(pare_map_open(&map, path, &error), error);
+    uint8_t *bytes = pare_allocate(map.size, 1, &error);
+    assert_non_null(bytes);
+    memcpy(bytes, map.data, map.size);
+    size_t size = map.size, page = (size_t)(bytes[16] << 8 | bytes[17]);
+    pare_map_close(&map);
+    uint8_t *at = bytes + (root - 1) * page;
+    size_t child = (size_t)at[8] << 24 | (size_t)at[9] << 16 | (size_t)at[10] << 8 | at[11]; /* the right-most one */
+    assert_true(at[0] == 5 || at[0] == 2);                                                   /* an inner page of a table, of an index */
+    at = bytes + (child - 1) * page;
+    at[3] = at[4] = 0; /* no cells: the rows on this page are gone, and the page is sound */
+    write_text((const char *)bytes, size);
+    pare_free(bytes);
+}
+
+/* SQLite answers without the rows of such a page, and says nothing. */
+static void test_damage_is_told(void **state) {
+    (void)state;
+    static const char *const tables[] = {"run", "sqlite_autoindex_run_1"};
+    for (size_t i = 0; i < 2; i++) {
+        pare_error error = {0};
+        unsigned lost = 0, told = 0, whole = 0;
+        pare_store *store = open_store(PARE_STORE_CREATE);
+        for (unsigned n = 0; n < 200; n++)
+            insert_number(store, n);
+        pare_store_close(store);
+        spoil_page(tables[i]);
+        for (int mode = PARE_STORE_READ; mode <= PARE_STORE_CREATE; mode++)
+            assert_fails(pare_store_open(path, (pare_store_mode)mode, &error), error, PARE_ERROR_FORMAT, "the ledger is damaged (");
+        const char *rows = strstr(error.message, "). ");
+        assert_true(rows && sscanf(rows, "). %u of its %u rows can still be read", &told, &whole) == 2);
+        lost = whole - told;
+        assert_true(i == 0 ? lost > 0 && lost < 50 && whole <= 200 : lost == 0 && whole == 200);
+        unlink(path);
+    }
+}
+
+/* ---- claims --------------------------------------------------------------------------------- */
+
+static bool is_pid_7(const pare_claim *claim) {
+    return claim->pid == 7;
+}
+
+static bool claim(pare_claim *holder, pare_store *store, unsigned n, const pare_claim *worker) {
+    pare_error error = {0};
+    bool mine;
+    assert_done(pare_store_claim(&mine, holder, store, key_of(n), worker, is_pid_7, &error), error);
+    return mine;
+}
+
+static void test_a_run_has_one_worker(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_store *store = open_store(PARE_STORE_CREATE), *other = open_store(PARE_STORE_WRITE);
+    const pare_claim one = {.host = "here", .pid = 1, .born = "10", .expires = 1000}, two = {.host = "here", .pid = 2, .expires = 2000},
+                     dead = {.host = "there", .pid = 7, .expires = 3000}, second = {.host = "here", .pid = 1, .born = "10", .worker = 1};
+    pare_claim holder, *all;
+    size_t n;
+    assert_true(claim(&holder, store, 1, &one));
+    assert_false(claim(&holder, other, 1, &two));
+    assert_true(holder.pid == 1 && strcmp(holder.born, "10") == 0 && strcmp(holder.host, "here") == 0 && holder.expires == 1000);
+    assert_false(claim(&holder, store, 1, &second)); /* another call of the same process */
+    assert_true(claim(&holder, other, 2, &two) && claim(&holder, store, 3, &dead) && claim(&holder, other, 3, &two));
+    pare_claim later = two;
+    later.expires = 5000;
+    assert_done(pare_store_renew(store, &later, &error), error);
+    assert_done(pare_store_claims(&all, &n, store, arena, &error), error);
+    assert_int_equal(n, 3);
+    assert_true(strcmp(all[0].key, key_of(1)) == 0 && all[0].expires == 1000 && all[1].expires == 5000 && all[2].pid == 2);
+    insert_number(other, 2);                                                /* a row ends the claim, whoever wrote it */
+    assert_done(pare_store_release(store, key_of(1), &two, &error), error); /* not its own */
+    assert_done(pare_store_claims(&all, &n, store, arena, &error), error);
+    assert_int_equal(n, 2);
+    assert_done(pare_store_release(store, NULL, &two, &error) && pare_store_release(store, key_of(1), &one, &error), error);
+    assert_done(pare_store_claims(&all, &n, store, arena, &error), error);
+    assert_int_equal(n, 0);
+    pare_store_close(store);
+    pare_store_close(other);
+    pare_arena_close(arena);
 }
 
 /* ---- other processes, and no room --------------------------------------------------------- */
@@ -668,6 +765,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_refuses_newer_and_broken_ledgers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_wrong_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_survives_damage, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_damage_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_run_has_one_worker, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_read_only_folder, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_full_disk, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_kill_loses_only_the_run_in_flight, set_up, tear_down),

@@ -23,7 +23,7 @@ typedef struct {
     bool models; /* several: lines name theirs */
 } telling;
 
-/* "21 runs: 5 are in the ledger, 1 failed before and is tried again, 2 are being computed by other workers, 14 to compute" */
+/* "21 runs: 5 in the ledger, 16 to compute, 2 of them claimed by other workers" */
 static void print_planned(void *user, const pare_study_outlook *o) {
     const telling *t = user;
     char retried[80] = "", claimed[80] = "";
@@ -99,7 +99,8 @@ static json_t *state_json(const pare_study *study, const pare_study_state *state
                                               (json_int_t)run->recovery_tokens, "status", state_name(state, i)));
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)study->n_runs, "done", (json_int_t)state->n_done, "failed",
-                     (json_int_t)state->n_failed, "missing", (json_int_t)state->n_missing, "runs", runs);
+                     (json_int_t)state->n_failed, "missing", (json_int_t)state->n_missing, "running", (json_int_t)state->n_claimed, "runs",
+                     runs);
 }
 
 static void print_state(const pare_study *study, const pare_study_state *state) {

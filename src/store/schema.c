@@ -55,7 +55,7 @@ static const char *const migrations[] = {
     " || iif(json_extract(spec, '$.recovery.method') = 'full', '',"
     " ',\"targets\":\"q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj\"')"
     " || iif(json_extract(spec, '$.recovery.method') = 'distillation', ',\"temperature\":1', '')"
-    " || ',\"warmup\":' || min(400, json_extract(spec, '$.recovery.steps') / 10)"
+    " || ',\"warmup\":' || ifnull(min(400, json_extract(spec, '$.recovery.steps') / 10), 0)"
     " || iif(json_extract(spec, '$.recovery.method') = 'distillation', ',\"weight\":0.5', '')"
     " || '},\"schedule\":'), '\"schema\":1', '\"schema\":2')"
     " WHERE CASE WHEN json_valid(spec) AND kernels NOT GLOB '*[^a-z0-9]*'"

@@ -40,6 +40,24 @@ expect 0 '' "$PARE" study export "$work/study.ledger" --json -o "$work/exported.
 [ "$(json runs)" = "$total" ] && cmp -s "$work/exported.csv" "$work/runs.csv" || fail "export -o: $(cat "$work/stdout")"
 expect 2 'needs -o FILE' "$PARE" study export "$work/study.ledger" --json --format csv
 
+# two at once: one is stopped in the middle of a run, the other does the rest and waits for that run; each run is computed once
+rows() { "$PARE" study export "$1" 2>/dev/null | tail -n +2 | wc -l; }
+wait_for() { # ROWS
+    for _ in $(seq 300); do [ "$(rows "$work/shared.ledger")" -ge "$1" ] && break; sleep 0.02; done
+}
+share() { "$PARE" study run "$work/study.yaml" --ledger "$work/shared.ledger" --threads 1 --json; }
+share >"$work/one" 2>/dev/null & one=$!
+wait_for 2
+kill -STOP $one
+before=$(rows "$work/shared.ledger")
+share >"$work/two" 2>/dev/null & two=$!
+wait_for $((before + 1))
+kill -CONT $one
+wait $one; wait $two
+cp "$work/one" "$work/stdout"; one=$(json done)
+cp "$work/two" "$work/stdout"; two=$(json done)
+[ "$one" -gt 0 ] && [ "$two" -gt 0 ] && [ $((one + two)) = "$total" ] || fail "of $total runs one worker did $one, the other $two"
+
 # the ledger and its export give the same law
 for form in v1 v1i v2 quadratic; do
     expect 0 '' "$PARE" fit "$work/study.ledger" --form $form --include-broken --json

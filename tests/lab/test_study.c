@@ -385,10 +385,18 @@ static pare_study_summary end_worker(const worker *w) {
     return summary;
 }
 
-/* A worker that takes its time, so that the other one has something to do as well. */
-static void dawdle(void *user, const pare_run_record *record) {
-    (void)user, (void)record;
-    usleep(20000);
+/* Behind its first row a worker waits for that of the other, so that both have something to do. */
+typedef struct {
+    int tell, hear;
+    bool met;
+} meeting;
+
+static void meet(void *user, const pare_run_record *record) {
+    meeting *m = user;
+    char byte;
+    (void)record;
+    if (!m->met)
+        m->met = write(m->tell, "x", 1) == 1 && read(m->hear, &byte, 1) == 1;
 }
 
 /* Each run is computed by one of them, and both have something to do. */
@@ -402,11 +410,14 @@ static void two_processes_share_a_study(void **state) {
                                                   "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
                                                   "methods: [random, wanda-sp]\nratios: [0.25, 0.5, 0.75]\nmultiple: 8\nseeds: [0, 1, 2]\n",
                                                   models[n_models - 1]));
-        pare_study_options options = {.recorded = dawdle};
         worker workers[2];
         size_t n_done = 0;
-        for (size_t i = 0; i < 2; i++)
-            begin_worker(&workers[i], study, &options, NULL);
+        int first[2], second[2];
+        assert_true(pipe(first) == 0 && pipe(second) == 0);
+        for (size_t i = 0; i < 2; i++) {
+            meeting m = {(i ? second : first)[1], (i ? first : second)[0], false};
+            begin_worker(&workers[i], study, &(pare_study_options){.recorded = meet, .user = &m}, NULL);
+        }
         for (size_t i = 0; i < 2; i++) {
             pare_study_summary summary = end_worker(&workers[i]);
             assert_in_range(summary.n_done, 1, study->n_runs - 1);
@@ -415,6 +426,8 @@ static void two_processes_share_a_study(void **state) {
         assert_int_equal(n_done, study->n_runs);
         pare_store_counts counts = count_ledger(study->spec->ledger);
         assert_true(counts.n_done == study->n_runs && counts.n_attempts == study->n_runs);
+        for (size_t i = 0; i < 2; i++)
+            close(first[i]), close(second[i]);
         pare_study_close(study);
         remove_folder(folder);
     }

@@ -8,8 +8,13 @@
  *   v2          ln(L/L0)        a: ln(1-r)   ln_p0: 1                                                  arXiv 2504.04342v2
  *   quadratic   L/L0 - 1        a: r   b: r^2                                                          the claim of v1's abstract
  *
- * Ordinary least squares by Householder QR. D counts million recovery tokens; the D term is there when D varies. Rows are
- * sorted before the fit, so that the result does not depend on their order, to the bit.
+ * Ordinary least squares by Householder QR. D counts million recovery tokens; the D term is there when D varies. The exponent a of L0 in
+ * v1 and v1i is fitted only with three models or more whose ln L0 has a standard deviation above 1e-3, and is 1 otherwise. Rows are sorted
+ * before the fit, so that the result does not depend on their order, to the bit.
+ *
+ * Results of one model are not independent. With two models or more, p, the critical ratio and every interval use standard errors clustered
+ * by model (CR3, Student's t on models - 1 degrees, one less where a is fitted). With one model they are the classical ones, and say
+ * nothing of other models.
  *
  * A number that cannot be had is NAN here and null in JSON, and a note says why; a fit without a usable r term is an error.
  */
@@ -51,6 +56,7 @@ typedef struct {
     double d;     /* million recovery tokens; missing counts as 0 */
     double ratio[PARE_LAW_N_RATIOS];
     double ceiling; /* loss of a uniform guess, ln(vocabulary); 0 or NAN: unknown. Above it a model is broken */
+    size_t line;    /* of the file that it was read from, for messages; 0: none */
 } pare_law_point;
 pare_law_point pare_law_point_blank(void);
 
@@ -59,9 +65,10 @@ typedef struct {
     size_t n;
 } pare_law_points;
 
-/* Reads a CSV (RFC 4180: quoted fields, LF or CRLF) with a header that has at least model, method, l0, r, l; d, ceiling, non_embedding,
- * parameters, bytes and macs are used where present, other columns ignored. r is the nominal ratio. An empty number is missing (d: 0).
- * At most 64 MiB, a million rows, 1,024 columns. Messages name file, line and column. */
+/* Reads a CSV (RFC 4180: quoted fields, LF or CRLF; semicolons or tabs where the header has them instead of commas) with a header that has
+ * at least model, method, l0, r, l; d, ceiling, non_embedding, parameters, bytes and macs are used where present, other columns ignored.
+ * r is the nominal ratio, a fraction. An empty number is missing (d: 0). At most 64 MiB, a million rows, 1,024 columns. Messages name
+ * file, line and column. */
 bool pare_law_points_read(pare_law_points *points, const char *path, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 /* The same from memory; `what` names the source in messages. */
 bool pare_law_points_parse(pare_law_points *points, const char *bytes, size_t n, const char *what, pare_arena *arena,
@@ -74,10 +81,20 @@ bool pare_law_points_parse(pare_law_points *points, const char *bytes, size_t n,
 typedef struct {
     const char *name; /* "a", "b", "c", "constant", "ln_p0" */
     double value;
-    double standard_error;           /* classical */
-    double standard_error_clustered; /* robust to correlation within a model (CR1); NAN below 3 models */
-    double t, p;                     /* two-sided Student t on `degrees` */
+    double standard_error;           /* classical: as if all results were independent */
+    double standard_error_clustered; /* allows for correlation within a model; NAN with one model */
+    double t, p;                     /* two-sided Student t by the clustered error where there is one */
 } pare_law_coefficient;
+
+/* What the covariance of a law allows for. */
+typedef enum {
+    PARE_LAW_ERRORS_CLASSICAL, /* independent results: all that one model can give */
+    PARE_LAW_ERRORS_CR1,       /* clustered by model, Liang and Zeger 1986: where CR3 cannot be had */
+    PARE_LAW_ERRORS_CR3,       /* clustered by model, the jackknife over models */
+    PARE_LAW_N_ERRORS
+} pare_law_errors;
+const char *pare_law_errors_name(pare_law_errors errors); /* "classical", "CR1", "CR3" */
+bool pare_law_errors_parse(pare_law_errors *errors, const char *name, pare_error *error) PARE_MUST_CHECK;
 
 typedef struct {
     pare_law_form form;
@@ -85,10 +102,12 @@ typedef struct {
     const char *method;     /* NULL: pooled over methods */
     const char *provenance; /* free text: what it was fitted on; never NULL */
     size_t n, n_terms;
-    pare_law_coefficient coefficients[PARE_LAW_MAX_TERMS];     /* terms that were kept; a dropped term counts as 0 */
-    double covariance[PARE_LAW_MAX_TERMS][PARE_LAW_MAX_TERMS]; /* n_terms x n_terms, classical */
+    size_t n_models; /* 0: not known (a law file of version 1) */
+    pare_law_errors errors;
+    pare_law_coefficient coefficients[PARE_LAW_MAX_TERMS]; /* terms that were kept; a dropped term counts as 0, the exponent of L0 as 1 */
+    double covariance[PARE_LAW_MAX_TERMS][PARE_LAW_MAX_TERMS]; /* n_terms x n_terms, of the kind `errors` */
     double sigma;                                              /* residual standard deviation of the response */
-    double degrees;                                            /* n - n_terms, at least 1 */
+    double degrees;                                            /* n - n_terms, at least 1; of sigma */
     double r_min, r_max, l0_min, l0_max, d_min, d_max;         /* of the points fitted: where the law may be trusted */
     double l0_mean;                                            /* geometric */
 } pare_law;
@@ -99,11 +118,13 @@ typedef struct {
     double mean_low, mean_high;             /* confidence interval of l */
     double prediction_low, prediction_high; /* where one new measurement would lie */
     double level;
-    bool outside_r, outside_l0, outside_d; /* beyond what was fitted */
-    char warning[256];                     /* "" when inside */
+    double at_zero;                        /* l / l0 of the law at r = 0, D = 0, where the truth is 1 */
+    bool outside_r, outside_l0, outside_d; /* beyond what was fitted; of l0 by more than a thousandth */
+    char warning[512];                     /* "" when there is nothing to warn of; sentences, each ended by a full stop */
 } pare_law_prediction;
 
-/* level 0 counts as 0.95. r outside [0,1), l0 <= 0 or d < 0: PARE_ERROR_RANGE. */
+/* level 0 counts as 0.95. PARE_ERROR_RANGE: r outside [0,1), l0 <= 0, d < 0, or a d that the law cannot answer for: it has no recovery term
+ * and was fitted at another d, or d is more than twice the largest fitted. */
 bool pare_law_predict(pare_law_prediction *prediction, const pare_law *law, double l0, double r, double d, double level,
                       pare_error *error) PARE_MUST_CHECK;
 
@@ -111,13 +132,15 @@ bool pare_law_predict(pare_law_prediction *prediction, const pare_law *law, doub
 typedef struct {
     double threshold, l0, d; /* what was asked */
     double value;            /* the smallest such r in [0,1); NAN: none, and `note` says why */
-    /* All r that a two-sided test at 1 - level cannot tell from `value` (Fieller's interval in the log forms); an end at 0 or 1 is open. */
+    /* From the smallest to the largest r in [0,1) that a two-sided test at 1 - level cannot tell from `value` (Fieller's set in the log
+     * forms). NAN where value is NAN. An end at 0 or 1 is open. */
     double low, high, level;
-    bool outside; /* value lies outside [r_min, r_max] */
+    bool one_piece; /* the test rejects no r between low and high */
+    bool outside;   /* value lies outside [r_min, r_max] */
     char note[256];
 } pare_law_critical;
 
-/* threshold 0 counts as 1.1, l0 0 as l0_mean, level 0 as 0.95; d is taken as it is (0: no recovery). */
+/* threshold 0 counts as 1.1, l0 0 as l0_mean, level 0 as 0.95; d is taken as it is (0: no recovery), and refused as by pare_law_predict. */
 bool pare_law_critical_find(pare_law_critical *critical, const pare_law *law, double threshold, double l0, double d, double level,
                             pare_error *error) PARE_MUST_CHECK;
 
@@ -132,8 +155,9 @@ bool pare_law_from_json(pare_law **laws, size_t *n, const json_t *json, const ch
 
 typedef struct { /* zero-initialised is valid */
     pare_law_ratio ratio;
-    bool include_broken;   /* also points above their ceiling */
-    bool include_identity; /* also points that are the dense model itself: r = 0, D = 0, l = l0 */
+    bool include_broken;   /* also points above their ceiling, and those left out together with them */
+    bool include_identity; /* also points of the dense model: r = 0 */
+    bool without_recovery; /* only the points with the smallest D; forms without a recovery term always fit these alone */
     double level;          /* of intervals; 0: 0.95 */
     double threshold;      /* of the critical ratio, as a factor of l0; 0: 1.1 */
     double critical_l0;    /* 0: the geometric mean of the l0 fitted */
@@ -144,9 +168,14 @@ typedef struct { /* zero-initialised is valid */
 
 typedef enum {
     PARE_LAW_USED,
-    PARE_LAW_BROKEN,   /* l above the ceiling */
-    PARE_LAW_IDENTITY, /* the dense model itself: true by definition, no observation */
-    PARE_LAW_BAD_L,    /* missing, not finite or not positive */
+    PARE_LAW_BROKEN,    /* l above the ceiling */
+    PARE_LAW_BEYOND,    /* of a method and D that breaks another model at this ratio or a smaller one: dropping the broken models alone
+                           would keep the lucky ones */
+    PARE_LAW_IDENTITY,  /* r = 0, D = 0: the dense model, which is L0 and no observation */
+    PARE_LAW_CONTROL,   /* r = 0, D > 0: the dense model trained on, the control of a study of recovery */
+    PARE_LAW_RECOVERED, /* D above the smallest, and the form has no recovery term or was asked to leave it aside */
+    PARE_LAW_COPY,      /* equal in every number to another point */
+    PARE_LAW_BAD_L,     /* missing, not finite or not positive */
     PARE_LAW_BAD_L0,
     PARE_LAW_BAD_R, /* outside [0,1) */
     PARE_LAW_NO_R,  /* this kind of ratio was not recorded */
@@ -167,36 +196,48 @@ typedef struct {
     double leverage;       /* diagonal of the hat matrix; NAN when excluded */
     double studentized;    /* residual / (sigma of the fit without this point * sqrt(1 - leverage)); NAN when excluded */
     double loo;            /* l predicted by the fit without this point; NAN when excluded or leverage 1 */
+    double loo_model;      /* l predicted by the fit without this point's model; NAN when excluded or with one model */
 } pare_law_residual;
 
 /* Fit on r <= r_cut, test beyond (v2's protocol). */
 typedef struct {
     double r_cut;
     size_t n_fit, n_test;
-    double error_inside; /* root mean square relative error of l on the points fitted */
+    double error_inside; /* root mean square relative error of l on the points fitted, each predicted by the fit without it */
     double worst_inside; /* the largest such error at one ratio (one bin where there are more than 32 ratios) */
     double error_beyond; /* on the points with r > r_cut; NAN at the last cut */
+    double lost_beyond;  /* median on these of |predicted - l| / (l - l0) */
 } pare_law_rolling;
 
 typedef struct {
     pare_law law;
     size_t n_excluded, excluded[PARE_LAW_N_USES]; /* by reason */
+    size_t first_line[PARE_LAW_N_USES];           /* of the first point so excluded; 0: not known */
     /* "centred": 1 - RSS / sum (y - mean)^2, when the regressors can express a constant (as they also do in v1 when l0 is the same in all
      * points); "uncentred": 1 - RSS / sum y^2, otherwise. f tests all slopes against the constant alone, or against zero: as statsmodels.
      */
     const char *r2_kind;
     double r2, r2_adjusted;
-    double f, f_degrees, f_p; /* on (f_degrees, law.degrees); infinite for an exact fit */
+    double f, f_degrees, f_p; /* on (f_degrees, law.degrees), infinite for an exact fit; f_p is NAN with several models, whose results
+                                 are not independent */
     double r2_loss;           /* centred, of l itself: comparable between forms */
     /* Root mean square of (l predicted without the point) / l - 1, over the n_loo points that the others determine. */
     double loo_error;
     double loo_error_absolute; /* the same of the difference, in the unit of l */
     size_t n_loo;
     double loo_model_error; /* as loo_error, leaving out all points of a model; NAN below 2 models or when none can be left out */
+    /* How far predictions miss what was lost, l - l0: medians of |predicted - l| / (l - l0), over the points in brackets. NAN: cannot be
+     * had, or more than half of the points lost nothing. These, not loo_error, tell what to expect of a new model or a larger ratio. */
+    double lost_point_error;                      /* without the point (n_loo) */
+    double lost_model_error;                      /* without its model (n_lost_model) */
+    double lost_rolling_error;                    /* at larger ratios than were fitted: mean of rolling[].lost_beyond */
+    double baseline_lost_error, baseline_l_error; /* by the mean of l / l0 over the other models at the same method, ratio and D */
+    size_t n_lost_model, n_baseline;
     size_t n_models, n_methods;
     double identity_error; /* l of the law at r = 0, D = 0, l0_mean, over l0_mean, - 1: how far the form misses the dense model */
     pare_law_critical critical;
-    /* The largest r_cut whose fit misses at no ratio by more than the tolerance (worst_inside); NAN: none. */
+    /* The largest r_cut whose fit misses at no ratio by more than the tolerance (worst_inside), in l; NAN: none. Within the data: it says
+     * nothing of another model. */
     double r_carried, tolerance;
     pare_law_rolling *rolling;
     size_t n_rolling;
@@ -207,7 +248,7 @@ typedef struct {
         const char *name, *reason;
     } dropped[PARE_LAW_MAX_TERMS]; /* terms that the points cannot tell apart from earlier ones */
     size_t n_dropped;
-    const char *notes[8];
+    const char *notes[16];
     size_t n_notes;
 } pare_law_fit;
 
@@ -226,15 +267,21 @@ typedef struct {
 typedef struct {
     pare_law_group *items;
     size_t n;
-    /* Chow's test: does a law per method fit better than the pooled one by more than chance? NAN with one method or a failed group. */
+    size_t n_pooled; /* methods that the comparison of one law with a law per method is about: those that could be fitted */
+    /* Chow's test: does a law per method fit better than the pooled one by more than chance? It takes results as independent, so it is NAN
+     * with several models, as it is below two methods. */
     double pooling_f, pooling_p;
+    /* With several models instead: the median error of what was lost (lost_model_error), of the pooled law and of a law per method. */
+    double pooled_lost_error, apart_lost_error;
 } pare_law_groups;
 
 /* Fails only when nothing at all could be fitted (with the first group's reason) or on memory. */
 bool pare_law_fit_groups(pare_law_groups *groups, pare_law_form form, const pare_law_points *points, const pare_law_options *options,
                          pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
-/* All forms on the same points, best loo_error first; forms that failed come last. */
+/* All forms on the same points, which are those of the smallest D, because not every form has a term for it. The first is the one with the
+ * smallest lost_model_error where there are several models, else the smallest lost_rolling_error, else the smallest loo_error; forms that
+ * failed come last. */
 typedef struct {
     pare_law_form form;
     bool done;

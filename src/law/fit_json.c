@@ -21,6 +21,7 @@ static json_t *critical_json(const pare_law_critical *critical) {
     put(object, "low", critical->low);
     put(object, "high", critical->high);
     put(object, "level", critical->level);
+    json_object_set_new(object, "one_piece", json_boolean(critical->one_piece));
     json_object_set_new(object, "outside", json_boolean(critical->outside));
     json_object_set_new(object, "note", json_string(critical->note));
     return object;
@@ -37,6 +38,7 @@ static json_t *rolling_json(const pare_law_fit *fit) {
         put(object, "error_inside", rolling->error_inside);
         put(object, "worst_inside", rolling->worst_inside);
         put(object, "error_beyond", rolling->error_beyond);
+        put(object, "lost_beyond", rolling->lost_beyond);
         json_array_append_new(list, object);
     }
     return list;
@@ -61,6 +63,7 @@ static json_t *residuals_json(const pare_law_fit *fit, const pare_law_points *po
         put(object, "leverage", entry->leverage);
         put(object, "studentized", entry->studentized);
         put(object, "loo", entry->loo);
+        put(object, "loo_model", entry->loo_model);
         json_array_append_new(list, object);
     }
     return list;
@@ -85,6 +88,11 @@ static void put_quality(json_t *object, const pare_law_fit *fit) {
     put(object, "loo_error", fit->loo_error);
     put(object, "loo_error_absolute", fit->loo_error_absolute);
     put(object, "loo_model_error", fit->loo_model_error);
+    put(object, "lost_model_error", fit->lost_model_error);
+    put(object, "lost_rolling_error", fit->lost_rolling_error);
+    put(object, "lost_point_error", fit->lost_point_error);
+    put(object, "baseline_lost_error", fit->baseline_lost_error);
+    put(object, "baseline_l_error", fit->baseline_l_error);
     put(object, "identity_error", fit->identity_error);
     put(object, "critical_ratio", fit->critical.value);
     put_pair(object, "critical_ratio_interval", fit->critical.low, fit->critical.high);
@@ -109,7 +117,6 @@ json_t *pare_law_fit_json(const pare_law_fit *fit, const pare_law_points *points
         put(object, "p0", exp(log_p0));
     }
     put_quality(object, fit);
-    json_object_set_new(object, "n_models", json_integer((json_int_t)fit->n_models));
     json_object_set_new(object, "n_methods", json_integer((json_int_t)fit->n_methods));
     json_object_set_new(object, "n_excluded", json_integer((json_int_t)fit->n_excluded));
     json_object_set_new(object, "excluded", excluded_json(fit));
@@ -129,6 +136,7 @@ json_t *pare_law_prediction_json(const pare_law_prediction *prediction) {
     json_t *object = json_object();
     put(object, "l", prediction->l);
     put(object, "factor", prediction->factor);
+    put(object, "at_zero", prediction->at_zero);
     put(object, "level", prediction->level);
     put_pair(object, "mean_interval", prediction->mean_low, prediction->mean_high);
     put_pair(object, "prediction_interval", prediction->prediction_low, prediction->prediction_high);

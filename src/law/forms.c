@@ -1,7 +1,7 @@
 /* forms: the table of laws; see forms.h. arXiv 2504.04342 v1 (forms v1, v1i and the "quadratic" of its abstract) and v2.
  *
  * Terms are listed so that the one to keep comes first: least squares drops a term that earlier terms can express.
- * With one dense model ln L0 is a constant and stays, the constant goes; with one ratio the exponent of v2 stays, P0 goes. */
+ * The exponent of L0 is fitted only where three dense models or more differ enough in L0; elsewhere it is held at 1. */
 #include "forms.h"
 
 #include <math.h>
@@ -101,6 +101,7 @@ static const pare_form forms[PARE_LAW_N_FORMS] = {
                      exp_response,
                      3,
                      {{"a", "ln L0", term_l0}, {"b", "ln(1+r)", term_grown}, {"c", "ln(1 + 1/(D+1))", term_recovery}},
+                     0,
                      1,
                      2,
                      ratio_grown},
@@ -111,6 +112,7 @@ static const pare_form forms[PARE_LAW_N_FORMS] = {
          exp_response,
          4,
          {{"a", "ln L0", term_l0}, {"b", "ln(1+r)", term_grown}, {"c", "ln(1 + 1/(D+1))", term_recovery}, {"constant", "1", term_one}},
+         0,
          1,
          2,
          ratio_grown},
@@ -120,6 +122,7 @@ static const pare_form forms[PARE_LAW_N_FORMS] = {
                      exp_factor,
                      2,
                      {{"a", "ln(1-r)", term_kept}, {"ln_p0", "1", term_one}},
+                     PARE_LAW_MAX_TERMS,
                      0,
                      PARE_LAW_MAX_TERMS,
                      ratio_kept},
@@ -129,6 +132,7 @@ static const pare_form forms[PARE_LAW_N_FORMS] = {
                             from_excess,
                             2,
                             {{"a", "r", term_r}, {"b", "r^2", term_r2}},
+                            PARE_LAW_MAX_TERMS,
                             0,
                             PARE_LAW_MAX_TERMS,
                             ratio_quadratic},
@@ -186,6 +190,20 @@ bool pare_law_ratio_parse(pare_law_ratio *ratio, const char *name, pare_error *e
     return true;
 }
 
+static const char *const errors_names[PARE_LAW_N_ERRORS] = {"classical", "CR1", "CR3"};
+
+const char *pare_law_errors_name(pare_law_errors errors) {
+    return errors_names[errors];
+}
+
+bool pare_law_errors_parse(pare_law_errors *errors, const char *name, pare_error *error) {
+    size_t at;
+    if (!parse_name(&at, name, errors_names, PARE_LAW_N_ERRORS, "kind of standard error", error))
+        return false;
+    *errors = (pare_law_errors)at;
+    return true;
+}
+
 size_t pare_form_term(const pare_form *form, const char *name) {
     for (size_t i = 0; i < form->n_terms; i++)
         if (strcmp(name, form->terms[i].name) == 0)
@@ -193,9 +211,36 @@ size_t pare_form_term(const pare_form *form, const char *name) {
     return PARE_LAW_MAX_TERMS;
 }
 
+double pare_form_offset(const pare_form *form, bool fits_l0, double l0) {
+    return form->l0_term < PARE_LAW_MAX_TERMS && !fits_l0 ? log(l0) : 0;
+}
+
+bool pare_law_fits_l0(const pare_law *law) {
+    const pare_form *form = pare_form_of(law->form);
+    for (size_t j = 0; j < law->n_terms; j++)
+        if (form->l0_term < PARE_LAW_MAX_TERMS && strcmp(law->coefficients[j].name, form->terms[form->l0_term].name) == 0)
+            return true;
+    return false;
+}
+
+/* Errors clustered by model rest on as many independent results as there are models; the exponent of L0 takes one more, because L0 is
+ * one number per model. */
+double pare_law_degrees_of(const pare_law *law, size_t coefficient) {
+    const pare_form *form = pare_form_of(law->form);
+    if (law->errors == PARE_LAW_ERRORS_CLASSICAL)
+        return law->degrees;
+    return (double)law->n_models - 1 - (pare_form_term(form, law->coefficients[coefficient].name) == form->l0_term);
+}
+
+double pare_law_interval_degrees(const pare_law *law) {
+    if (law->errors == PARE_LAW_ERRORS_CLASSICAL)
+        return law->degrees;
+    return (double)law->n_models - 1 - pare_law_fits_l0(law);
+}
+
 double pare_law_response(const pare_law *law, double l0, double r, double d, double x[PARE_LAW_MAX_TERMS]) {
     const pare_form *form = pare_form_of(law->form);
-    double y = 0;
+    double y = pare_form_offset(form, pare_law_fits_l0(law), l0);
     for (size_t j = 0; j < law->n_terms; j++) {
         double value = form->terms[pare_form_term(form, law->coefficients[j].name)].value(l0, r, d);
         y += law->coefficients[j].value * value;

@@ -7,7 +7,7 @@
 #include "lsq.h"
 
 static const char schema[] = "pare-law", d_unit[] = "million tokens";
-enum { VERSION = 1, MAX_LAWS = 1024, MAX_FILE_BYTES = 16 << 20 };
+enum { VERSION = 2, MAX_LAWS = 1024, MAX_FILE_BYTES = 16 << 20 };
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
@@ -39,12 +39,13 @@ static json_t *pair_json(double low, double high) {
 }
 
 static json_t *one_json(const pare_law *law) {
-    return json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s}", "form", pare_law_form_name(law->form),
-                     "equation", pare_law_form_equation(law->form), "method", law->method, "ratio_kind", pare_law_ratio_name(law->ratio),
-                     "d_unit", d_unit, "n", (json_int_t)law->n, "degrees", pare_json_number(law->degrees), "coefficients",
-                     coefficients_json(law), "covariance", covariance_json(law), "sigma", pare_json_number(law->sigma), "r_range",
-                     pair_json(law->r_min, law->r_max), "l0_range", pair_json(law->l0_min, law->l0_max), "d_range",
-                     pair_json(law->d_min, law->d_max), "l0_mean", pare_json_number(law->l0_mean), "provenance", law->provenance);
+    return json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:s}", "form",
+                     pare_law_form_name(law->form), "equation", pare_law_form_equation(law->form), "method", law->method, "ratio_kind",
+                     pare_law_ratio_name(law->ratio), "d_unit", d_unit, "n", (json_int_t)law->n, "degrees", pare_json_number(law->degrees),
+                     "coefficients", coefficients_json(law), "covariance", covariance_json(law), "sigma", pare_json_number(law->sigma),
+                     "r_range", pair_json(law->r_min, law->r_max), "l0_range", pair_json(law->l0_min, law->l0_max), "d_range",
+                     pair_json(law->d_min, law->d_max), "l0_mean", pare_json_number(law->l0_mean), "provenance", law->provenance,
+                     "n_models", (json_int_t)law->n_models, "errors", pare_law_errors_name(law->errors));
 }
 
 json_t *pare_law_to_json(const pare_law *laws, size_t n) {
@@ -135,8 +136,9 @@ static bool read_coefficients(pare_law *law, const json_t *object, const char *w
                              term == PARE_LAW_MAX_TERMS ? "such" : "second", name);
         seen[term] = true;
         c->name = form->terms[term].name;
-        c->standard_error_clustered = PARE_NONE;
-        if (!pare_json_get_double(&c->standard_error_clustered, item, "standard_error_clustered", what, error))
+        c->standard_error = c->standard_error_clustered = PARE_NONE;
+        if (!pare_json_get_double(&c->standard_error_clustered, item, "standard_error_clustered", what, error) ||
+            !pare_json_get_double(&c->standard_error, item, "standard_error", what, error))
             return false;
     }
     return seen[form->ratio_term] || pare_fail(error, PARE_ERROR_FORMAT, "%s: form %s without its term \"%s\" says nothing about r", what,
@@ -190,17 +192,35 @@ static bool read_numbers(pare_law *law, const json_t *object, const char *what, 
     return true;
 }
 
+/* What the covariance allows for; a file of version 1 says nothing, and its covariance is the classical one. */
+static bool read_errors(pare_law *law, const json_t *object, const char *what, pare_error *error) {
+    const char *errors = NULL;
+    uint64_t n_models = 0;
+    pare_error reason;
+    law->errors = PARE_LAW_ERRORS_CLASSICAL;
+    if (!pare_json_get_string(&errors, object, "errors", what, error) || !pare_json_get_u64(&n_models, object, "n_models", what, error))
+        return false;
+    if (errors && !pare_law_errors_parse(&law->errors, errors, &reason))
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %s", what, reason.message);
+    law->n_models = (size_t)n_models;
+    if (n_models > law->n || (law->errors != PARE_LAW_ERRORS_CLASSICAL && pare_law_interval_degrees(law) < 1))
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: \"n_models\" %llu does not go with %zu points and errors %s", what,
+                         (unsigned long long)n_models, law->n, pare_law_errors_name(law->errors));
+    return true;
+}
+
 static bool read_one(pare_law *law, const json_t *object, const char *what, pare_arena *arena, pare_error *error) {
     if (!json_is_object(object))
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not an object", what);
     if (!read_names(law, object, what, arena, error) || !read_coefficients(law, object, what, error) ||
-        !read_covariance(law, object, what, error) || !read_numbers(law, object, what, error))
+        !read_covariance(law, object, what, error) || !read_numbers(law, object, what, error) || !read_errors(law, object, what, error))
         return false;
     for (size_t j = 0; j < law->n_terms; j++) {
         pare_law_coefficient *c = &law->coefficients[j];
-        c->standard_error = sqrt(law->covariance[j][j]);
-        c->t = c->value / c->standard_error;
-        c->p = pare_student_p(c->t, law->degrees);
+        double used = sqrt(law->covariance[j][j]);
+        *(law->errors == PARE_LAW_ERRORS_CLASSICAL ? &c->standard_error : &c->standard_error_clustered) = used;
+        c->t = c->value / used;
+        c->p = pare_student_p(c->t, pare_law_degrees_of(law, j));
     }
     return true;
 }
@@ -212,8 +232,8 @@ bool pare_law_from_json(pare_law **laws, size_t *n, const json_t *json, const ch
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a law file (no \"schema\": \"%s\")", what, schema);
     if (!pare_json_get_u64(&version, json, "version", what, error))
         return false;
-    if (version != VERSION)
-        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: version %llu of the law file; this pare reads %d", what,
+    if (version < 1 || version > VERSION)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: version %llu of the law file; this pare reads 1 to %d", what,
                          (unsigned long long)version, VERSION);
     const json_t *list = json_object_get(json, "laws");
     *n = json_array_size(list);

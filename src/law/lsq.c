@@ -212,26 +212,73 @@ bool pare_lsq_solve(pare_lsq *lsq, const double *x, const double *y, size_t n, s
     return true;
 }
 
-bool pare_lsq_clustered(double *standard_error, const pare_lsq *lsq, const double *x, const size_t *cluster, size_t n_clusters,
-                        pare_arena *arena, pare_error *error) {
-    size_t n = lsq->n, p = lsq->p;
-    double *scores = PARE_PUSH(arena, double, n_clusters *p, error); /* X_g' e_g, a row per cluster */
-    if (!scores)
-        return false;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < p; j++)
-            scores[cluster[i] * p + j] += x[i + lsq->kept[j] * n] * lsq->residual[i];
-    double groups = (double)n_clusters, rows = (double)n;
-    double factor = groups / (groups - 1) * (rows - 1) / (rows - (double)p);
-    for (size_t j = 0; j < p; j++) {
-        double sum = 0;
-        for (size_t g = 0; g < n_clusters; g++) {
-            double step = 0; /* row j of (X'X)^-1 times the score: what the cluster moves coefficient j by */
-            for (size_t k = 0; k < p; k++)
-                step += lsq->inverse[j][k] * scores[g * p + k];
-            sum += step * step;
+bool pare_lsq_step_without(double step[PARE_LSQ_MAX_TERMS], const pare_lsq *lsq, const size_t *list, size_t n_list) {
+    double left[PARE_LSQ_MAX_TERMS * PARE_LSQ_MAX_TERMS] = {0};
+    int p = (int)lsq->p, one = 1, info;
+    memset(step, 0, lsq->p * sizeof *step);
+    for (size_t j = 0; j < lsq->p; j++)
+        left[j + j * lsq->p] = 1;
+    for (size_t i = 0; i < n_list; i++) {
+        for (size_t j = 0; j < lsq->p; j++) {
+            double q = lsq->q[list[i] + j * lsq->n];
+            step[j] += q * lsq->residual[list[i]];
+            for (size_t k = 0; k < lsq->p; k++)
+                left[j + k * lsq->p] -= q * lsq->q[list[i] + k * lsq->n];
         }
-        standard_error[j] = sqrt(factor * sum);
+    }
+    dposv_("U", &p, &one, left, &p, step, &p, &info, 1);
+    for (size_t j = 0; j < lsq->p && info == 0; j++)
+        if (left[j + j * lsq->p] * left[j + j * lsq->p] <= 1 - PARE_LSQ_LEVERAGE_LIMIT)
+            return false;
+    return info == 0;
+}
+
+/* beta by Q's coordinates: (X'X)^-1 X'Q, which is R^-1. */
+static void find_way_back(double way[PARE_LSQ_MAX_TERMS][PARE_LSQ_MAX_TERMS], const pare_lsq *lsq, const double *x) {
+    for (size_t j = 0; j < lsq->p; j++)
+        for (size_t k = 0; k < lsq->p; k++) {
+            long double sum = 0;
+            for (size_t m = 0; m < lsq->p; m++) {
+                long double product = 0;
+                for (size_t i = 0; i < lsq->n; i++)
+                    product += (long double)x[i + lsq->kept[m] * lsq->n] * (long double)lsq->q[i + k * lsq->n];
+                sum += (long double)lsq->inverse[j][m] * product;
+            }
+            way[j][k] = (double)sum;
+        }
+}
+
+/* Sum over clusters of the outer products of what leaving each out (jackknife), or its score alone, moves beta by. */
+static bool sum_moves(double covariance[PARE_LSQ_MAX_TERMS][PARE_LSQ_MAX_TERMS], const pare_lsq *lsq, const double *x,
+                      const size_t *by_cluster, const size_t *cluster, bool jackknife) {
+    double way[PARE_LSQ_MAX_TERMS][PARE_LSQ_MAX_TERMS];
+    find_way_back(way, lsq, x);
+    memset(covariance, 0, PARE_LSQ_MAX_TERMS * sizeof *covariance);
+    for (size_t first = 0, end; first < lsq->n; first = end) {
+        double step[PARE_LSQ_MAX_TERMS] = {0}, move[PARE_LSQ_MAX_TERMS] = {0};
+        for (end = first; end < lsq->n && cluster[by_cluster[end]] == cluster[by_cluster[first]]; end++)
+            for (size_t j = 0; j < lsq->p; j++)
+                step[j] += lsq->q[by_cluster[end] + j * lsq->n] * lsq->residual[by_cluster[end]];
+        if (jackknife && !pare_lsq_step_without(step, lsq, by_cluster + first, end - first))
+            return false;
+        for (size_t j = 0; j < lsq->p; j++)
+            for (size_t k = 0; k < lsq->p; k++)
+                move[j] += way[j][k] * step[k];
+        for (size_t j = 0; j < lsq->p; j++)
+            for (size_t k = 0; k < lsq->p; k++)
+                covariance[j][k] += move[j] * move[k];
     }
     return true;
+}
+
+void pare_lsq_clustered(double covariance[PARE_LSQ_MAX_TERMS][PARE_LSQ_MAX_TERMS], bool *cr3, const pare_lsq *lsq, const double *x,
+                        const size_t *by_cluster, const size_t *cluster, size_t n_clusters) {
+    double groups = (double)n_clusters, rows = (double)lsq->n;
+    *cr3 = sum_moves(covariance, lsq, x, by_cluster, cluster, true);
+    double factor = *cr3 ? (groups - 1) / groups : groups / (groups - 1) * (rows - 1) / (rows - (double)lsq->p);
+    if (!*cr3)
+        (void)sum_moves(covariance, lsq, x, by_cluster, cluster, false);
+    for (size_t j = 0; j < lsq->p; j++)
+        for (size_t k = 0; k < lsq->p; k++)
+            covariance[j][k] *= factor;
 }

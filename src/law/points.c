@@ -1,7 +1,8 @@
 /* points: a CSV of results (RFC 4180) -> points. The text is copied once into the arena and its fields are unquoted and ended in place, so
- * that the names of the points are pieces of that copy. */
+ * that the names of the points are pieces of that copy. Where the header has no comma but semicolons or tabs, these separate the fields. */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "lsq.h"
 #include "pare/law.h"
@@ -17,6 +18,7 @@ enum { N_REQUIRED = L + 1 };
 typedef struct {
     const char *what;
     char *at, *end;
+    char separator;
     size_t line; /* of `at` */
     char *fields[MAX_COLUMNS];
     size_t n_fields;
@@ -28,7 +30,7 @@ static bool fail_at(const reader *in, size_t line, size_t column, const char *pr
 }
 
 static bool at_line_end(const reader *in) {
-    return in->at == in->end || *in->at == '\n' || (*in->at == '\r' && (in->at + 1 == in->end || in->at[1] == '\n'));
+    return in->at == in->end || *in->at == '\n' || *in->at == '\r';
 }
 
 /* The text between quotes, "" meaning one quote, moved together in place. */
@@ -49,17 +51,21 @@ static bool take_quoted(reader *in, char **stop, pare_error *error) {
     }
     in->at++;
     *stop = to;
-    if (!at_line_end(in) && *in->at != ',')
+    if (!at_line_end(in) && *in->at != in->separator)
         return fail_at(in, in->line, in->n_fields, "text follows a closing quote", error);
     return true;
 }
 
 static bool take_plain(reader *in, char **stop, pare_error *error) {
+    while (in->at < in->end && *in->at == ' ')
+        in->at++;
     in->fields[in->n_fields] = in->at;
-    for (; !at_line_end(in) && *in->at != ','; in->at++)
+    for (; !at_line_end(in) && *in->at != in->separator; in->at++)
         if (*in->at == '"')
             return fail_at(in, in->line, in->n_fields, "a quote inside a field without quotes", error);
     *stop = in->at;
+    while (*stop > in->fields[in->n_fields] && (*stop)[-1] == ' ')
+        --*stop;
     return true;
 }
 
@@ -75,9 +81,9 @@ static bool take_record(reader *in, pare_error *error) {
         if (stop - in->fields[in->n_fields] > MAX_FIELD_BYTES)
             return fail_at(in, in->line, in->n_fields, "a field of more than 65536 bytes", error);
         in->n_fields++;
-        bool more = in->at < in->end && *in->at == ',';
+        bool more = in->at < in->end && *in->at == in->separator;
         if (!more && in->at < in->end)
-            in->at += *in->at == '\r' && in->at + 1 < in->end ? 2 : 1;
+            in->at += *in->at == '\r' && in->at + 1 < in->end && in->at[1] == '\n' ? 2 : 1;
         in->at += more;
         *stop = 0;
         if (!more)
@@ -91,9 +97,27 @@ static bool blank(const reader *in) {
     return in->n_fields == 1 && in->fields[0][0] == 0;
 }
 
+/* Spreadsheets of many countries write semicolons. */
+static char find_separator(const reader *in) {
+    size_t n = strcspn(in->at, "\r\n");
+    if (memchr(in->at, ',', n))
+        return ',';
+    return memchr(in->at, ';', n) ? ';' : memchr(in->at, '\t', n) ? '\t' : ',';
+}
+
+static bool fail_for_column(const reader *in, const char *name, pare_error *error) {
+    for (size_t f = 0; f < in->n_fields; f++)
+        if (strcasecmp(in->fields[f], name) == 0)
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: line %zu: the header has no column \"%s\" but \"%s\": names are in lower case",
+                             in->what, in->line - 1, name, in->fields[f]);
+    return pare_fail(error, PARE_ERROR_FORMAT, "%s: line %zu: the header has no column \"%s\"; wanted model,method,l0,r,d,l", in->what,
+                     in->line - 1, name);
+}
+
 static bool read_header(reader *in, pare_error *error) {
     for (int i = 0; i < N_KNOWN; i++)
         in->columns[i] = -1;
+    in->separator = find_separator(in);
     do {
         if (in->at == in->end)
             return pare_fail(error, PARE_ERROR_FORMAT, "%s: line 1: no header; wanted model,method,l0,r,d,l", in->what);
@@ -113,8 +137,7 @@ static bool read_header(reader *in, pare_error *error) {
     for (int i = 0; i < N_REQUIRED; i++) {
         if (in->columns[i] >= 0)
             continue;
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: line %zu: the header has no column \"%s\"; wanted model,method,l0,r,d,l", in->what,
-                         in->line - 1, known[i]);
+        return fail_for_column(in, known[i], error);
     }
     return true;
 }
@@ -147,8 +170,9 @@ static bool read_number(double *value, const reader *in, int which, size_t line,
     char *stop;
     *value = strtod(text, &stop);
     if (stop != text + length)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: line %zu, column %d (%s): \"%.40s\" is not a number", in->what, line,
-                         in->columns[which] + 1, known[which], text);
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: line %zu, column %d (%s): \"%.40s\" is not a number%s", in->what, line,
+                         in->columns[which] + 1, known[which], text,
+                         *stop == ',' ? ": decimals take a point" : (*stop == '%' ? ": a ratio is a fraction, 10 % is 0.1" : ""));
     return true;
 }
 
@@ -157,6 +181,7 @@ static bool read_point(pare_law_point *point, const reader *in, size_t line, siz
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: line %zu has %zu columns, the header has %zu", in->what, line, in->n_fields,
                          n_columns);
     *point = pare_law_point_blank();
+    point->line = line;
     point->model = in->fields[in->columns[MODEL]];
     point->method = in->fields[in->columns[METHOD]];
     for (int i = MODEL; i <= METHOD; i++)
@@ -210,7 +235,10 @@ bool pare_law_points_parse(pare_law_points *points, const char *bytes, size_t n,
         return pare_fail(error, PARE_ERROR_RANGE, "%s: %zu bytes; a CSV of results has at most 64 MiB", what, n);
     const char *nul = memchr(bytes, 0, n);
     if (nul)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: byte %zu is 0: not a text file", what, (size_t)(nul - bytes));
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: byte %zu is 0: not a text file%s", what, (size_t)(nul - bytes),
+                         n > 1 && (memcmp(bytes, "\xFF\xFE", 2) == 0 || memcmp(bytes, "\xFE\xFF", 2) == 0)
+                             ? " in UTF-8 but in UTF-16: save it as UTF-8"
+                             : "");
     char *copy = pare_arena_copy(arena, bytes, n, error);
     reader *in = PARE_PUSH(arena, reader, 1, error);
     if (!copy || !in)
@@ -219,8 +247,8 @@ bool pare_law_points_parse(pare_law_points *points, const char *bytes, size_t n,
     if (n >= 3 && memcmp(copy, "\xEF\xBB\xBF", 3) == 0) /* byte order mark */
         in->at += 3;
     size_t lines = 1; /* at most one record a line */
-    for (const char *p = copy; (p = memchr(p, '\n', (size_t)(in->end - p))); p++)
-        lines++;
+    for (const char *p = copy; p < in->end; p++)
+        lines += *p == '\n' || *p == '\r';
     return read_header(in, error) && read_records(points, in, lines < MAX_ROWS ? lines : MAX_ROWS, arena, error);
 }
 

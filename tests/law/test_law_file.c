@@ -65,10 +65,11 @@ static void round_trip(void **state) {
     assert_string_equal(read[0].provenance, "ledger.db, 24 runs; \xC3\xA9");
     for (size_t i = 0; i < 2; i++) {
         pare_law_prediction before, after;
-        assert_done(pare_law_predict(&before, &laws[i], 3, 0.35, 1, 0, &error), error);
-        assert_done(pare_law_predict(&after, &read[i], 3, 0.35, 1, 0, &error), error);
+        assert_done(pare_law_predict(&before, &laws[i], 3, 0.35, 0, 0, &error), error);
+        assert_done(pare_law_predict(&after, &read[i], 3, 0.35, 0, 0, &error), error);
         assert_memory_equal(&before, &after, sizeof before);
-        assert_true(read[i].form == laws[i].form && read[i].ratio == PARE_LAW_RATIO_MACS && read[i].n == 24);
+        assert_true(read[i].form == laws[i].form && read[i].ratio == PARE_LAW_RATIO_MACS && read[i].n == laws[i].n &&
+                    read[i].n_models == 3 && read[i].errors == PARE_LAW_ERRORS_CR3);
         for (size_t j = 0; j < laws[i].n_terms; j++) {
             const pare_law_coefficient *a = &laws[i].coefficients[j], *b = &read[i].coefficients[j];
             assert_true(a->value == b->value && a->standard_error == b->standard_error && a->p == b->p &&
@@ -108,7 +109,10 @@ static void hostile(void **state) {
     const pare_code format = PARE_ERROR_FORMAT;
     refused("schema", json_string("else"), format, "not a law file");
     refused("schema", NULL, format, "not a law file");
-    refused("version", json_integer(2), PARE_ERROR_UNSUPPORTED, "version 2 of the law file; this pare reads 1");
+    refused("version", json_integer(3), PARE_ERROR_UNSUPPORTED, "version 3 of the law file; this pare reads 1 to 2");
+    refused("laws.0.errors", json_string("guess"), format, "unknown kind of standard error");
+    refused("laws.0.n_models", json_integer(2), format, "\"n_models\" 2 does not go with");
+    refused("laws.0.n_models", json_integer(25), format, "\"n_models\" 25");
     refused("version", NULL, PARE_ERROR_UNSUPPORTED, "version 0");
     refused("laws", json_array(), format, "no list of 1 to");
     refused("laws", NULL, format, "no list of 1 to");

@@ -35,6 +35,76 @@ static void quotes_and_line_ends(void **state) {
     assert_true(isnan(points.items[2].l) && points.items[2].l0 == 2 && points.items[2].ratio[0] == 0.1);
 }
 
+/* What spreadsheets and other systems write: each gives the same two points. */
+static void other_spellings(void **state) {
+    (void)state;
+    static const char *const cases[] = {
+        "model,method,l0,r,l\nq,m,3,0.1,3.2\nq,m,3,0.2,3.5\n",
+        "model,method,l0,r,l\r\nq,m,3,0.1,3.2\r\nq,m,3,0.2,3.5\r\n",
+        "model,method,l0,r,l\rq,m,3,0.1,3.2\rq,m,3,0.2,3.5",
+        "\xEF\xBB\xBFmodel;method;l0;r;l\r\nq;m;3;0.1;3.2\r\nq;m;3;0.2;3.5\r\n",
+        "model\tmethod\tl0\tr\tl\nq\tm\t3\t0.1\t3.2\nq\tm\t3\t0.2\t3.5\n",
+        "model, method, l0, r, l\nq, m, 3, 0.1, 3.2\nq , m , 3, 0.2, 3.5\n",
+        "\"model\",\"method\",\"l0\",\"r\",\"l\"\n\"q\",\"m\",\"3\",\"0.1\",\"3.2\"\n\"q\",\"m\",\"3\",\"0.2\",\"3.5\"\n",
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pare_law_points points;
+        assert_done(parse(&points, cases[i]), error);
+        assert_int_equal(points.n, 2);
+        for (size_t k = 0; k < 2; k++) {
+            const pare_law_point *point = &points.items[k];
+            assert_string_equal(point->model, "q");
+            assert_string_equal(point->method, "m");
+            assert_true(point->l0 == 3 && point->ratio[0] == (k ? 0.2 : 0.1) && point->l == (k ? 3.5 : 3.2));
+            assert_true(point->line == k + 2 || i == 2);
+        }
+    }
+}
+
+/* Numbers that are no results: the fit goes on without them, and says how many, why, and where the first stands. */
+static void bad_numbers_are_told_by_line(void **state) {
+    (void)state;
+    static const char csv[] =
+        "model,method,l0,r,l\nq,m,3,0.1,3.2\nq,m,3,20,3.5\nq,m,3,0.3,-3.9\nq,m,0,0.4,4.4\nq,m,3,0.5,inf\nq,m,3,0.6,nan\n"
+        "q,m,3,0.7,7\nq,m,3,0.7,7\nq,m,3,0.35,1.5\nq,m,3,0.45,4.1\n";
+    static const struct {
+        pare_law_use use;
+        size_t n, line;
+    } wanted[] = {{PARE_LAW_BAD_R, 1, 3}, {PARE_LAW_BAD_L, 3, 4}, {PARE_LAW_BAD_L0, 1, 5}, {PARE_LAW_COPY, 1, 9}};
+    pare_law_points points;
+    pare_law_fit fit;
+    assert_done(parse(&points, csv), error);
+    assert_done(pare_law_fit_points(&fit, PARE_LAW_V2, &points, NULL, NULL, arena, &error), error);
+    assert_int_equal(fit.law.n, 4);
+    for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
+        assert_true(fit.excluded[wanted[i].use] == wanted[i].n && fit.first_line[wanted[i].use] == wanted[i].line);
+    bool told = false;
+    for (size_t i = 0; i < fit.n_notes; i++)
+        told = told || strstr(fit.notes[i], "1 result lies more than 10 % below l0 (first: line 10)");
+    assert_true(told);
+}
+
+/* Nothing usable: the message says why. */
+static void nothing_usable_says_why(void **state) {
+    (void)state;
+    static const struct {
+        const char *csv, *part;
+    } cases[] = {
+        {"model,method,l0,r,l\nq,m,3,10,3.2\nq,m,3,20,3.5\nq,m,3,30,3.9\n",
+         "0 of 3 points usable; left out: 3 r is outside [0, 1) (first: line 2)). Ratios are fractions: 10 % is 0.1"},
+        {"model,method,l0,r,l\nq,m,0,0.1,3.2\nq,m,0,0.2,3.5\n", "2 l0 is missing, not finite or not above 0 (first: line 2)"},
+        {"model,method,l0,r,l\nq,m,3,0.1,\nq,m,3,0.2,\n", "2 l is missing"},
+        {"model,method,l0,r,l,ceiling\nq,m,3,0.1,9,7\nq,m,3,0.2,6,7\n",
+         "1 above the loss of a uniform guess (first: line 2), 1 at a ratio"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        pare_law_points points;
+        pare_law_fit fit;
+        assert_done(parse(&points, cases[i].csv), error);
+        assert_fails(pare_law_fit_points(&fit, PARE_LAW_V2, &points, NULL, NULL, arena, &error), error, PARE_ERROR_NUMERIC, cases[i].part);
+    }
+}
+
 static void hostile(void **state) {
     (void)state;
     static const struct {
@@ -43,7 +113,10 @@ static void hostile(void **state) {
         {"", "x.csv: line 1: no header"},
         {"\n\n", "no header"},
         {"model,method,l0,r\na,b,1,2\n", "x.csv: line 1: the header has no column \"l\""},
-        {"Model,method,l0,r,l\n", "no column \"model\""},
+        {"Model,method,l0,r,l\n", "no column \"model\" but \"Model\": names are in lower case"},
+        {"\xFF\xFEm\n", "the header has no column"},
+        {"model;method;l0;r;l\na;b;3,2;0,1;4\n", "x.csv: line 2, column 3 (l0): \"3,2\" is not a number: decimals take a point"},
+        {"model,method,l0,r,l\na,b,3,10%,4\n", "x.csv: line 2, column 4 (r): \"10%\" is not a number: a ratio is a fraction"},
         {"model,method,l0,r,l,r\n", "x.csv: line 1, column 6: a second column called \"r\""},
         {"model,method,l0,r,l\n", "a header and no row"},
         {"model,method,l0,r,l\na,b,1,2\n", "x.csv: line 2 has 4 columns, the header has 5"},
@@ -84,6 +157,8 @@ static void limits(void **state) {
     assert_fails(parse(&points, csv.data), error, PARE_ERROR_RANGE, "line 1000002: more than 1000000 rows");
     pare_string_free(&csv);
     assert_fails(pare_law_points_parse(&points, "a\0b", 3, "x.csv", arena, &error), error, PARE_ERROR_FORMAT, "byte 1 is 0");
+    assert_fails(pare_law_points_parse(&points, "\xFF\xFEm\0o\0", 6, "x.csv", arena, &error), error, PARE_ERROR_FORMAT,
+                 "UTF-16: save it as UTF-8");
     assert_fails(pare_law_points_read(&points, "/nowhere/x.csv", arena, &error), error, PARE_ERROR_IO, "/nowhere/x.csv");
 }
 
@@ -106,7 +181,13 @@ static void truncated_and_flipped(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(plain), cmocka_unit_test(quotes_and_line_ends), cmocka_unit_test(hostile),
-                                       cmocka_unit_test(limits), cmocka_unit_test(truncated_and_flipped)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(plain),
+                                       cmocka_unit_test(quotes_and_line_ends),
+                                       cmocka_unit_test(other_spellings),
+                                       cmocka_unit_test(bad_numbers_are_told_by_line),
+                                       cmocka_unit_test(nothing_usable_says_why),
+                                       cmocka_unit_test(hostile),
+                                       cmocka_unit_test(limits),
+                                       cmocka_unit_test(truncated_and_flipped)};
     return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

@@ -256,6 +256,9 @@ typedef struct {
 bool pare_law_fit_points(pare_law_fit *fit, pare_law_form form, const pare_law_points *points, const char *method,
                          const pare_law_options *options, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
+/* "7 r is outside [0, 1) (first: line 2), 3 …" into text: the points left out; "" when there are none. */
+void pare_law_tell_excluded(char *text, size_t size, const pare_law_fit *fit);
+
 /* One fit per method in alphabetical order, then (with two methods or more) the pooled one. A group that cannot be fitted is an outcome. */
 typedef struct {
     const char *method; /* NULL: pooled */
@@ -295,6 +298,7 @@ bool pare_law_compare(pare_law_candidate candidates[PARE_LAW_N_FORMS], const par
  * `points` (may be NULL) adds the table of residuals with each point's names. NULL: no memory. */
 json_t *pare_law_fit_json(const pare_law_fit *fit, const pare_law_points *points);
 json_t *pare_law_prediction_json(const pare_law_prediction *prediction);
+json_t *pare_law_critical_json(const pare_law_critical *critical);
 
 /* ---- distributions ------------------------------------------------------------------------ */
 

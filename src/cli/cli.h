@@ -59,6 +59,9 @@ int options_parse(const char **arguments, common *shared, const command_face *fa
 /* A share of something given as --flag: from 0 to below 1. Otherwise USAGE, with what a percentage would be. */
 bool check_share(const char *flag, double value, pare_error *error) PARE_MUST_CHECK;
 
+/* --tokens of fit and predict, as millions; NULL is 0. */
+bool tokens_parse(double *d, const char *text, pare_error *error) PARE_MUST_CHECK;
+
 /* ---- commands ------------------------------------------------------------------------------- */
 
 /* argv[0] is the command's name. Returns false with *error set (code PARE_ERROR_USAGE: exit 2). */

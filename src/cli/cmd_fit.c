@@ -8,8 +8,8 @@
 #include "pare/report.h"
 
 typedef struct {
-    const char *form, *method, *ratio_kind, *out;
-    double threshold, level, tolerance;
+    const char *form, *method, *ratio_kind, *out, *tokens;
+    double threshold, level, tolerance, l0;
     uint32_t view;
     bool include_broken;
 } fit_options;
@@ -35,39 +35,115 @@ static bool read_ledger(pare_law_points *points, const char *path, size_t view, 
 
 /* ---- output for people ---- */
 
-static void print_coefficients(const pare_law_fit *fit) {
-    for (size_t i = 0; i < fit->law.n_terms; i++) {
-        const pare_law_coefficient *c = &fit->law.coefficients[i];
-        printf("  %-9s %10.5f +/- %-9.5f p = %.2g", c->name, c->value, c->standard_error, c->p);
-        if (isfinite(c->standard_error_clustered))
-            printf("   (clustered by model +/- %.5f)", c->standard_error_clustered);
+/* Below this the tail is that of the form, not of the data. */
+static void print_p(double p) {
+    if (p < 1e-15)
+        printf("p < 1e-15");
+    else
+        printf("p = %.2g", p);
+}
+
+static void print_coefficients(const pare_law *law) {
+    for (size_t i = 0; i < law->n_terms; i++) {
+        const pare_law_coefficient *c = &law->coefficients[i];
+        bool clustered = law->errors != PARE_LAW_ERRORS_CLASSICAL;
+        printf("  %-9s %10.5f +/- %-9.5f ", c->name, c->value, clustered ? c->standard_error_clustered : c->standard_error);
+        print_p(c->p);
         printf("\n");
     }
+    if (law->errors == PARE_LAW_ERRORS_CLASSICAL)
+        printf("  errors are classical: one model\n");
+    else
+        printf("  errors are clustered by model (%s, %zu models)\n", pare_law_errors_name(law->errors), law->n_models);
+}
+
+static void print_share(double share) {
+    if (isfinite(share))
+        printf("%.3g %%", 100 * share);
+    else
+        printf("(not known)");
+}
+
+/* What to expect of a model or a ratio that was not measured: the lost loss L - L0, because L itself is mostly L0, which is given. */
+static void print_errors(const pare_law_fit *fit) {
+    if (fit->n_models > 1) {
+        printf("  a model left out: L - L0 is missed by ");
+        print_share(fit->lost_model_error);
+        printf(" (median of %zu results)", fit->n_lost_model);
+        if (fit->n_baseline) {
+            printf("; by the mean of the other models by ");
+            print_share(fit->baseline_lost_error);
+            if (fit->n_baseline != fit->n_lost_model)
+                printf(" (of %zu)", fit->n_baseline);
+        }
+        printf("\n");
+    }
+    printf("  larger ratios than fitted: L - L0 is missed by ");
+    print_share(fit->lost_rolling_error);
+    printf("; a result left out: by ");
+    print_share(fit->lost_point_error);
+    printf("\n  of L itself: ");
+    if (isfinite(fit->loo_model_error))
+        printf("%.2f %% (a model left out), ", 100 * fit->loo_model_error);
+    printf("%.2f %% (a result left out; root mean square)\n", 100 * fit->loo_error);
+}
+
+static void print_critical(const pare_law_fit *fit) {
+    const pare_law_critical *critical = &fit->critical;
+    printf("  critical ratio for L = %g L0 (at L0 = %.4g, ", critical->threshold, critical->l0);
+    if (critical->d > 0)
+        printf("D = %g million tokens", critical->d);
+    else
+        printf("without recovery");
+    printf(", %s ratio): ", pare_law_ratio_name(fit->law.ratio));
+    if (!isfinite(critical->value)) {
+        printf("none: %s\n", critical->note);
+        return;
+    }
+    printf("%.4f (%g %% interval %.4f to %.4f%s, if the form is right)%s\n", critical->value, 100 * critical->level, critical->low,
+           critical->high, critical->one_piece ? "" : ", with gaps", critical->outside ? ", outside of the data" : "");
 }
 
 static void print_fit(const pare_law_fit *fit) {
+    char excluded[1024];
+    pare_law_tell_excluded(excluded, sizeof excluded, fit);
     printf("%s, %s: n = %zu", fit->law.method ? fit->law.method : "pooled", pare_law_form_equation(fit->law.form), fit->law.n);
     if (fit->n_excluded)
-        printf(" (%zu excluded:", fit->n_excluded);
-    for (int use = 0; use < PARE_LAW_N_USES && fit->n_excluded; use++)
-        if (fit->excluded[use])
-            printf(" %zu %s", fit->excluded[use], pare_law_use_reason((pare_law_use)use));
-    printf("%s\n", fit->n_excluded ? ")" : "");
-    print_coefficients(fit);
-    printf("  R2 %.5f (%s), adjusted %.5f; F = %.4g, p = %.2g; leave-one-out error of L %.2f %%\n", fit->r2, fit->r2_kind, fit->r2_adjusted,
-           fit->f, fit->f_p, 100 * fit->loo_error);
-    if (isfinite(fit->critical.value))
-        printf("  critical ratio for L = %g L0: %.4f (%g %% interval %.4f to %.4f)%s\n", fit->critical.threshold, fit->critical.value,
-               100 * fit->critical.level, fit->critical.low, fit->critical.high, fit->critical.outside ? ", outside of the data" : "");
-    else
-        printf("  critical ratio for L = %g L0: none: %s\n", fit->critical.threshold, fit->critical.note);
+        printf(" (%zu excluded: %s)", fit->n_excluded, excluded);
+    printf("\n");
+    print_coefficients(&fit->law);
+    print_errors(fit);
+    print_critical(fit);
+    if (fabs(fit->identity_error) > 0.0005)
+        printf("  at r = 0 the law gives %.3f times L0, where 1 is true\n", 1 + fit->identity_error);
     if (isfinite(fit->r_carried))
-        printf("  carries r up to %g within %g %%\n", fit->r_carried, 100 * fit->tolerance);
+        printf("  in these data within %g %% of L at every ratio up to r = %g\n", 100 * fit->tolerance, fit->r_carried);
     else
-        printf("  carries no range of r within %g %%\n", 100 * fit->tolerance);
+        printf("  not within %g %% of L over any range of r\n", 100 * fit->tolerance);
+    printf("  R2 %.5f (%s), adjusted %.5f; R2 of L %.4f; F = %.4g", fit->r2, fit->r2_kind, fit->r2_adjusted, fit->r2_loss, fit->f);
+    if (isfinite(fit->f_p)) {
+        printf(", ");
+        print_p(fit->f_p);
+    }
+    printf("\n");
     for (size_t i = 0; i < fit->n_notes; i++)
         printf("  note: %s\n", fit->notes[i]);
     printf("\n");
+}
+
+static void print_pooling(const pare_law_groups *groups) {
+    if (isfinite(groups->pooled_lost_error) && isfinite(groups->apart_lost_error)) {
+        printf("one law for all methods against a law for each of %zu: a model left out, L - L0 is missed by ", groups->n_pooled);
+        print_share(groups->pooled_lost_error);
+        printf(" against ");
+        print_share(groups->apart_lost_error);
+        printf("\n\n");
+    } else if (isfinite(groups->pooling_p)) {
+        printf("one law for all methods against a law for each of %zu (Chow's test, one model): F = %.4g, ", groups->n_pooled,
+               groups->pooling_f);
+        print_p(groups->pooling_p);
+        printf("\n\n");
+    }
 }
 
 static void print_groups(const pare_law_groups *groups) {
@@ -77,25 +153,49 @@ static void print_groups(const pare_law_groups *groups) {
         else
             printf("%s: not fitted: %s\n\n", groups->items[i].method ? groups->items[i].method : "pooled",
                    groups->items[i].failure.message);
-    if (isfinite(groups->pooling_p))
-        printf("one law for all methods against a law per method: F = %.4g, p = %.2g\n\n", groups->pooling_f, groups->pooling_p);
+    print_pooling(groups);
+}
+
+static void print_cell(double share) {
+    if (isfinite(share))
+        printf("  %9.3g %%", 100 * share);
+    else
+        printf("  %11s", "-");
 }
 
 static void print_comparison(const pare_law_candidate candidates[PARE_LAW_N_FORMS], const char *what) {
-    printf("forms on %s, best leave-one-out error of L first:\n", what);
-    for (int i = 0; i < PARE_LAW_N_FORMS; i++)
-        if (candidates[i].done) {
-            const pare_law_fit *fit = &candidates[i].fit;
-            printf("  %-10s %7.2f %%   R2 of L %.4f   ", pare_law_form_name(candidates[i].form), 100 * fit->loo_error, fit->r2_loss);
-            if (isfinite(fit->r_carried))
-                printf("carries r up to %.3g\n", fit->r_carried);
-            else
-                printf("carries no range of r\n");
-        } else
-            printf("  %-10s not fitted: %s\n", pare_law_form_name(candidates[i].form), candidates[i].failure.message);
+    printf("forms on %s without recovery: how far L - L0 is missed (median), smallest first\n", what);
+    printf("  %-24s  %11s  %11s  %11s\n", "", "other model", "larger r", "other point");
+    for (int i = 0; i < PARE_LAW_N_FORMS; i++) {
+        const pare_law_fit *fit = &candidates[i].fit;
+        if (!candidates[i].done) {
+            printf("  %-24s  not fitted: %s\n", pare_law_form_name(candidates[i].form), candidates[i].failure.message);
+            continue;
+        }
+        printf("  %-24s", pare_law_form_name(candidates[i].form));
+        print_cell(fit->lost_model_error);
+        print_cell(fit->lost_rolling_error);
+        print_cell(fit->lost_point_error);
+        printf("   R2 of L %.4f\n", fit->r2_loss);
+    }
+    if (candidates[0].done && candidates[0].fit.n_baseline) {
+        printf("  %-24s", "mean of the other models");
+        print_cell(candidates[0].fit.baseline_lost_error);
+        printf("\n");
+    }
 }
 
 /* ---- output for programs ---- */
+
+/* r2_adjusted is of each form's own response, and of the kind r2_kind: it compares nothing between forms; r2_loss and the errors do. */
+static json_t *candidate_json(const pare_law_fit *fit) {
+    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "form", pare_law_form_name(fit->law.form), "n",
+                     (json_int_t)fit->law.n, "lost_model_error", pare_json_number(fit->lost_model_error), "lost_rolling_error",
+                     pare_json_number(fit->lost_rolling_error), "lost_point_error", pare_json_number(fit->lost_point_error), "loo_error",
+                     pare_json_number(fit->loo_error), "r2_loss", pare_json_number(fit->r2_loss), "r2_adjusted",
+                     pare_json_number(fit->r2_adjusted), "r2_kind", fit->r2_kind, "baseline_lost_error",
+                     pare_json_number(fit->baseline_lost_error));
+}
 
 /* The pooled fit, or the only one, on top; every method's own below. */
 static json_t *fit_json(const pare_law_groups *groups, const pare_law_points *points, const pare_law_candidate *candidates) {
@@ -109,14 +209,15 @@ static json_t *fit_json(const pare_law_groups *groups, const pare_law_points *po
                                              : json_pack("{s:s?, s:s}", "method", group->method, "failure", group->failure.message));
     }
     json_object_set_new(json, "by_method", by_method);
-    if (isfinite(groups->pooling_p))
-        json_object_set_new(json, "pooling", json_pack("{s:f, s:f}", "f", groups->pooling_f, "f_p", groups->pooling_p));
+    json_object_set_new(json, "pooling",
+                        json_pack("{s:I, s:o, s:o, s:o, s:o}", "methods", (json_int_t)groups->n_pooled, "f",
+                                  pare_json_number(groups->pooling_f), "f_p", pare_json_number(groups->pooling_p), "pooled_lost_error",
+                                  pare_json_number(groups->pooled_lost_error), "apart_lost_error",
+                                  pare_json_number(groups->apart_lost_error)));
     json_t *forms = json_array();
     for (int i = 0; i < PARE_LAW_N_FORMS; i++)
         if (candidates[i].done)
-            json_array_append_new(forms, json_pack("{s:s, s:o, s:o}", "form", pare_law_form_name(candidates[i].form), "loo_error",
-                                                   pare_json_number(candidates[i].fit.loo_error), "r2_adjusted",
-                                                   pare_json_number(candidates[i].fit.r2_adjusted)));
+            json_array_append_new(forms, candidate_json(&candidates[i].fit));
     json_object_set_new(json, "forms", forms);
     return json;
 }
@@ -152,11 +253,13 @@ static bool fit_points(const char *path, const fit_options *given, const common 
                                 .threshold = given->threshold,
                                 .level = given->level,
                                 .tolerance = given->tolerance,
+                                .critical_l0 = given->l0,
                                 .provenance = path};
     pare_law_points points;
     pare_law_groups groups;
     pare_law_candidate candidates[PARE_LAW_N_FORMS];
-    if (!pare_law_form_parse(&form, given->form, error) || !pare_law_ratio_parse(&options.ratio, given->ratio_kind, error))
+    if (!tokens_parse(&options.critical_d, given->tokens, error) || !pare_law_form_parse(&form, given->form, error) ||
+        !pare_law_ratio_parse(&options.ratio, given->ratio_kind, error))
         return false;
     bool done = is_ledger(path) ? read_ledger(&points, path, given->view, arena, error) : pare_law_points_read(&points, path, arena, error);
     done = done && keep_method(&points, given->method, path, error) &&
@@ -178,23 +281,30 @@ bool cmd_fit(int argc, char **argv, pare_error *error) {
         {"method", 'm', OPTION_STRING, "M", "this method's points only", &given.method},
         {"ratio-kind", 0, OPTION_STRING, "K", "nominal (default), non_embedding, parameters, bytes or macs", &given.ratio_kind},
         {"threshold", 0, OPTION_NUMBER, "X", "the critical ratio is where L reaches X times L0 (1.1)", &given.threshold},
+        {"l0", 0, OPTION_NUMBER, "X", "the critical ratio at this L0 (the geometric mean of the models')", &given.l0},
+        {"tokens", 0, OPTION_STRING, "D", "the critical ratio after so many recovery tokens: 50k, 0.5M (0)", &given.tokens},
         {"level", 0, OPTION_NUMBER, "P", "of intervals (0.95)", &given.level},
-        {"tolerance", 0, OPTION_NUMBER, "X", "of the range that a form carries, relative (0.05)", &given.tolerance},
+        {"tolerance", 0, OPTION_NUMBER, "X", "largest relative error of L in the range of r that a form is said to describe (0.05)",
+         &given.tolerance},
         {"view", 0, OPTION_COUNT, "N", "of a ledger whose results were measured in several ways", &given.view},
-        {"include-broken", 0, OPTION_FLAG, NULL, "also points worse than a uniform guess", &given.include_broken},
+        {"include-broken", 0, OPTION_FLAG, NULL, "also points worse than a uniform guess, and those left out with them",
+         &given.include_broken},
         {"output", 'o', OPTION_STRING, "LAW", "write the laws as JSON, for pare predict", &given.out},
         {0},
     };
     const command_face face = {
         .name = "fit",
         .usage = "LEDGER|FILE.csv [--form v1|v1i|v2|quadratic] [-o LAW]",
-        .about = "Fits the law of loss against ratio, per method and pooled, with standard errors, leave-one-out error and the critical\n"
-                 "ratio; compares all forms.\n\n"
-                 "  v1         ln L = a ln L0 + b ln(1+r) [+ c ln(1 + 1/(D+1))]\n"
-                 "  v1i        the same with a constant\n"
-                 "  v2         ln L = ln L0 + ln P0 + a ln(1-r)\n"
-                 "  quadratic  L/L0 = 1 + a r + b r^2\n\n"
-                 "A CSV has the columns model,method,l0,r,d,l (d in million recovery tokens, may be missing).",
+        .about =
+            "Fits a curve of loss against ratio for each method and for all methods together. It prints how far the curve misses what\n"
+            "was lost (L - L0) on a model or at a ratio that it did not see, and compares all forms with the mean of the other models.\n"
+            "With several models, errors and intervals are clustered by model.\n\n"
+            "  v1         ln L = a ln L0 + b ln(1+r) [+ c ln(1 + 1/(D+1))]   (a is 1 below three models)\n"
+            "  v1i        the same with a constant\n"
+            "  v2         ln L = ln L0 + ln P0 + a ln(1-r)\n"
+            "  quadratic  L/L0 = 1 + a r + b r^2\n\n"
+            "A CSV has the columns model,method,l0,r,d,l: r is a fraction, d counts million recovery tokens and may be missing.\n"
+            "Exact copies of a row count once. Where a method breaks a model (L above ln V), its results from that ratio on are left out.",
         .example = "  pare fit demo/demo.ledger --form v2\n  pare study export demo/demo.ledger > runs.csv\n  pare fit runs.csv --form v1 "
                    "--ratio-kind parameters -o law.json",
         .options = options,
@@ -206,6 +316,8 @@ bool cmd_fit(int argc, char **argv, pare_error *error) {
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
+    if (given.l0 < 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "--l0 %g: the loss of a dense model is above 0", given.l0);
     pare_arena *arena = pare_arena_open(error);
     bool done = arena && fit_points(arguments[0], &given, &shared, arena, error);
     pare_arena_close(arena);

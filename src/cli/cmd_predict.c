@@ -7,7 +7,7 @@
 #include "pare/law.h"
 
 typedef struct {
-    double l0, ratio, level;
+    double l0, ratio, level, threshold;
     const char *method, *tokens;
 } predict_options;
 
@@ -31,42 +31,105 @@ static const pare_law *choose(const pare_law *laws, size_t n, const char *method
     return found;
 }
 
-static bool print_prediction(const pare_law *law, const predict_options *given, const pare_law_prediction *p, const common *shared,
-                             pare_error *error) {
-    if (shared->json) {
-        json_t *json = pare_law_prediction_json(p);
-        if (json) {
-            json_object_set_new(json, "form", json_string(pare_law_form_name(law->form)));
-            json_object_set_new(json, "method", json_string(title(law)));
-            json_object_set_new(json, "ratio_kind", json_string(pare_law_ratio_name(law->ratio)));
-        }
-        return print_json(json, error);
-    }
-    printf("%s, %s: L = %.4f at L0 = %g, r = %g (%s ratio): %.3f times the dense loss\n", title(law), pare_law_form_name(law->form), p->l,
-           given->l0, given->ratio, pare_law_ratio_name(law->ratio), p->factor);
-    printf("%g %% interval of the law %.4f to %.4f, of one new measurement %.4f to %.4f\n", 100 * p->level, p->mean_low, p->mean_high,
-           p->prediction_low, p->prediction_high);
+/* What was asked, and what the law says. */
+typedef struct {
+    const pare_law *law;
+    double d;
+    bool has_prediction, has_critical;
+    pare_law_prediction prediction;
+    pare_law_critical critical;
+} answer;
+
+static void print_d(double d) {
+    if (d > 0)
+        printf(", D = %g million tokens", d);
+}
+
+static void print_prediction(const answer *a, const predict_options *given) {
+    const pare_law_prediction *p = &a->prediction;
+    printf("%s, %s: L = %.4f at L0 = %g, r = %g (%s ratio)", title(a->law), pare_law_form_name(a->law->form), p->l, given->l0, given->ratio,
+           pare_law_ratio_name(a->law->ratio));
+    print_d(a->d);
+    printf(": %.3f times the dense loss\n", p->factor);
+    printf("%g %% interval of the law %.4f to %.4f, of one new measurement %.4f to %.4f, if the form is right\n", 100 * p->level,
+           p->mean_low, p->mean_high, p->prediction_low, p->prediction_high);
     if (p->warning[0])
         printf("warning: %s\n", p->warning);
+}
+
+static void print_critical(const answer *a) {
+    const pare_law_critical *c = &a->critical;
+    printf("%s, %s: L = %g L0 at L0 = %g", title(a->law), pare_law_form_name(a->law->form), c->threshold, c->l0);
+    print_d(a->d);
+    if (!isfinite(c->value)) {
+        printf(": %s\n", c->note);
+        return;
+    }
+    printf(": r = %.4f (%s ratio; %g %% interval %.4f to %.4f%s, if the form is right)\n", c->value, pare_law_ratio_name(a->law->ratio),
+           100 * c->level, c->low, c->high, c->one_piece ? "" : ", with gaps");
+    if (c->note[0])
+        printf("warning: %s\n", c->note);
+}
+
+static json_t *answer_json(const answer *a) {
+    json_t *json = a->has_prediction ? pare_law_prediction_json(&a->prediction) : json_object();
+    if (!json)
+        return NULL;
+    json_object_set_new(json, "form", json_string(pare_law_form_name(a->law->form)));
+    json_object_set_new(json, "method", json_string(title(a->law)));
+    json_object_set_new(json, "ratio_kind", json_string(pare_law_ratio_name(a->law->ratio)));
+    json_object_set_new(json, "d", pare_json_number(a->d));
+    if (a->has_critical)
+        json_object_set_new(json, "critical", pare_law_critical_json(&a->critical));
+    return json;
+}
+
+static bool print_answer(const answer *a, const predict_options *given, const common *shared, pare_error *error) {
+    if (shared->json)
+        return print_json(answer_json(a), error);
+    if (a->has_prediction)
+        print_prediction(a, given);
+    if (a->has_critical)
+        print_critical(a);
     return true;
 }
 
+static bool find_answer(answer *a, const predict_options *given, pare_error *error) {
+    a->has_prediction = !isnan(given->ratio);
+    a->has_critical = !isnan(given->threshold);
+    return (!a->has_prediction || pare_law_predict(&a->prediction, a->law, given->l0, given->ratio, a->d, given->level, error)) &&
+           (!a->has_critical || pare_law_critical_find(&a->critical, a->law, given->threshold, given->l0, a->d, given->level, error));
+}
+
+static bool check_options(const predict_options *given, pare_error *error) {
+    if (isnan(given->l0))
+        return pare_fail(error, PARE_ERROR_USAGE, "--l0 X is missing: the cross-entropy of the dense model");
+    if (isnan(given->ratio) && isnan(given->threshold))
+        return pare_fail(error, PARE_ERROR_USAGE, "--ratio R is missing (or --threshold X, for the ratio at which L reaches X times L0)");
+    return isnan(given->ratio) || check_share("ratio", given->ratio, error);
+}
+
 bool cmd_predict(int argc, char **argv, pare_error *error) {
-    predict_options given = {.l0 = (double)NAN, .ratio = (double)NAN};
+    predict_options given = {.l0 = (double)NAN, .ratio = (double)NAN, .threshold = (double)NAN};
     const option options[] = {
         {"l0", 0, OPTION_NUMBER, "X", "cross-entropy of the dense model", &given.l0},
         {"ratio", 'r', OPTION_NUMBER, "R", "the ratio, of the kind that the law was fitted on", &given.ratio},
-        {"tokens", 0, OPTION_STRING, "D", "recovery tokens: 50000, 0.5M (0)", &given.tokens},
+        {"threshold", 0, OPTION_NUMBER, "X", "the ratio at which L reaches X times L0, such as 1.1", &given.threshold},
+        {"tokens", 0, OPTION_STRING, "D", "recovery tokens: 50k, 0.5M (0); the law must have been fitted on such", &given.tokens},
         {"method", 'm', OPTION_STRING, "M", "which law of the file, or pooled", &given.method},
         {"level", 0, OPTION_NUMBER, "P", "of the intervals (0.95)", &given.level},
         {0},
     };
     const command_face face = {
         .name = "predict",
-        .usage = "LAW --l0 X --ratio R [--method M]",
-        .about = "The loss that a fitted law expects, with the interval of the law and of one new measurement. LAW is a file that\n"
-                 "pare fit -o wrote. A question outside of the range that was fitted is answered with a warning.",
-        .example = "  pare fit demo/demo.ledger --form v2 -o law.json\n  pare predict law.json --method wanda-sp --l0 3.1 --ratio 0.25",
+        .usage = "LAW --l0 X --ratio R|--threshold X [--method M] [--tokens D]",
+        .about =
+            "The loss that a fitted law expects at a ratio, with the interval of the law and of one new measurement; or the ratio at\n"
+            "which the loss reaches a multiple of L0. LAW is a file that pare fit -o wrote. The intervals take the form for granted:\n"
+            "pare fit prints how far it misses a model that it did not see. A question outside of the range that was fitted is answered\n"
+            "with a warning; recovery tokens that the law was not fitted on are refused.",
+        .example = "  pare fit demo/demo.ledger --form v2 -o law.json\n  pare predict law.json --method wanda-sp --l0 3.1 --ratio 0.25\n"
+                   "  pare predict law.json --method wanda-sp --l0 3.1 --threshold 1.2",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,
@@ -76,22 +139,17 @@ bool cmd_predict(int argc, char **argv, pare_error *error) {
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
-    if (isnan(given.l0) || isnan(given.ratio))
-        return pare_fail(error, PARE_ERROR_USAGE, "%s is missing", isnan(given.l0) ? "--l0 X" : "--ratio R");
-    uint64_t tokens = 0;
-    if (given.tokens && strcmp(given.tokens, "0") != 0 && !pare_count_parse(&tokens, given.tokens))
-        return pare_fail(error, PARE_ERROR_USAGE, "--tokens \"%s\": a number of tokens like 0, 50000, 0.5M or 1G", given.tokens);
+    answer a = {0};
+    if (!check_options(&given, error) || !tokens_parse(&a.d, given.tokens, error))
+        return false;
     pare_arena *arena = pare_arena_open(error);
     if (!arena)
         return false;
     pare_law *laws = NULL;
     size_t n_laws = 0;
-    const pare_law *law = NULL;
-    pare_law_prediction prediction;
     bool done = pare_law_read(&laws, &n_laws, arguments[0], arena, error) &&
-                (law = choose(laws, n_laws, given.method, arguments[0], error)) &&
-                pare_law_predict(&prediction, law, given.l0, given.ratio, (double)tokens / 1e6, given.level, error) &&
-                print_prediction(law, &given, &prediction, &shared, error);
+                (a.law = choose(laws, n_laws, given.method, arguments[0], error)) && find_answer(&a, &given, error) &&
+                print_answer(&a, &given, &shared, error);
     pare_arena_close(arena);
     return done;
 }

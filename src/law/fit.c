@@ -233,7 +233,7 @@ static void fill_quality(pare_law_fit *fit, const pare_rows *rows, const pare_ls
 /* Why nothing could be fitted: what was left out, and that ratios may be in percent. */
 static bool fail_to_fit(const pare_law_fit *fit, const pare_rows *rows, const char *method, const pare_error *reason, pare_error *error) {
     char excluded[1024];
-    pare_fit_tell_excluded(excluded, sizeof excluded, fit);
+    pare_law_tell_excluded(excluded, sizeof excluded, fit);
     return pare_fail(error, reason->code, "form %s, %s%s: %s (%zu of %zu points usable%s%s)%s", rows->form->name,
                      method ? "method " : "pooled", method ? method : "", reason->message, rows->n, fit->n_residuals,
                      excluded[0] ? "; left out: " : "", excluded,

@@ -27,9 +27,6 @@ typedef struct {
 bool pare_rows_select(pare_rows *rows, pare_law_fit *fit, const pare_law_points *points, const char *method,
                       const pare_law_options *options, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
-/* "7 r is outside [0, 1) (first: line 2); 3 …" into text; "" when nothing was left out. */
-void pare_fit_tell_excluded(char *text, size_t size, const pare_law_fit *fit);
-
 /* What least squares fits at a row, and the loss that belongs to such a number. */
 double pare_rows_response(const pare_rows *rows, const pare_row *row);
 double pare_rows_loss(const pare_rows *rows, double response, const pare_row *row);

@@ -12,7 +12,7 @@ static void put_pair(json_t *object, const char *key, double low, double high) {
     json_object_set_new(object, key, json_pack("[o, o]", pare_json_number(low), pare_json_number(high)));
 }
 
-static json_t *critical_json(const pare_law_critical *critical) {
+json_t *pare_law_critical_json(const pare_law_critical *critical) {
     json_t *object = json_object();
     put(object, "threshold", critical->threshold);
     put(object, "l0", critical->l0);
@@ -96,7 +96,7 @@ static void put_quality(json_t *object, const pare_law_fit *fit) {
     put(object, "identity_error", fit->identity_error);
     put(object, "critical_ratio", fit->critical.value);
     put_pair(object, "critical_ratio_interval", fit->critical.low, fit->critical.high);
-    json_object_set_new(object, "critical", critical_json(&fit->critical));
+    json_object_set_new(object, "critical", pare_law_critical_json(&fit->critical));
     put(object, "r_carried", fit->r_carried);
     put(object, "r_carried_tolerance", fit->tolerance);
     put(object, "rolling_error", fit->rolling_error);

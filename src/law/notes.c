@@ -117,7 +117,7 @@ static void about_errors(writer *w) {
     if (law->errors == PARE_LAW_ERRORS_CR1)
         NOTE(w, "without one of the models the others do not determine the form: the clustered errors (CR1) are too small");
     if (law->errors != PARE_LAW_ERRORS_CLASSICAL && pare_law_interval_degrees(law) < 2)
-        NOTE(w, "only %zu models: intervals rest on 1 degree of freedom and are wide", w->rows->n_models);
+        NOTE(w, "only %zu models: intervals rest on 1 degree of freedom", w->rows->n_models);
     if (isnan(w->fit->r2))
         NOTE(w, "the response does not vary: R2 and F are not defined");
     if (law->degrees < 3)

@@ -312,14 +312,14 @@ bool pare_rows_select(pare_rows *rows, pare_law_fit *fit, const pare_law_points 
     return group_rows(rows, chosen, fit, arena, error);
 }
 
-void pare_fit_tell_excluded(char *text, size_t size, const pare_law_fit *fit) {
+void pare_law_tell_excluded(char *text, size_t size, const pare_law_fit *fit) {
     size_t used = 0;
     text[0] = 0;
     for (size_t use = 0; use < PARE_LAW_N_USES && used + 1 < size; use++) {
         if (!fit->excluded[use])
             continue;
         used += (size_t)snprintf(text + used, size - used, "%s%zu %s", used ? ", " : "", fit->excluded[use], uses[use].reason);
-        if (fit->first_line[use] && used + 1 < size)
+        if (fit->first_line[use] && use >= PARE_LAW_COPY && used + 1 < size) /* from here on the file is at fault */
             used += (size_t)snprintf(text + used, size - used, " (first: line %zu)", fit->first_line[use]);
     }
 }

@@ -68,9 +68,29 @@ for form in v1 v1i v2 quadratic; do
 done
 expect 0 'one law for all methods against' "$PARE" fit "$work/study.ledger" --include-broken # the dense model is no method of its own
 grep -q '^dense' "$work/stdout" && fail "fit: a law of the dense model"
-expect 0 'best leave-one-out' "$PARE" fit "$work/study.ledger" --form v2 --include-broken -o "$work/law.json" --ratio-kind non_embedding
+expect 0 'how far L - L0 is missed' "$PARE" fit "$work/study.ledger" --form v2 --include-broken -o "$work/law.json" --ratio-kind non_embedding
 expect 0 'times the dense loss' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method wanda-sp
 expect 2 'its laws are random, wanda-sp, pooled' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method nonsense
+expect 1 'has no term for D' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method wanda-sp --tokens 1M
+expect 2 'write --ratio 0.2' "$PARE" predict "$work/law.json" --l0 6 --ratio 20 --method wanda-sp
+expect 2 '--threshold X' "$PARE" predict "$work/law.json" --l0 6 --method wanda-sp
+expect 0 '' "$PARE" predict "$work/law.json" --l0 6 --threshold 1.001 --method wanda-sp --json
+keys critical.value critical.low critical.l0 critical.d
+[ "$(json critical.l0)" = 6.0 ] || fail "the critical ratio is not at one's own L0: $(cat "$work/stdout")"
+# rows that say nothing, or say it twice
+head='model,method,l0,r,l'
+rows='m,x,3,0.1,3.3\nm,x,3,0.2,3.7\nm,x,3,0.3,4.1\nm,x,3,0.4,4.8\n'
+printf "$head\n$rows" >"$work/once.csv"; expect 0 '' "$PARE" fit "$work/once.csv" --json; once=$(json coefficients)
+printf "$head\n$rows$rows$rows" >"$work/thrice.csv"; expect 0 '8 exact copies' "$PARE" fit "$work/thrice.csv"
+expect 0 '' "$PARE" fit "$work/thrice.csv" --json; [ "$(json coefficients)" = "$once" ] || fail "copies of rows count"
+printf "$head\n$(sed 's/,0\./,/g' <<<"$rows")" | sed 's/,\([1-4]\),/,\10,/' >"$work/percent.csv"
+expect 1 'outside \[0, 1\).*line 2.*10 % is 0.1' "$PARE" fit "$work/percent.csv"
+printf "$head\n$(sed 's/,3,/,0,/g' <<<"$rows")" >"$work/dense0.csv"; expect 1 'l0 is missing, not finite or not above 0' "$PARE" fit "$work/dense0.csv"
+expect 0 'at L0 = 2.5, ' "$PARE" fit "$work/once.csv" --l0 2.5
+printf "$head,d\n$(sed 's/\\n/,0\\n/g' <<<"$rows")$(sed 's/,\([0-9.]*\)\\n/,\1,0.1\\n/g; s/4\./3./g' <<<"$rows")" >"$work/trained.csv"
+expect 0 'at L0 = 3, D = 0.1 million tokens' "$PARE" fit "$work/trained.csv" --tokens 100k
+expect 1 'does not extrapolate' "$PARE" fit "$work/trained.csv" --tokens 5M
+
 expect 0 'report.html' "$PARE" report "$work/study.ledger" -o "$work/report.html"
 grep -q '</html>' "$work/report.html" || fail "the report is not whole"
 

@@ -94,8 +94,7 @@ static void nothing_usable_says_why(void **state) {
          "0 of 3 points usable; left out: 3 r is outside [0, 1) (first: line 2)). Ratios are fractions: 10 % is 0.1"},
         {"model,method,l0,r,l\nq,m,0,0.1,3.2\nq,m,0,0.2,3.5\n", "2 l0 is missing, not finite or not above 0 (first: line 2)"},
         {"model,method,l0,r,l\nq,m,3,0.1,\nq,m,3,0.2,\n", "2 l is missing"},
-        {"model,method,l0,r,l,ceiling\nq,m,3,0.1,9,7\nq,m,3,0.2,6,7\n",
-         "1 above the loss of a uniform guess (first: line 2), 1 at a ratio"},
+        {"model,method,l0,r,l,ceiling\nq,m,3,0.1,9,7\nq,m,3,0.2,6,7\n", "1 above the loss of a uniform guess, 1 at a ratio from which on"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         pare_law_points points;

@@ -7,7 +7,8 @@ what=${1:-build}
 case $what in build | check) ;; *) sed -n '2,3p' "$0" >&2; exit 2 ;; esac
 
 packages=(gcc make cmake ninja-build pkg-config libc6-dev git ca-certificates python3 python3-pip
-    libopenblas-pthread-dev libjansson-dev libpcre2-dev libutf8proc-dev libsqlite3-dev libyaml-dev libssl-dev libcmocka-dev)
+    libopenblas-pthread-dev libjansson-dev libpcre2-dev libutf8proc-dev libsqlite3-dev libyaml-dev libssl-dev
+    zlib1g-dev libbz2-dev libcmocka-dev)
 if [ "$what" = check ]; then
     packages+=(clang clang-format libomp-dev)
     # Ubuntu's chromium is a snap, which containers cannot run: there the browser test skips

@@ -183,11 +183,15 @@ typedef struct pare_context {
     int n_threads; /* 0 counts as 1 */
     /* Called from one thread now and then; done <= total in the same unit; total 0 when unknown. */
     void (*progress)(void *user, const char *stage, double done, double total);
+    /* What the user should know of an input that is read all the same: one whole sentence, no newline. May be called several times with
+     * one text. */
+    void (*note)(void *user, const char *text);
     void *user;
     const volatile sig_atomic_t *cancel; /* non-zero: stop with PARE_ERROR_CANCELLED as soon as nothing is lost */
 } pare_context;
 int pare_context_threads(const pare_context *context);
 void pare_context_progress(const pare_context *context, const char *stage, double done, double total);
+void pare_context_note(const pare_context *context, const char *format, ...) PARE_PRINTF(2, 3);
 bool pare_context_check(const pare_context *context, pare_error *error) PARE_MUST_CHECK; /* false when cancelled */
 
 double pare_clock_s(void);         /* monotonic seconds */

@@ -35,7 +35,7 @@ typedef struct {
     uint32_t first_scored;   /* position whose logits give the first target */
 } pare_eval_text;
 bool pare_eval_text_open(pare_eval_text *text, const pare_protocol *protocol, const char *path, const pare_tokenizer *tokenizer,
-                         pare_error *error) PARE_MUST_CHECK;
+                         const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_eval_text_close(pare_eval_text *text);
 
 typedef struct {

@@ -2,7 +2,7 @@
  *
  * A tokenizer comes from a tokenizer.json, or from parts that another format carries (GGUF). What is supported: model BPE
  * (with or without ignore_merges), normaliser none/NFC/sequence of them, pre-tokenisers ByteLevel, Split, Digits and sequences
- * of them, decoder ByteLevel, added tokens with their flags (special, single_word, lstrip, rstrip, normalized), post-processors
+ * of them, any decoder, added tokens with their flags (special, single_word, lstrip, rstrip, normalized), post-processors
  * ByteLevel, TemplateProcessing and sequences. Anything else is refused by name.
  */
 #ifndef PARE_TEXT_H
@@ -35,7 +35,7 @@ typedef struct {
 
 /* A tokenizer as GGUF metadata tells it. Arrays belong to the caller and are only read during the call. */
 typedef struct {
-    const char *pre;          /* tokenizer.ggml.pre: "gpt-2", "smollm", "llama-bpe", "qwen2", … */
+    const char *pre; /* tokenizer.ggml.pre: "gpt-2", "smollm", "llama-bpe", "qwen2", …; NULL, it has none: llama.cpp's "default" */
     const pare_piece *tokens; /* byte-level spelling, index = id */
     const int32_t *types;     /* pare_token_type per token, or NULL */
     size_t n_tokens;
@@ -54,6 +54,15 @@ bool pare_tokenizer_write_parts(pare_tokenizer_parts *parts, const pare_tokenize
 
 void pare_tokenizer_close(pare_tokenizer *tokenizer); /* NULL is fine */
 
+/* The model's chat template, for texts that hold messages; to be told before the tokenizer is shared. Texts are copied. It is recognised
+ * now; one that is unknown is an error where messages are rendered. bos, eos: the texts of these tokens, or NULL. */
+typedef struct {
+    const char *text;
+    size_t length;
+    const char *bos, *eos;
+} pare_chat_template;
+bool pare_tokenizer_set_chat(pare_tokenizer *tokenizer, const pare_chat_template *given, pare_error *error) PARE_MUST_CHECK;
+
 /* Ids; grows as needed; free with pare_tokens_free. */
 typedef struct {
     uint32_t *ids;
@@ -61,16 +70,25 @@ typedef struct {
 } pare_tokens;
 void pare_tokens_free(pare_tokens *tokens);
 
+enum {
+    PARE_ENCODE_TEMPLATE = 1, /* with the post-processor's template: BOS and so on */
+    /* As llama.cpp's tools encode a file (parse_special = false): the spelling of a special token is text like any other, added tokens that
+     * are not special (user-defined ones) are found, and the text is not normalised. */
+    PARE_ENCODE_LLAMA_CPP = 2,
+};
+
 /* Appends the ids of `n` bytes of text. Invalid UTF-8 is replaced by U+FFFD as Python's errors="replace" does (one per
  * maximal ill-formed subpart), which is what a text has gone through before it reaches the `tokenizers` package.
- * add_special: with the post-processor's template (BOS and so on). */
-bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer, const char *text, size_t n, bool add_special,
+ * flags: of PARE_ENCODE_…, 0 for none. Without LLAMA_CPP every added token is found in the text, as that package does. */
+bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer, const char *text, size_t n, unsigned flags,
                            pare_error *error) PARE_MUST_CHECK;
 
 /* The bytes that a token stands for (byte-level decoded; added tokens as written). Belongs to the tokenizer. Out of range: length 0. */
 pare_piece pare_tokenizer_piece(const pare_tokenizer *tokenizer, uint32_t id);
 size_t pare_tokenizer_size(const pare_tokenizer *tokenizer); /* largest id + 1 */
-/* BOS that encode(add_special) puts first; -1 when it puts none. */
+/* Something that its user should know, a whole sentence, or NULL: ids that may be wrong. Whoever encodes a text with it hands it on. */
+const char *pare_tokenizer_note(const pare_tokenizer *tokenizer); /* NULL has none */
+/* BOS that encode(PARE_ENCODE_TEMPLATE) puts first; -1 when it puts none. */
 int64_t pare_tokenizer_bos(const pare_tokenizer *tokenizer);
 
 /* A tokenizer.json that the `tokenizers` package loads and that gives the same ids: for checkpoints rebuilt from GGUF. */

@@ -17,6 +17,17 @@ void pare_context_progress(const pare_context *context, const char *stage, doubl
         context->progress(context->user, stage, done, total);
 }
 
+void pare_context_note(const pare_context *context, const char *format, ...) {
+    char text[1024];
+    if (!context || !context->note)
+        return;
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    context->note(context->user, text);
+}
+
 bool pare_context_check(const pare_context *context, pare_error *error) {
     if (context && context->cancel && *context->cancel)
         return pare_fail(error, PARE_ERROR_CANCELLED, "interrupted");

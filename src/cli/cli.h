@@ -88,5 +88,7 @@ const char *human_count(uint64_t n);
 /* Ctrl-C and SIGTERM set this. */
 extern volatile sig_atomic_t cli_cancel;
 void progress_bar(void *user, const char *stage, double done, double total);
+/* "note: …" to stderr, once for each text: a study opens the same files again and again. */
+void note_once(void *user, const char *text);
 
 #endif

@@ -97,7 +97,7 @@ static bool calibrate(compression *c, const compress_options *given, const commo
                          c->method->calibrated ? "method" : "--allocation",
                          c->method->calibrated ? c->method->name : given->target.allocation);
     const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(c->checkpoint, error);
-    return tokenizer && pare_corpus_open(&c->text, given->calibrate, error) &&
+    return tokenizer && pare_corpus_open(&c->text, given->calibrate, tokenizer, &shared->context, error) &&
            pare_windows_sample(&c->windows, &c->text, given->calibrate, tokenizer, given->windows, given->length, given->seed, error) &&
            say_memory(c, shared, error) && look(c, given, shared, error);
 }

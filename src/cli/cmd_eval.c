@@ -47,7 +47,7 @@ static bool evaluate(const char *path, const eval_options *given, const common *
     pare_eval_result result;
     pare_model *model = NULL;
     bool done = pare_checkpoint_tokenizer(checkpoint, error) &&
-                pare_eval_text_open(&text, &protocol, given->text, checkpoint->tokenizer, error) &&
+                pare_eval_text_open(&text, &protocol, given->text, checkpoint->tokenizer, &shared->context, error) &&
                 (model = pare_model_open(checkpoint, NULL, error)) &&
                 pare_eval_run(&result, model, &text, given->windows, NULL, &shared->context, error);
     if (!done)

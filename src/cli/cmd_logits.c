@@ -67,8 +67,9 @@ static bool logits_of(const char *path, const char *text_path, const char *out, 
     pare_corpus text = {0};
     pare_tokens tokens = {0};
     pare_model *model = NULL;
-    bool done = pare_checkpoint_tokenizer(checkpoint, error) && pare_corpus_open(&text, text_path, error) &&
-                pare_tokenizer_encode(&tokens, checkpoint->tokenizer, text.bytes, text.length, true, error) &&
+    bool done = pare_checkpoint_tokenizer(checkpoint, error) &&
+                pare_corpus_open(&text, text_path, checkpoint->tokenizer, &shared->context, error) &&
+                pare_tokenizer_encode(&tokens, checkpoint->tokenizer, text.bytes, text.length, PARE_ENCODE_TEMPLATE, error) &&
                 (model = pare_model_open(checkpoint, NULL, error)) && write_logits(out, model, &tokens, shared, error) &&
                 report(out, model, &tokens, shared, error);
     if (!done)

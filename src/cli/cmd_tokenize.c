@@ -66,8 +66,8 @@ static bool print_tokens(const pare_tokens *tokens, const pare_tokenizer *tokeni
 static bool tokenize_with(const pare_tokenizer *tokenizer, const tokenize_options *given, const common *shared, pare_error *error) {
     pare_corpus text = {0};
     pare_tokens tokens = {0};
-    bool done = pare_corpus_open(&text, given->text, error) &&
-                pare_tokenizer_encode(&tokens, tokenizer, text.bytes, text.length, !given->no_special, error) &&
+    bool done = pare_corpus_open(&text, given->text, tokenizer, &shared->context, error) &&
+                pare_tokenizer_encode(&tokens, tokenizer, text.bytes, text.length, given->no_special ? 0 : PARE_ENCODE_TEMPLATE, error) &&
                 print_tokens(&tokens, tokenizer, given, shared, error);
     pare_tokens_free(&tokens);
     pare_corpus_close(&text);

@@ -257,8 +257,10 @@ static bool finish(common *shared, pare_error *error) {
     if (shared->n_threads == 0)
         shared->n_threads = (uint32_t)omp_get_num_procs();
     shared->context = (pare_context){.n_threads = (int)shared->n_threads, .cancel = &cli_cancel};
-    if (!shared->quiet)
+    if (!shared->quiet) {
         shared->context.progress = progress_bar;
+        shared->context.note = note_once;
+    }
     return true;
 }
 

@@ -28,6 +28,29 @@ void say(const common *shared, const char *format, ...) {
     fputc('\n', stderr);
 }
 
+/* FNV-1a. */
+static uint64_t hash_of(const char *text) {
+    uint64_t hash = 0xCBF29CE484222325U;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001B3U;
+    return hash;
+}
+
+void note_once(void *user, const char *text) {
+    enum { REMEMBERED = 64 };
+    static uint64_t told[REMEMBERED];
+    static unsigned n;
+    uint64_t hash = hash_of(text);
+    (void)user;
+    for (unsigned i = 0; i < n; i++)
+        if (told[i] == hash)
+            return;
+    if (n < REMEMBERED)
+        told[n++] = hash;
+    progress_end();
+    fprintf(stderr, "note: %s\n", text);
+}
+
 const char *human_bytes(double bytes) {
     static char ring[8][24];
     static unsigned next;

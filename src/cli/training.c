@@ -145,7 +145,7 @@ static bool open_evaluation(training *t, const pare_tokenizer *tokenizer, pare_e
         return pare_fail(error, PARE_ERROR_USAGE, "--eval names %zu texts; at most %d", g->eval.n, TRAINING_TEXTS_MAX - 1);
     for (; t->n_texts < g->eval.n; t->n_texts++) {
         t->names[t->n_texts] = g->eval.items[t->n_texts];
-        if (!pare_eval_text_open(&t->texts[t->n_texts], &protocol, t->names[t->n_texts], tokenizer, error))
+        if (!pare_eval_text_open(&t->texts[t->n_texts], &protocol, t->names[t->n_texts], tokenizer, &t->shared->context, error))
             return false;
     }
     return g->held_out == 0 || open_held_out(t, &slices, error);

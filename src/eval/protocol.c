@@ -20,27 +20,6 @@ bool pare_protocol_parse(pare_protocol *protocol, const char *name, pare_error *
     return true;
 }
 
-static bool blank(const char *line, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (!strchr(" \t\r\v\f", line[i]) || line[i] == '\0')
-            return false;
-    return true;
-}
-
-/* The data set's rows: every line with its newline, blank lines empty; joined by two newlines. */
-static void join_rows(pare_string *joined, const pare_corpus *corpus) {
-    const char *at = corpus->bytes, *end = at + corpus->length;
-    while (at < end) {
-        const char *newline = memchr(at, '\n', (size_t)(end - at));
-        size_t n = newline ? (size_t)(newline - at) : (size_t)(end - at);
-        if (at != corpus->bytes)
-            pare_string_push(joined, "\n\n", 2);
-        if (!blank(at, n))
-            pare_string_push(joined, at, newline ? n + 1 : n);
-        at += newline ? n + 1 : n;
-    }
-}
-
 /* Whole windows of the tokens; the tail is dropped. */
 static bool cut_windows(pare_eval_text *text, const pare_tokens *tokens, const char *path, pare_error *error) {
     size_t length = text->protocol.length, n = tokens->n / length, least = text->protocol.kind == PARE_PROTOCOL_GGUF ? 2 : 1;
@@ -56,23 +35,21 @@ static bool cut_windows(pare_eval_text *text, const pare_tokens *tokens, const c
 }
 
 bool pare_eval_text_open(pare_eval_text *text, const pare_protocol *protocol, const char *path, const pare_tokenizer *tokenizer,
-                         pare_error *error) {
+                         const pare_context *context, pare_error *error) {
     *text = (pare_eval_text){.protocol = *protocol, .bos = pare_tokenizer_bos(tokenizer)};
     bool joined = protocol->kind == PARE_PROTOCOL_JOINED;
     text->first_scored = joined ? 0 : protocol->length / 2;
     text->bos_rule = text->bos < 0 ? "none" : joined ? "start of text" : "first token of every window";
     pare_corpus corpus;
-    if (!pare_corpus_open(&corpus, path, error))
+    if (!pare_corpus_open(&corpus, path, tokenizer, context, error))
         return false;
     text->data_sha256 = corpus.sha256;
     pare_string rows = {0};
-    if (joined)
-        join_rows(&rows, &corpus);
     pare_tokens tokens = {0};
-    bool done =
-        pare_string_check(&rows, error) &&
-        pare_tokenizer_encode(&tokens, tokenizer, joined ? rows.data : corpus.bytes, joined ? rows.length : corpus.length, true, error) &&
-        cut_windows(text, &tokens, path, error);
+    bool done = (!joined || pare_corpus_join(&rows, &corpus, error)) &&
+                pare_tokenizer_encode(&tokens, tokenizer, joined ? rows.data : corpus.bytes, joined ? rows.length : corpus.length,
+                                      joined ? PARE_ENCODE_TEMPLATE : PARE_ENCODE_TEMPLATE | PARE_ENCODE_LLAMA_CPP, error) &&
+                cut_windows(text, &tokens, path, error);
     if (done && text->bos >= 0 && !joined)
         for (size_t i = 0; i < text->windows.n; i++)
             text->windows.ids[i * protocol->length] = (uint32_t)text->bos;

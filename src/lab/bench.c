@@ -43,7 +43,7 @@ bool bench_open(study_bench *bench, pare_error *error) {
     double begin = pare_clock_s();
     if (bench->subject.checkpoint)
         return true;
-    bool done = study_subject_open(&bench->subject, bench->study->spec, bench->model, error);
+    bool done = study_subject_open(&bench->subject, bench->study->spec, bench->model, bench->progress->outer, error);
     bench->seconds_open = pare_clock_s() - begin;
     return done;
 }
@@ -64,7 +64,7 @@ static bool any_activations(const pare_spec *spec) {
 static bool calibrate(study_bench *bench, pare_error *error) {
     study_progress *progress = bench->progress;
     pare_windows windows;
-    if (!study_subject_sample(&windows, NULL, &bench->subject, bench->study->spec, error))
+    if (!study_subject_sample(&windows, NULL, &bench->subject, bench->study->spec, bench->progress->outer, error))
         return false;
     progress->work = bench_calibration_work(bench->study, bench->model);
     pare_context context = study_progress_context(progress);

@@ -122,7 +122,8 @@ static bool identify_recovery(study_model *model, const study_subject *subject, 
                               pare_error *error) {
     if (!spec->recovery.n_tokens)
         return true;
-    pare_context quiet = {.n_threads = pare_context_threads(context), .cancel = context ? context->cancel : NULL};
+    pare_context quiet = context ? *context : (pare_context){0};
+    quiet.progress = NULL;
     pare_dataset *data = study_subject_data(subject, spec, &quiet, error);
     if (data)
         model->recovery = pare_dataset_facts_of(data)->sha256;
@@ -146,7 +147,7 @@ static bool identify_contents(study_model *model, const study_subject *subject, 
     if (!any_calibrated(spec))
         return true;
     pare_windows windows;
-    bool done = study_subject_sample(&windows, &model->calibration.text, subject, spec, error) &&
+    bool done = study_subject_sample(&windows, &model->calibration.text, subject, spec, context, error) &&
                 hash_ids(&model->calibration.tokens, &windows, windows.n, error);
     model->calibration.seed = spec->seeds[0];
     pare_windows_free(&windows);
@@ -361,7 +362,7 @@ static bool check_model(const pare_study *study, size_t model, pare_error *error
 static bool expand_model(pare_study *study, size_t i, const pare_context *context, pare_error *error) {
     study_model *model = &study->inner->models[i];
     study_subject subject;
-    if (!pare_context_check(context, error) || !study_subject_open(&subject, study->spec, i, error))
+    if (!pare_context_check(context, error) || !study_subject_open(&subject, study->spec, i, context, error))
         return false;
     bool done = identify_contents(model, &subject, study->spec, context, error);
     study_subject_close(&subject);

@@ -38,10 +38,11 @@ typedef struct {
     pare_eval_text text;
     size_t n_windows; /* scored */
 } study_subject;
-bool study_subject_open(study_subject *subject, const pare_spec *spec, size_t model, pare_error *error);
+bool study_subject_open(study_subject *subject, const pare_spec *spec, size_t model, const pare_context *context, pare_error *error);
 void study_subject_close(study_subject *subject);
 /* The calibration windows; *text: hash of the file, may be NULL. Free with pare_windows_free. */
-bool study_subject_sample(pare_windows *windows, pare_sha256 *text, const study_subject *subject, const pare_spec *spec, pare_error *error);
+bool study_subject_sample(pare_windows *windows, pare_sha256 *text, const study_subject *subject, const pare_spec *spec,
+                          const pare_context *context, pare_error *error);
 
 /* The windows that recovery trains on. */
 pare_dataset *study_subject_data(const study_subject *subject, const pare_spec *spec, const pare_context *context, pare_error *error);

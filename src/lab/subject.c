@@ -19,13 +19,13 @@ static bool check_positions(const study_subject *subject, const pare_spec *spec,
     return true;
 }
 
-bool study_subject_open(study_subject *subject, const pare_spec *spec, size_t model, pare_error *error) {
+bool study_subject_open(study_subject *subject, const pare_spec *spec, size_t model, const pare_context *context, pare_error *error) {
     *subject = (study_subject){0};
     subject->checkpoint = pare_checkpoint_open(spec->models[model].path, error);
     if (!subject->checkpoint)
         return false;
-    if (!check_positions(subject, spec, error) ||
-        !pare_eval_text_open(&subject->text, &spec->evaluate.protocol, spec->evaluate.path, subject->checkpoint->tokenizer, error)) {
+    if (!check_positions(subject, spec, error) || !pare_eval_text_open(&subject->text, &spec->evaluate.protocol, spec->evaluate.path,
+                                                                       subject->checkpoint->tokenizer, context, error)) {
         study_subject_close(subject);
         return false;
     }
@@ -41,10 +41,10 @@ void study_subject_close(study_subject *subject) {
 }
 
 bool study_subject_sample(pare_windows *windows, pare_sha256 *text, const study_subject *subject, const pare_spec *spec,
-                          pare_error *error) {
+                          const pare_context *context, pare_error *error) {
     pare_corpus corpus;
     *windows = (pare_windows){0};
-    if (!pare_corpus_open(&corpus, spec->calibrate.path, error))
+    if (!pare_corpus_open(&corpus, spec->calibrate.path, subject->checkpoint->tokenizer, context, error))
         return false;
     bool done = pare_windows_sample(windows, &corpus, spec->calibrate.path, subject->checkpoint->tokenizer, spec->calibrate.n_windows,
                                     spec->calibrate.length, spec->seeds[0], error);

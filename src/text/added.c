@@ -51,12 +51,15 @@ static size_t bound(const pare_added_set *set, size_t low, size_t high, size_t d
 }
 
 /* The longest token that begins at `text`. */
-static const pare_added *longest(const pare_added_set *set, const char *text, size_t n) {
+static const pare_added *longest(const pare_added_set *set, bool no_special, const char *text, size_t n) {
     const pare_added *best = NULL;
     size_t low = 0, high = set->n;
     for (size_t depth = 0; low < high; depth++) {
-        if (set->tokens[low]->pattern.length == depth)
-            best = set->tokens[low++];
+        if (set->tokens[low]->pattern.length == depth) {
+            if (!no_special || !set->tokens[low]->special)
+                best = set->tokens[low];
+            low++;
+        }
         if (depth == n)
             break;
         low = bound(set, low, high, depth, (uint8_t)text[depth], false);
@@ -95,7 +98,8 @@ bool pare_added_next(pare_piece *between, const pare_added **token, pare_added_w
     while (walk->search < walk->n) {
         const pare_added *found = NULL;
         size_t start = walk->search;
-        while (start < walk->n && (!walk->set->first[(uint8_t)text[start]] || !(found = longest(walk->set, text + start, walk->n - start))))
+        while (start < walk->n &&
+               (!walk->set->first[(uint8_t)text[start]] || !(found = longest(walk->set, walk->no_special, text + start, walk->n - start))))
             start++;
         if (!found)
             break;

@@ -11,7 +11,6 @@
 #include <sys/stat.h>
 
 #include "dataset_impl.h"
-#include "jsonl.h"
 
 /* Documents in the order of the files. */
 typedef struct {
@@ -75,7 +74,7 @@ static bool fill_part(part *p, const pare_dataset *d, uint64_t bound, bool held_
             p->documents[p->n] = i;
             p->starts[p->n++] = at;
             at += stored->end - start;
-            if (p->n == n && stored->flags == PARE_STORED_SEPARATED)
+            if (p->n == n && (stored->flags & ~(uint64_t)PARE_STORED_CONTINUES) == PARE_STORED_SEPARATED)
                 at--; /* separators stand between documents; only a response ends in one */
         }
         start = stored->end;
@@ -116,9 +115,10 @@ static void copy_window(uint32_t *ids, uint8_t *learn, const pare_dataset *d, co
 
 static pare_dataset_part count_part(const pare_dataset *d, const part *p) {
     uint64_t length = d->facts.length;
-    pare_dataset_part counts = {.documents = p->n, .tokens = p->starts[p->n], .windows = p->starts[p->n] / length};
+    pare_dataset_part counts = {.tokens = p->starts[p->n], .windows = p->starts[p->n] / length};
     uint64_t stop = counts.windows * length;
     for (uint64_t i = 0; i < p->n; i++) {
+        counts.documents += !(d->store.documents[p->documents[i]].flags & PARE_STORED_CONTINUES);
         uint64_t a = p->starts[i] + d->store.documents[p->documents[i]].masked, b = p->starts[i + 1] < stop ? p->starts[i + 1] : stop;
         if (a < b) /* but those at the start of a window */
             counts.targets += (b - a) - ((b + length - 1) / length - (a + length - 1) / length);
@@ -186,31 +186,43 @@ static bool check_options(const pare_dataset_options *o, const pare_tokenizer *t
 }
 
 typedef struct {
-    pare_map *maps;
+    pare_text_file *files;
     pare_source *sources;
     size_t n;
 } inputs;
 
 static void close_inputs(inputs *in) {
     for (size_t i = 0; i < in->n; i++)
-        pare_map_close(&in->maps[i]);
-    pare_free(in->maps);
+        pare_text_file_close(&in->files[i]);
+    pare_free(in->files);
     pare_free(in->sources);
 }
 
-static bool open_inputs(inputs *in, const pare_dataset_options *o, pare_error *error) {
-    if (!(in->maps = pare_allocate(o->n_paths, sizeof *in->maps, error)) ||
+static bool open_inputs(inputs *in, const pare_dataset_options *o, const pare_tokenizer *tokenizer, const pare_context *context,
+                        pare_error *error) {
+    if (!(in->files = pare_allocate(o->n_paths, sizeof *in->files, error)) ||
         !(in->sources = pare_allocate(o->n_paths, sizeof *in->sources, error)))
         return false;
+    if (pare_tokenizer_note(tokenizer))
+        pare_context_note(context, "%s", pare_tokenizer_note(tokenizer));
     for (; in->n < o->n_paths; in->n++) {
-        pare_map *map = &in->maps[in->n];
-        if (!pare_map_open(map, o->paths[in->n], error))
+        if (!pare_text_file_open(&in->files[in->n], o->paths[in->n], context, error))
             return false;
-        in->sources[in->n] = (pare_source){o->paths[in->n], (const char *)map->data, map->size, o->held_out > 0};
-        if (map->size == 0)
-            return pare_fail(error, PARE_ERROR_RANGE, "%s: the text is empty", o->paths[in->n]);
+        in->sources[in->n] = (pare_source){.file = &in->files[in->n], .tokenizer = tokenizer, .split = o->held_out > 0};
     }
     return true;
+}
+
+/* What the ids of rows depend on besides tokenizer and separator: how messages are rendered. */
+static bool add_chat(pare_chain *chain, const pare_recipe *recipe, pare_error *error) {
+    pare_string text = {0};
+    bool rows = false;
+    for (size_t i = 0; i < recipe->n_sources; i++)
+        rows |= recipe->sources[i].file->rows;
+    bool done = !rows || !pare_chat_identity(&text, recipe->tokenizer) ||
+                (pare_string_check(&text, error) && pare_chain_add(chain, text.data, text.length, error));
+    pare_string_free(&text);
+    return done;
 }
 
 /* The key names what the ids are made from: contents, tokenizer, separator. With a rule or the code changed, the version. */
@@ -221,19 +233,20 @@ static bool make_key(pare_sha256 *contents, pare_recipe *recipe, pare_error *err
     pare_string_free(&json);
     double all = 0, read = 0;
     for (size_t i = 0; i < recipe->n_sources; i++)
-        all += (double)recipe->sources[i].size;
+        all += (double)recipe->sources[i].file->length;
     for (size_t i = 0; done && i < recipe->n_sources; i++) {
         const pare_source *s = &recipe->sources[i];
+        const pare_text_file *f = s->file;
         char text[80];
-        snprintf(text, sizeof text, "%d %zu", pare_path_is_jsonl(s->path) ? 2 : s->split, s->size);
+        snprintf(text, sizeof text, "%d %zu", f->rows ? 2 : s->split, f->length);
         pare_context_progress(recipe->context, "reading", read, all);
         done = pare_chain_add(&chain, text, strlen(text), error) &&
-               pare_chain_add_all(&chain, (const uint8_t *)s->bytes, s->size, true, recipe->context, error);
-        read += (double)s->size;
+               pare_chain_add_all(&chain, (const uint8_t *)f->bytes, f->length, f->mapped, recipe->context, error);
+        read += (double)f->length;
     }
     char last[80];
     snprintf(last, sizeof last, "separator %lld", (long long)recipe->separator);
-    done = done && pare_chain_add(&chain, last, strlen(last), error);
+    done = done && pare_chain_add(&chain, last, strlen(last), error) && add_chat(&chain, recipe, error);
     *contents = chain.state;
     done = done && pare_chain_add(&chain, PARE_VERSION, strlen(PARE_VERSION), error);
     recipe->key = chain.state;
@@ -299,7 +312,7 @@ static bool fill(pare_dataset *d, const inputs *in, const pare_dataset_options *
     pare_sha256 contents;
     uint64_t bound;
     for (size_t i = 0; i < in->n; i++)
-        d->facts.bytes += in->sources[i].size;
+        d->facts.bytes += in->files[i].length;
     if (!make_key(&contents, &recipe, error) || !make_identity(&d->facts.sha256, &contents, o, error) ||
         !open_store(d, &recipe, o->cache, error) || !draw_bound(&bound, &d->store, o, error) ||
         !fill_part(&d->training, d, bound, false, error) || !fill_part(&d->held_out, d, bound, true, error))
@@ -321,7 +334,7 @@ pare_dataset *pare_dataset_open(const pare_dataset_options *options, const pare_
     dataset->seed = options->seed;
     dataset->order = options->order;
     inputs in = {0};
-    bool done = open_inputs(&in, options, error) && fill(dataset, &in, options, tokenizer, context, error);
+    bool done = open_inputs(&in, options, tokenizer, context, error) && fill(dataset, &in, options, tokenizer, context, error);
     close_inputs(&in);
     if (done)
         return dataset;

@@ -1,6 +1,6 @@
 /* dataset_impl: the stages behind pare_dataset, each a file.
  *
- *   dataset_documents.c  a file to documents
+ *   documents.c          a file to documents (text_file.h)
  *   dataset_pieces.c     a long text to pieces that can be encoded one by one
  *   dataset_store.c      documents to stored ids, in memory or in a cache file
  *   dataset.c            stored ids to two parts, windows, orders
@@ -9,7 +9,7 @@
 #define PARE_TEXT_DATASET_IMPL_H
 
 #include "pare/dataset.h"
-#include "tokenizer.h"
+#include "text_file.h"
 
 /* ---- pieces ------------------------------------------------------------------------------------ */
 
@@ -19,24 +19,6 @@ enum { PARE_PIECE_BYTES = 4 << 20 };
  * change the ids. forced: there was none, and it is cut anyhow. */
 bool pare_piece_measure(size_t *length, bool *forced, const pare_tokenizer *tokenizer, const char *text, size_t n, size_t limit,
                         pare_error *error) PARE_MUST_CHECK;
-
-/* ---- documents --------------------------------------------------------------------------------- */
-
-typedef struct {
-    const char *path; /* for messages and by its ending */
-    const char *bytes;
-    size_t size;
-    bool split; /* a plain text is cut into documents */
-} pare_source;
-
-typedef struct {
-    pare_piece prompt, text;
-    bool answered; /* text is a response to prompt, which may be empty */
-} pare_document;
-
-/* done: bytes of the source up to the document's end. */
-typedef bool (*pare_take_document)(void *user, const pare_document *document, size_t done, pare_error *error);
-bool pare_source_read(const pare_source *source, pare_take_document take, void *user, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- store ------------------------------------------------------------------------------------- */
 
@@ -53,12 +35,12 @@ uint64_t pare_chain_number(const pare_chain *chain);
 /* Pages of a file's map that were read and are not needed soon: given back, or a text of many GiB would count as memory used. */
 void pare_pages_forget(const void *bytes, size_t n);
 
-enum { PARE_STORED_SEPARATED = 1, PARE_STORED_ANSWERED = 2, PARE_STORED_FLAGS = 3 };
+enum { PARE_STORED_SEPARATED = 1, PARE_STORED_ANSWERED = 2, PARE_STORED_CONTINUES = 4, PARE_STORED_FLAGS = 7 };
 typedef struct {
     uint64_t end;    /* its first id is the end of the one before */
     uint64_t masked; /* so many ids at its start are a prompt */
     uint64_t hash;   /* of its text: equal documents have equal hashes */
-    uint64_t flags;  /* SEPARATED: its last id is a separator that was added */
+    uint64_t flags;  /* SEPARATED: its last id is a separator that was added; CONTINUES: a further part of the document before */
 } pare_stored_document;
 
 typedef struct {

@@ -45,9 +45,9 @@ static bool is_safe(bool *safe, pare_tokens *one, pare_tokens *two, const pare_t
                     pare_error *error) {
     size_t before = at < AROUND_BYTES ? at : AROUND_BYTES, after = n - at < AROUND_BYTES ? n - at : AROUND_BYTES;
     one->n = two->n = 0;
-    if (!pare_tokenizer_encode(one, tokenizer, text + at - before, before + after, false, error) ||
-        !pare_tokenizer_encode(two, tokenizer, text + at - before, before, false, error) ||
-        !pare_tokenizer_encode(two, tokenizer, text + at, after, false, error))
+    if (!pare_tokenizer_encode(one, tokenizer, text + at - before, before + after, 0, error) ||
+        !pare_tokenizer_encode(two, tokenizer, text + at - before, before, 0, error) ||
+        !pare_tokenizer_encode(two, tokenizer, text + at, after, 0, error))
         return false;
     *safe = one->n == two->n && (one->n == 0 || memcmp(one->ids, two->ids, one->n * sizeof *one->ids) == 0);
     return true;
@@ -88,7 +88,7 @@ bool pare_piece_measure(size_t *length, bool *forced, const pare_tokenizer *toke
     if (n <= limit)
         return true;
     if (!find_place(length, tokenizer, text, n, limit, true, error) ||
-        (*length == 0 && !find_place(length, tokenizer, text, n, limit, false, error)))
+        (*length == 0 && !find_place(length, tokenizer, text, n, limit, 0, error)))
         return false;
     *forced = *length == 0;
     if (*forced)

@@ -76,6 +76,8 @@ typedef struct {
     uint64_t n_tokens, forced_cuts;
     unsigned width;
     pare_tokens tokens; /* of one piece */
+    pare_chain hash;    /* of the document so far */
+    bool part_stored;   /* a part of it is in `documents` */
     const pare_source *source;
     size_t done, forgotten;         /* bytes of this source */
     double bytes_before, bytes_all; /* of all sources, for progress */
@@ -119,7 +121,8 @@ static bool put_ids(maker *m, const uint32_t *ids, size_t n, pare_error *error) 
 static bool report(maker *m, size_t done, pare_error *error) {
     const pare_context *context = m->recipe->context;
     if (done - m->forgotten >= PARE_PIECE_BYTES) {
-        pare_pages_forget(m->source->bytes + m->forgotten, done - m->forgotten);
+        if (m->source->file->mapped)
+            pare_pages_forget(m->source->file->bytes + m->forgotten, done - m->forgotten);
         m->forgotten = done;
         pare_context_progress(context, "tokenising", m->bytes_before + (double)done, m->bytes_all);
     }
@@ -135,67 +138,87 @@ static bool put_text(maker *m, pare_chain *hash, pare_piece text, pare_error *er
         m->tokens.n = 0;
         if (!pare_piece_measure(&length, &forced, r->tokenizer, text.bytes, text.length, r->piece_bytes, error) ||
             !pare_chain_add(hash, text.bytes, length, error) ||
-            !pare_tokenizer_encode(&m->tokens, r->tokenizer, text.bytes, length, false, error) ||
+            !pare_tokenizer_encode(&m->tokens, r->tokenizer, text.bytes, length, 0, error) ||
             !put_ids(m, m->tokens.ids, m->tokens.n, error))
             return false;
         m->forced_cuts += forced;
         text.bytes += length;
         text.length -= length;
-        uintptr_t offset = (uintptr_t)text.bytes - (uintptr_t)m->source->bytes;
-        bool mapped = offset <= m->source->size; /* not a string that JSON was parsed to */
+        uintptr_t offset = (uintptr_t)text.bytes - (uintptr_t)m->source->file->bytes;
+        bool mapped = offset <= m->source->file->length; /* not a string that JSON was parsed to */
         if (!report(m, mapped ? offset : m->done, error))
             return false;
     }
     return true;
 }
 
+/* A document ends with the suffix of the tokenizer's template and the separator. */
+static bool end_document(maker *m, pare_stored_document *stored, pare_error *error) {
+    const pare_tokenizer *t = m->recipe->tokenizer;
+    int64_t separator = m->recipe->separator;
+    if (!put_ids(m, t->suffix, t->n_suffix, error))
+        return false;
+    if (separator < 0 || (t->n_suffix > 0 && t->suffix[t->n_suffix - 1] == separator))
+        return true;
+    uint32_t id = (uint32_t)separator;
+    stored->flags |= PARE_STORED_SEPARATED;
+    return put_ids(m, &id, 1, error);
+}
+
+/* The parts of a document have one hash, that of all of them: they are held out together. */
+static void spread_hash(maker *m, uint64_t hash) {
+    for (size_t i = m->n_documents; i-- > 0;) {
+        m->documents[i].hash = hash;
+        if (!(m->documents[i].flags & PARE_STORED_CONTINUES))
+            break;
+    }
+}
+
 static bool take_document(void *user, const pare_document *document, size_t done, pare_error *error) {
     maker *m = user;
-    const pare_recipe *r = m->recipe;
-    const pare_tokenizer *t = r->tokenizer;
-    pare_chain hash = {0};
+    const pare_tokenizer *t = m->recipe->tokenizer;
     pare_stored_document stored = {0};
     uint64_t start = m->n_tokens;
-    if (!put_ids(m, t->prefix, t->n_prefix, error) || !put_text(m, &hash, document->prompt, error))
+    if (document->continues && m->part_stored)
+        stored.flags |= PARE_STORED_CONTINUES;
+    if (!document->continues)
+        m->hash = (pare_chain){0}, m->part_stored = false;
+    if ((!document->continues && !put_ids(m, t->prefix, t->n_prefix, error)) || !put_text(m, &m->hash, document->prompt, error))
         return false;
     if (document->answered) {
         stored.masked = m->n_tokens - start;
         stored.flags |= PARE_STORED_ANSWERED;
     }
-    if (!pare_chain_add(&hash, "", 0, error) || !put_text(m, &hash, document->text, error) || !put_ids(m, t->suffix, t->n_suffix, error))
+    if (!pare_chain_add(&m->hash, "", 0, error) || !put_text(m, &m->hash, document->text, error) ||
+        (!document->more && !end_document(m, &stored, error)))
         return false;
-    bool ends = t->n_suffix > 0 && t->suffix[t->n_suffix - 1] == r->separator;
-    if (r->separator >= 0 && !ends) {
-        uint32_t separator = (uint32_t)r->separator;
-        stored.flags |= PARE_STORED_SEPARATED;
-        if (!put_ids(m, &separator, 1, error))
-            return false;
-    }
     m->done = done;
     if (m->n_tokens > start) { /* a tokenizer may have no token for any of its bytes */
         stored.end = m->n_tokens;
-        stored.hash = pare_chain_number(&hash);
         if (!pare_grow((void **)&m->documents, &m->capacity, m->n_documents + 1, sizeof *m->documents, error))
             return false;
         m->documents[m->n_documents++] = stored;
+        m->part_stored = true;
     }
+    if (!document->more && m->part_stored)
+        spread_hash(m, pare_chain_number(&m->hash));
     return report(m, done, error);
 }
 
 static bool read_sources(maker *m, pare_error *error) {
     const pare_recipe *r = m->recipe;
     for (size_t i = 0; i < r->n_sources; i++)
-        m->bytes_all += (double)r->sources[i].size;
+        m->bytes_all += (double)r->sources[i].file->length;
     for (size_t i = 0; i < r->n_sources; i++) {
         m->source = &r->sources[i];
         m->done = m->forgotten = 0;
-        if (!pare_source_read(m->source, take_document, m, error))
+        if (!pare_source_read(m->source, take_document, m, r->context, error))
             return false;
-        m->bytes_before += (double)m->source->size;
+        m->bytes_before += (double)m->source->file->length;
     }
     if (m->n_documents == 0)
-        return pare_fail(error, PARE_ERROR_RANGE, "%s%s: no document with any text in it", r->n_sources ? r->sources[0].path : "no file",
-                         r->n_sources > 1 ? " and the other files" : "");
+        return pare_fail(error, PARE_ERROR_RANGE, "%s%s: no document with any text in it",
+                         r->n_sources ? r->sources[0].file->path : "no file", r->n_sources > 1 ? " and the other files" : "");
     return true;
 }
 

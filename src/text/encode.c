@@ -7,6 +7,7 @@ typedef struct {
     const pare_tokenizer *tokenizer;
     pare_scratch *scratch;
     pare_tokens *tokens;
+    bool llama_cpp; /* PARE_ENCODE_LLAMA_CPP */
     pare_error *error;
 } encoder;
 
@@ -138,13 +139,13 @@ static bool prepare_match(encoder *e, size_t n) {
 /* A stretch without added tokens as written: normalise it, look for the normalised ones, pre-tokenise the rest. */
 static bool run_normalised(encoder *e, pare_piece stretch) {
     pare_scratch *scratch = e->scratch;
-    if (e->tokenizer->nfc && pare_nfc_needed(stretch.bytes, stretch.length)) {
+    if (e->tokenizer->nfc && !e->llama_cpp && pare_nfc_needed(stretch.bytes, stretch.length)) {
         scratch->normal.length = 0;
         if (!pare_nfc_push(&scratch->normal, &scratch->nfc, stretch.bytes, stretch.length, e->error))
             return false;
         stretch = (pare_piece){scratch->normal.data, scratch->normal.length};
     }
-    pare_added_walk walk = {.set = &e->tokenizer->normalized, .text = stretch.bytes, .n = stretch.length};
+    pare_added_walk walk = {.set = &e->tokenizer->normalized, .no_special = e->llama_cpp, .text = stretch.bytes, .n = stretch.length};
     pare_piece between;
     const pare_added *token;
     while (pare_added_next(&between, &token, &walk)) {
@@ -156,7 +157,7 @@ static bool run_normalised(encoder *e, pare_piece stretch) {
 }
 
 static bool run_text(encoder *e, const char *text, size_t n) {
-    pare_added_walk walk = {.set = &e->tokenizer->as_written, .text = text, .n = n};
+    pare_added_walk walk = {.set = &e->tokenizer->as_written, .no_special = e->llama_cpp, .text = text, .n = n};
     pare_piece between;
     const pare_added *token;
     while (pare_added_next(&between, &token, &walk)) {
@@ -195,9 +196,10 @@ static void free_scratch(pare_scratch *scratch) {
     pare_free(scratch);
 }
 
-bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer, const char *text, size_t n, bool add_special,
+bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer, const char *text, size_t n, unsigned flags,
                            pare_error *error) {
-    encoder e = {tokenizer, take_scratch(tokenizer->pool, error), tokens, error};
+    bool template = flags & PARE_ENCODE_TEMPLATE;
+    encoder e = {tokenizer, take_scratch(tokenizer->pool, error), tokens, flags & PARE_ENCODE_LLAMA_CPP, error};
     if (!e.scratch)
         return false;
     size_t n_before = tokens->n;
@@ -208,8 +210,8 @@ bool pare_tokenizer_encode(pare_tokens *tokens, const pare_tokenizer *tokenizer,
         text = e.scratch->valid.data;
         n = e.scratch->valid.length;
     }
-    done = done && prepare_match(&e, n) && (!add_special || pare_tokens_push(tokens, tokenizer->prefix, tokenizer->n_prefix, error)) &&
-           run_text(&e, text, n) && (!add_special || pare_tokens_push(tokens, tokenizer->suffix, tokenizer->n_suffix, error));
+    done = done && prepare_match(&e, n) && (!template || pare_tokens_push(tokens, tokenizer->prefix, tokenizer->n_prefix, error)) &&
+           run_text(&e, text, n) && (!template || pare_tokens_push(tokens, tokenizer->suffix, tokenizer->n_suffix, error));
     if (!done)
         tokens->n = n_before;
     give_scratch(tokenizer->pool, e.scratch);

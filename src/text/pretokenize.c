@@ -129,7 +129,16 @@ static const struct {
      PARE_STEP_CL100K, 1},
 };
 
+const char *const pare_default_regexes[PARE_DEFAULT_REGEXES] = {
+    "[\\p{P}\\$\\+<=>\\^~\\|]+",
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)",
+    "\\p{N}+",
+    "[0-9][0-9][0-9]",
+};
+
 const char *pare_step_regex(const pare_step *step) {
+    if (step->kind == PARE_STEP_PATTERN)
+        return step->regex;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (known[i].kind == step->kind && known[i].digits == step->digits)
             return known[i].regex;
@@ -146,6 +155,9 @@ bool pare_step_from_regex(pare_step *step, const char *regex, pare_split behavio
                 step->digits = known[i].digits;
                 return true;
             }
+    for (size_t i = 0; i < PARE_DEFAULT_REGEXES && behaviour == PARE_SPLIT_ISOLATED && !invert; i++)
+        if (strcmp(regex, pare_default_regexes[i]) == 0)
+            step->regex = pare_default_regexes[i];
     step->pattern = pare_pattern_open(regex, strlen(regex), false, what, error);
     return step->pattern != NULL;
 }

@@ -24,6 +24,8 @@ bool pare_bytes_push(pare_bytes *bytes, const void *data, size_t n, pare_error *
 
 /* Length of the well-formed UTF-8 prefix of `n` bytes. */
 size_t pare_utf8_valid(const uint8_t *text, size_t n);
+/* Length of the ill-formed stretch at `text`, which is not well-formed there: what one U+FFFD stands for. */
+size_t pare_utf8_ill_formed(const uint8_t *text, size_t n);
 /* Appends the text with U+FFFD for each maximal ill-formed subpart. */
 bool pare_utf8_replace(pare_bytes *out, const uint8_t *text, size_t n, pare_error *error) PARE_MUST_CHECK;
 /* Bytes of the character that starts with `lead` (well-formed text only). */
@@ -140,6 +142,7 @@ bool pare_added_set_init(pare_added_set *set, const pare_added *tokens, size_t n
 /* Walks over text; each step gives a stretch of text and the token after it (NULL at the end). */
 typedef struct {
     const pare_added_set *set;
+    bool no_special; /* special tokens are passed over */
     const char *text;
     size_t n, search, start; /* search: where the next match may begin; start: where the next stretch begins */
 } pare_added_walk;
@@ -164,7 +167,8 @@ typedef enum {
 typedef struct pare_pattern pare_pattern;
 typedef struct {
     pare_step_kind kind;
-    unsigned digits; /* CL100K: numbers per word */
+    const char *regex; /* PATTERN: when it is one that a GGUF's pre-tokeniser is made of, else NULL */
+    unsigned digits;   /* CL100K: numbers per word */
     pare_split behaviour;
     bool invert;
     pare_pattern *pattern;
@@ -174,7 +178,10 @@ typedef struct {
 size_t pare_scan_gpt2(const uint8_t *text, const uint8_t *end);
 size_t pare_scan_cl100k(const uint8_t *text, const uint8_t *end, unsigned digits);
 
-/* The regex of a CL100K step. */
+/* llama.cpp's pre-tokeniser "default": each of its regexes splits what the one before left whole. */
+enum { PARE_DEFAULT_REGEXES = 4 };
+extern const char *const pare_default_regexes[PARE_DEFAULT_REGEXES];
+/* The regex of a CL100K step, or of a PATTERN that is known. */
 const char *pare_step_regex(const pare_step *step);
 /* A step for a Split's regex: a known one by its own scanner, else PCRE2. */
 bool pare_step_from_regex(pare_step *step, const char *regex, pare_split behaviour, bool invert, const char *what,
@@ -213,6 +220,7 @@ typedef struct {
 struct pare_tokenizer {
     pare_arena *arena;
     const char *what;
+    const char *note; /* what its user should know, or NULL */
 
     pare_piece *spelled, *bytes; /* by id: as the file spells it; the bytes it stands for */
     bool *is_added;
@@ -234,7 +242,8 @@ struct pare_tokenizer {
     uint32_t *prefix, *suffix; /* the post-processor's template around the text */
     size_t n_prefix, n_suffix;
 
-    pare_piece json; /* the tokenizer.json it was opened from, if it was */
+    const struct pare_chat *chat; /* the model's chat template, or NULL (chat.c) */
+    pare_piece json;              /* the tokenizer.json it was opened from, if it was */
     pare_scratch_pool *pool;
 };
 

@@ -1,6 +1,6 @@
 /* tokenizer_json: reads a tokenizer.json, the format of the Hugging Face `tokenizers` package: model, added tokens, normaliser,
- * pre-tokeniser, post-processor, decoder. What would change the ids and is not known here is refused by its name.
- * "truncation" and "padding" are settings of a call, not of the tokenizer, and are ignored. */
+ * pre-tokeniser, post-processor. What would change the ids and is not known here is refused by its name; what cannot is passed over: the
+ * decoder (a token's bytes follow from its spelling), and "truncation" and "padding", which transformers takes from its caller. */
 #include <string.h>
 
 #include "pare/json.h"
@@ -142,31 +142,39 @@ static bool check_model(const pare_tokenizer *tokenizer, const json_t *model, pa
         if (text && *text)
             return refuse(tokenizer, error, "model option", texts[i], "an empty one");
     }
-    bool fallback = false;
     double dropout = 0;
-    if (!pare_json_get_bool(&fallback, model, "byte_fallback", tokenizer->what, error) ||
-        !pare_json_get_double(&dropout, model, "dropout", tokenizer->what, error))
+    if (!pare_json_get_double(&dropout, model, "dropout", tokenizer->what, error))
         return false;
-    if (fallback || dropout != 0)
-        return refuse(tokenizer, error, "model option", fallback ? "byte_fallback" : "dropout", "none");
+    return dropout == 0 || refuse(tokenizer, error, "model option", "dropout", "none");
+}
+
+/* What becomes of a character that is not in the vocabulary. Where all bytes are, nothing ever does, and these options say nothing. */
+static bool read_unknown(pare_tokenizer *tokenizer, const json_t *model, pare_error *error) {
+    const char *unknown = NULL;
+    bool fallback = false, complete = true;
+    for (unsigned byte = 0; byte < 256; byte++)
+        complete = complete && tokenizer->byte_ids[byte] != PARE_NO_ID;
+    if (!pare_json_get_bool(&tokenizer->fuse_unknown, model, "fuse_unk", tokenizer->what, error) ||
+        !pare_json_get_bool(&fallback, model, "byte_fallback", tokenizer->what, error) ||
+        !pare_json_get_string(&unknown, model, "unk_token", tokenizer->what, error))
+        return false;
+    if (unknown)
+        tokenizer->unknown = pare_piece_map_find(&tokenizer->by_spelling, unknown, strlen(unknown));
+    if (complete)
+        return true;
+    if (fallback)
+        return refuse(tokenizer, error, "model option", "byte_fallback", "none, where the vocabulary lacks some of the 256 bytes");
+    if (unknown && tokenizer->unknown == PARE_NO_ID)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: unk_token \"%.100s\" is not in the vocabulary, which lacks some of the 256 bytes",
+                         tokenizer->what, unknown);
     return true;
 }
 
 static bool read_model(pare_tokenizer *tokenizer, const json_t *model, const json_t *added, pare_error *error) {
-    const char *unknown = NULL;
-    if (!check_model(tokenizer, model, error) ||
-        !pare_json_get_bool(&tokenizer->ignore_merges, model, "ignore_merges", tokenizer->what, error) ||
-        !pare_json_get_bool(&tokenizer->fuse_unknown, model, "fuse_unk", tokenizer->what, error) ||
-        !pare_json_get_string(&unknown, model, "unk_token", tokenizer->what, error) ||
-        !read_vocabulary(tokenizer, json_object_get(model, "vocab"), added, error) ||
-        !read_merges(tokenizer, json_object_get(model, "merges"), error))
-        return false;
-    if (unknown) {
-        tokenizer->unknown = pare_piece_map_find(&tokenizer->by_spelling, unknown, strlen(unknown));
-        if (tokenizer->unknown == PARE_NO_ID)
-            return pare_fail(error, PARE_ERROR_FORMAT, "%s: unk_token \"%.100s\" is not in the vocabulary", tokenizer->what, unknown);
-    }
-    return true;
+    return check_model(tokenizer, model, error) &&
+           pare_json_get_bool(&tokenizer->ignore_merges, model, "ignore_merges", tokenizer->what, error) &&
+           read_vocabulary(tokenizer, json_object_get(model, "vocab"), added, error) && read_unknown(tokenizer, model, error) &&
+           read_merges(tokenizer, json_object_get(model, "merges"), error);
 }
 
 /* ---- added tokens --------------------------------------------------------------------------------- */
@@ -197,26 +205,55 @@ static bool check_added_id(uint32_t *next, const pare_tokenizer *tokenizer, cons
     return true;
 }
 
-static bool read_added(pare_tokenizer *tokenizer, const json_t *list, size_t n_vocabulary, pare_error *error) {
-    size_t n = json_array_size(list), used = 0;
-    if (list && !json_is_null(list) && !json_is_array(list))
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: \"added_tokens\" is not a list", tokenizer->what);
-    pare_added *added = pare_allocate(n, sizeof *added, error);
-    if (!added)
+typedef struct {
+    pare_added *items;
+    pare_piece *contents; /* of the items, for the map */
+    pare_piece_map by_content;
+    size_t n;
+    uint32_t next; /* the id of the next token that the vocabulary lacks */
+} added_list;
+
+/* The token behind the list's end was there before: `tokenizers` keeps the first; a second one that says the same says nothing. */
+static bool check_again(const pare_tokenizer *tokenizer, const added_list *list, uint32_t first, pare_error *error) {
+    const pare_added *a = &list->items[first], *b = &list->items[list->n];
+    if (a->id == b->id && a->special == b->special && a->single_word == b->single_word && a->lstrip == b->lstrip &&
+        a->rstrip == b->rstrip && a->normalized == b->normalized)
+        return true;
+    return pare_fail(error, PARE_ERROR_FORMAT, "%s: added token \"%.100s\" is there twice, with different ids or flags", tokenizer->what,
+                     b->content.bytes);
+}
+
+/* Empty ones are left out, as `tokenizers` does. */
+static bool add_token(added_list *list, const pare_tokenizer *tokenizer, const json_t *token, pare_error *error) {
+    pare_added *added = &list->items[list->n];
+    if (!read_added_token(added, tokenizer, token, error))
         return false;
-    bool done = true;
-    uint32_t next = (uint32_t)n_vocabulary;
-    for (size_t i = 0; i < n && done; i++) {
-        done = read_added_token(&added[used], tokenizer, json_array_get(list, i), error) &&
-               (added[used].content.length == 0 || check_added_id(&next, tokenizer, &added[used], error));
-        used += added[used].content.length > 0; /* empty ones are left out, as `tokenizers` does */
-    }
-    done = done && pare_tokenizer_set_added(tokenizer, added, used, error);
-    pare_free(added);
+    if (added->content.length == 0)
+        return true;
+    list->contents[list->n] = added->content;
+    uint32_t first = pare_piece_map_add(&list->by_content, (uint32_t)list->n);
+    if (first != PARE_NO_ID)
+        return check_again(tokenizer, list, first, error);
+    list->n++;
+    return check_added_id(&list->next, tokenizer, added, error);
+}
+
+static bool read_added(pare_tokenizer *tokenizer, const json_t *tokens, size_t n_vocabulary, pare_error *error) {
+    size_t n = json_array_size(tokens);
+    if (tokens && !json_is_null(tokens) && !json_is_array(tokens))
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: \"added_tokens\" is not a list", tokenizer->what);
+    added_list list = {.items = pare_allocate(n, sizeof *list.items, error), .next = (uint32_t)n_vocabulary};
+    list.contents = list.items ? pare_allocate(n, sizeof *list.contents, error) : NULL;
+    bool done = list.contents && pare_piece_map_init(&list.by_content, list.contents, n, tokenizer->arena, error);
+    for (size_t i = 0; i < n && done; i++)
+        done = add_token(&list, tokenizer, json_array_get(tokens, i), error);
+    done = done && pare_tokenizer_set_added(tokenizer, list.items, list.n, error);
+    pare_free(list.items);
+    pare_free(list.contents);
     return done;
 }
 
-/* ---- normaliser, pre-tokeniser, post-processor, decoder --------------------------------------------- */
+/* ---- normaliser, pre-tokeniser, post-processor --------------------------------------------- */
 
 static bool read_normaliser(pare_tokenizer *tokenizer, const json_t *part, int depth, pare_error *error) {
     if (!part || json_is_null(part))
@@ -394,7 +431,6 @@ static bool read_post_processor(pare_tokenizer *tokenizer, const json_t *part, i
 
 static bool read_parts(pare_tokenizer *tokenizer, const json_t *root, pare_error *error) {
     const json_t *model = json_object_get(root, "model"), *added = json_object_get(root, "added_tokens");
-    const json_t *decoder = json_object_get(root, "decoder");
     bool closed = false;
     if (!read_normaliser(tokenizer, json_object_get(root, "normalizer"), 0, error) || !read_model(tokenizer, model, added, error) ||
         !read_added(tokenizer, added, json_object_size(json_object_get(model, "vocab")), error) ||
@@ -404,8 +440,6 @@ static bool read_parts(pare_tokenizer *tokenizer, const json_t *root, pare_error
     if (!closed)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: there is no ByteLevel pre-tokenizer; only byte-level BPE is known",
                          tokenizer->what);
-    if (decoder && !json_is_null(decoder) && !is_type(decoder, "ByteLevel"))
-        return refuse(tokenizer, error, "decoder", type_of(decoder), "ByteLevel");
     return pare_tokenizer_finish(tokenizer, error);
 }
 

@@ -27,9 +27,25 @@ static const pre_tokeniser known[] = {
     {"deepseek-r1-qwen", {CL100K(1)}, 1, true, false},
 };
 
+static const char default_name[] = "default";
+
+/* It fits no published model exactly, and stands where a converter did not know the model: llama.cpp warns, and so does this. */
+static bool set_default_pre(pare_tokenizer *tokenizer, bool named, pare_error *error) {
+    for (size_t i = 0; i < PARE_DEFAULT_REGEXES; i++, tokenizer->n_steps++)
+        if (!pare_step_from_regex(&tokenizer->steps[i], pare_default_regexes[i], PARE_SPLIT_ISOLATED, false, tokenizer->what, error))
+            return false;
+    tokenizer->note = pare_arena_format(tokenizer->arena, error,
+                                        "%s: tokenizer.ggml.pre is %s. Words are split as llama.cpp does by default, which is wrong for "
+                                        "Llama-3, Qwen2 and most other models; convert the model again to get its own pre-tokeniser",
+                                        tokenizer->what, named ? "\"default\"" : "missing");
+    return tokenizer->note != NULL;
+}
+
 static bool set_pre(pare_tokenizer *tokenizer, const char *name, pare_error *error) {
+    if (!name || strcmp(name, default_name) == 0)
+        return set_default_pre(tokenizer, name != NULL, error);
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
-        if (!name || strcmp(name, known[i].name) != 0)
+        if (strcmp(name, known[i].name) != 0)
             continue;
         memcpy(tokenizer->steps, known[i].steps, sizeof known[i].steps);
         tokenizer->n_steps = known[i].n_steps;
@@ -37,8 +53,9 @@ static bool set_pre(pare_tokenizer *tokenizer, const char *name, pare_error *err
         tokenizer->ignore_merges = known[i].ignore_merges;
         return true;
     }
-    return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: the pre-tokeniser \"%.80s\" is not known (known: gpt-2, smollm, llama-bpe, qwen2)",
-                     tokenizer->what, name ? name : "");
+    return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                     "%s: the pre-tokeniser \"%.80s\" is not known (known: gpt-2, smollm, llama-bpe, qwen2, default)", tokenizer->what,
+                     name);
 }
 
 static bool set_merges(pare_tokenizer *tokenizer, const pare_tokenizer_parts *parts, pare_error *error) {
@@ -116,8 +133,17 @@ static bool same_step(const pare_step *a, const pare_step *b) {
            (a->kind != PARE_STEP_DIGITS || a->behaviour == b->behaviour);
 }
 
+static bool is_default_pre(const pare_tokenizer *tokenizer) {
+    bool same = tokenizer->n_steps == PARE_DEFAULT_REGEXES && !tokenizer->nfc && !tokenizer->ignore_merges;
+    for (size_t i = 0; same && i < PARE_DEFAULT_REGEXES; i++)
+        same = tokenizer->steps[i].kind == PARE_STEP_PATTERN && tokenizer->steps[i].regex == pare_default_regexes[i];
+    return same;
+}
+
 /* Steps of the kinds PREFIX and PATTERN are in no row of the table. */
 static const char *find_pre(const pare_tokenizer *tokenizer) {
+    if (is_default_pre(tokenizer))
+        return default_name;
     for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
         const pre_tokeniser *k = &known[i];
         bool same = k->n_steps == tokenizer->n_steps && k->nfc == tokenizer->nfc && k->ignore_merges == tokenizer->ignore_merges;

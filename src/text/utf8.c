@@ -47,6 +47,11 @@ size_t pare_utf8_valid(const uint8_t *text, size_t n) {
     return at;
 }
 
+size_t pare_utf8_ill_formed(const uint8_t *text, size_t n) {
+    int length = character(text, n);
+    return length < 0 ? (size_t)-length : 1;
+}
+
 bool pare_utf8_replace(pare_bytes *out, const uint8_t *text, size_t n, pare_error *error) {
     for (size_t at = 0; at < n;) {
         size_t valid = pare_utf8_valid(text + at, n - at);
@@ -55,7 +60,7 @@ bool pare_utf8_replace(pare_bytes *out, const uint8_t *text, size_t n, pare_erro
         at += valid;
         if (at == n)
             break;
-        at += (size_t)-character(text + at, n - at);
+        at += pare_utf8_ill_formed(text + at, n - at);
         if (!pare_bytes_push(out, "\xEF\xBF\xBD", 3, error))
             return false;
     }

@@ -220,6 +220,10 @@ size_t pare_tokenizer_size(const pare_tokenizer *tokenizer) {
     return tokenizer->n_ids;
 }
 
+const char *pare_tokenizer_note(const pare_tokenizer *tokenizer) {
+    return tokenizer ? tokenizer->note : NULL;
+}
+
 int64_t pare_tokenizer_bos(const pare_tokenizer *tokenizer) {
     return tokenizer->n_prefix ? (int64_t)tokenizer->prefix[0] : -1;
 }

@@ -27,7 +27,7 @@ static void score(const char *line) {
     pare_protocol protocol;
     assert_done(pare_protocol_parse(&protocol, protocol_name, &error), error);
     pare_eval_text text;
-    assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, &error), error);
+    assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, NULL, &error), error);
     assert_int_equal(text.windows.tokens_in_text, in_text);
     pare_model *model = pare_model_open(checkpoint, NULL, &error);
     assert_done(model, error);
@@ -86,7 +86,7 @@ static void bos_rules(void **state) {
     pare_protocol protocol;
     pare_eval_text text;
     assert_done(pare_protocol_parse(&protocol, "gguf4", &error), error);
-    assert_done(pare_eval_text_open(&text, &protocol, path, tokenizer, &error), error);
+    assert_done(pare_eval_text_open(&text, &protocol, path, tokenizer, NULL, &error), error);
     static const uint32_t gguf[] = {4, 0, 1, 2, 4, 1, 3, 2}; /* each window's first token gives way to BOS; the tail is dropped */
     assert_int_equal(text.windows.n, 2);
     assert_int_equal(text.windows.tokens_in_text, 10);
@@ -95,12 +95,39 @@ static void bos_rules(void **state) {
     assert_string_equal(text.bos_rule, "first token of every window");
     pare_eval_text_close(&text);
     assert_done(pare_protocol_parse(&protocol, "joined4", &error), error);
-    assert_done(pare_eval_text_open(&text, &protocol, path, tokenizer, &error), error);
+    assert_done(pare_eval_text_open(&text, &protocol, path, tokenizer, NULL, &error), error);
     static const uint32_t joined[] = {4, 0, 1, 2, 0, 1, 3, 3, 3, 2, 0, 1}; /* <s> abcab\n \n\n cab */
     assert_int_equal(text.windows.n, 3);
     assert_memory_equal(text.windows.ids, joined, sizeof joined);
     assert_string_equal(text.bos_rule, "start of text");
     pare_eval_text_close(&text);
+    pare_tokenizer_close(tokenizer);
+    remove(path);
+}
+
+/* What is spelled like a special token is text for llama.cpp's protocol and that token for the other; what is not special is found by both.
+ */
+static void spelled_special_tokens(void **state) {
+    (void)state;
+    pare_error error = {0};
+    static const pare_piece tokens[] = {{"a", 1}, {"<", 1}, {">", 1}, {"<a>", 3}, {"<<", 2}};
+    static const int32_t types[] = {PARE_TOKEN_NORMAL, PARE_TOKEN_NORMAL, PARE_TOKEN_NORMAL, PARE_TOKEN_CONTROL, PARE_TOKEN_USER_DEFINED};
+    const pare_tokenizer_parts parts = {.pre = "gpt-2", .tokens = tokens, .types = types, .n_tokens = 5, .bos = -1, .eos = -1};
+    pare_tokenizer *tokenizer = pare_tokenizer_open_parts(&parts, "parts", &error);
+    assert_done(tokenizer, error);
+    char path[300];
+    snprintf(path, sizeof path, "%s/text", test_folder());
+    assert_done(pare_file_write(path, "<a><<<a>aa", 10, true, &error), error);
+    static const uint32_t wanted[2][8] = {{1, 0, 2, 4, 1, 0, 2, 0}, {3, 4, 3, 0}};
+    for (int joined = 0; joined < 2; joined++) {
+        pare_protocol protocol;
+        pare_eval_text text;
+        assert_done(pare_protocol_parse(&protocol, joined ? "joined4" : "gguf4", &error), error);
+        assert_done(pare_eval_text_open(&text, &protocol, path, tokenizer, NULL, &error), error);
+        assert_int_equal(text.windows.n, joined ? 1 : 2);
+        assert_memory_equal(text.windows.ids, wanted[joined], text.windows.n * 4 * sizeof(uint32_t));
+        pare_eval_text_close(&text);
+    }
     pare_tokenizer_close(tokenizer);
     remove(path);
 }
@@ -127,11 +154,12 @@ static void texts_that_cannot_be_scored(void **state) {
     char path[300];
     snprintf(path, sizeof path, "%s/text", test_folder());
     assert_true(pare_protocol_parse(&protocol, "gguf64", &error));
-    assert_fails(pare_eval_text_open(&text, &protocol, path, checkpoint->tokenizer, &error), error, PARE_ERROR_IO, "No such file");
+    assert_fails(pare_eval_text_open(&text, &protocol, path, checkpoint->tokenizer, NULL, &error), error, PARE_ERROR_IO, "No such file");
     assert_done(pare_file_write(path, "", 0, true, &error), error);
-    assert_fails(pare_eval_text_open(&text, &protocol, path, checkpoint->tokenizer, &error), error, PARE_ERROR_RANGE, "empty");
+    assert_fails(pare_eval_text_open(&text, &protocol, path, checkpoint->tokenizer, NULL, &error), error, PARE_ERROR_RANGE, "empty");
     assert_done(pare_file_write(path, "short", 5, true, &error), error);
-    assert_fails(pare_eval_text_open(&text, &protocol, path, checkpoint->tokenizer, &error), error, PARE_ERROR_RANGE, "needs at least 128");
+    assert_fails(pare_eval_text_open(&text, &protocol, path, checkpoint->tokenizer, NULL, &error), error, PARE_ERROR_RANGE,
+                 "needs at least 128");
     remove(path);
     pare_checkpoint_close(checkpoint);
 }
@@ -153,7 +181,7 @@ static void a_loss_that_is_not_finite_stops_it(void **state) {
     pare_eval_text text;
     pare_eval_result result;
     assert_true(pare_protocol_parse(&protocol, "joined48", &error));
-    assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, &error), error);
+    assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, NULL, &error), error);
     pare_tap tap = {1u << PARE_TAP_FFN, spoil, NULL};
     assert_fails(pare_eval_run(&result, model, &text, 2, &tap, NULL, &error), error, PARE_ERROR_NUMERIC, "window 0");
     pare_eval_text_close(&text);
@@ -165,6 +193,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_transformers),
         cmocka_unit_test(bos_rules),
+        cmocka_unit_test(spelled_special_tokens),
         cmocka_unit_test(protocol_names),
         cmocka_unit_test(texts_that_cannot_be_scored),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_it),

@@ -14,7 +14,7 @@ static void score(const char *name, unsigned tokens, double wanted) {
     pare_checkpoint *checkpoint = pare_checkpoint_open(path, &error);
     pare_model *model = checkpoint ? pare_model_open(checkpoint, NULL, &error) : NULL;
     assert_done(model && pare_protocol_parse(&protocol, "gguf256", &error) &&
-                    pare_eval_text_open(&text, &protocol, PARE_SOURCE_DIR "/LICENSE", checkpoint->tokenizer, &error) &&
+                    pare_eval_text_open(&text, &protocol, PARE_SOURCE_DIR "/LICENSE", checkpoint->tokenizer, NULL, &error) &&
                     pare_eval_run(&result, model, &text, 1, NULL, NULL, &error),
                 error);
     assert_int_equal(text.windows.tokens_in_text, tokens);

@@ -67,10 +67,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         abort();
     if (size == 0)
         return 0;
-    const pare_source source = {data[0] & 1 ? "t.txt" : "t.jsonl", (const char *)data + 1, size - 1, data[0] & 2};
+    const pare_text_file file = {.path = "t", .bytes = (const char *)data + 1, .length = size - 1, .rows = !(data[0] & 1)};
+    const pare_source source = {.file = &file, .split = data[0] & 2};
     pare_error error = {0};
     size_t done = 0;
-    bool read = pare_source_read(&source, check_document, &done, &error);
+    bool read = pare_source_read(&source, check_document, &done, NULL, &error);
     if (read == (error.code != PARE_OK))
         abort();
     pare_stored whole, pieces;

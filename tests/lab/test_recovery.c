@@ -114,7 +114,7 @@ static double recovered(const pare_run *asked, bool full, bool taught, uint64_t 
     o.seed = 3;
     pare_checkpoint *checkpoint = pare_checkpoint_open(TINY "qwen2", &error);
     assert_done(checkpoint && pare_protocol_parse(&protocol, "joined64", &error) &&
-                    pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/test.txt", checkpoint->tokenizer, &error) &&
+                    pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/test.txt", checkpoint->tokenizer, NULL, &error) &&
                     pare_score(&scores, asked->method, checkpoint, NULL, asked->seed, NULL, &error) &&
                     pare_plan_make(&plan, asked->method->unit, &checkpoint->config, asked->ratio, asked->multiple, &error) &&
                     (cut = pare_cut_make(&checkpoint->config, &scores, &plan, &error)),

@@ -106,7 +106,7 @@ static void plan_of(pare_plan *plan, const pare_run *run, const pare_checkpoint 
         assert_done(pare_plan_allocate_global(plan, scores, &error), error);
     if (run->allocation != PARE_ALLOCATION_SENSITIVITY)
         return;
-    assert_done(pare_corpus_open(&corpus, path, &error) &&
+    assert_done(pare_corpus_open(&corpus, path, checkpoint->tokenizer, NULL, &error) &&
                     pare_windows_sample(&windows, &corpus, path, checkpoint->tokenizer, 2, 64, 0, &error) &&
                     pare_calibrate(&calibration, checkpoint, &windows, false, NULL, &error) &&
                     pare_sensitivity_measure(&sensitivity, plan, run->method, scores, checkpoint, &calibration, NULL, &error) &&
@@ -129,7 +129,7 @@ static double cross_entropy_of(const pare_run *run, const char *model_path, cons
     pare_eval_result result;
     pare_checkpoint *checkpoint = pare_checkpoint_open(model_path, &error);
     assert_done(checkpoint && pare_protocol_parse(&protocol, "joined64", &error) &&
-                    pare_eval_text_open(&text, &protocol, text_path, checkpoint->tokenizer, &error) &&
+                    pare_eval_text_open(&text, &protocol, text_path, checkpoint->tokenizer, NULL, &error) &&
                     pare_score(&scores, run->method, checkpoint, NULL, run->seed, NULL, &error),
                 error);
     plan_of(&plan, run, checkpoint, &scores, text_path);

@@ -213,8 +213,9 @@ static void plain_texts_are_cut(void **state) {
     assert_done(root, error);
     assert_done(pare_map_open(&map, fixture("dataset_plain", ".txt"), &error), error);
     cut_check check = {json_object_get(root, "documents"), 0, 0};
-    const pare_source source = {"t.txt", (const char *)map.data, map.size, true};
-    assert_done(pare_source_read(&source, take_cut, &check, &error), error);
+    const pare_text_file file = {.path = "t.txt", .bytes = (const char *)map.data, .length = map.size};
+    const pare_source source = {.file = &file, .split = true};
+    assert_done(pare_source_read(&source, take_cut, &check, NULL, &error), error);
     assert_int_equal(check.n, json_array_size(check.wanted));
     assert_true(check.n > 3);
     pare_map_close(&map);

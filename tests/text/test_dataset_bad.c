@@ -36,8 +36,11 @@ static void bad_texts_are_told(void **state) {
     FAILS_ON("t.jsonl", "{\"text\": \"a\"}\n\n{\"text\": \n{}", 0, PARE_ERROR_FORMAT, "t.jsonl: line 3: not valid JSON");
     FAILS_ON("t.jsonl", "{\"text\": \"a\"}\n{\"txt\": \"b\"}", 0, PARE_ERROR_FORMAT, "line 2 has no \"text\" string");
     FAILS_ON("t.jsonl", "{\"text\": 7}", 0, PARE_ERROR_FORMAT, "line 1 has no \"text\" string");
-    FAILS_ON("t.jsonl", "[\"text\"]", 0, PARE_ERROR_FORMAT, "line 1 has no \"text\" string");
-    FAILS_ON("t.jsonl", "{\"prompt\": \"a\", \"response\": null}", 0, PARE_ERROR_FORMAT, "\"prompt\" and \"response\"");
+    FAILS_ON("t.jsonl", "[\"text\"]", 0, PARE_ERROR_FORMAT, "t.jsonl: row 1 is no JSON object");
+    FAILS_ON("t.jsonl", "7", 0, PARE_ERROR_FORMAT, "line 1 is no JSON object");
+    FAILS_ON("t.jsonl", "{\"prompt\": \"a\", \"response\": null}", 0, PARE_ERROR_RANGE, "no document");
+    FAILS_ON("t.jsonl", "{\"text\": null}", 0, PARE_ERROR_RANGE, "no document");
+    FAILS_ON("t.jsonl", "{\"prompt\": \"a\", \"response\": 7}", 0, PARE_ERROR_FORMAT, "\"prompt\" and \"response\"");
     FAILS_ON("t.jsonl", "{\"instruction\": \"a\", \"input\": 3, \"output\": \"b\"}", 0, PARE_ERROR_FORMAT, "\"input\" is not a string");
     FAILS_ON("t.jsonl", "{\"text\": \"\\ud800\"}", 0, PARE_ERROR_FORMAT, "line 1");
     FAILS_ON("t.jsonl", "{\"prompt\": \"1 2 3 4 5 6 7 8 9 a b c d e f g h i\", \"response\": \"\"}", 0, PARE_ERROR_RANGE,
@@ -67,14 +70,22 @@ static void bad_options_are_told(void **state) {
     pare_tokenizer_close(tokenizer);
 }
 
-/* A line of more than 64 MiB: a file with a hole. */
+/* A line of more than 64 MiB. */
 static void long_lines_are_refused(void **state) {
     (void)state;
     char *folder = test_folder();
-    static const char line[] = "{\"text\": \"a b c d e f g h i j k l m n o p q r s t\"}\n";
-    const char *paths[] = {write_file(folder, "t.jsonl", line, sizeof line - 1)};
+    pare_string text = {0};
+    char *letters = calloc(1 << 20, 1);
+    assert_non_null(letters);
+    memset(letters, 'a', 1 << 20);
+    pare_string_print(&text, "{\"text\": \"a b c d e f g h i j k l m n o p q r s t\"}\n{\"text\": \"");
+    for (size_t n = 0; n < PARE_DATASET_LINE_BYTES; n += 1 << 20)
+        pare_string_push(&text, letters, 1 << 20);
+    pare_string_print(&text, "\"}\n");
+    free(letters);
+    const char *paths[] = {write_file(folder, "t.jsonl", text.data, text.length)};
+    pare_string_free(&text);
     pare_tokenizer *tokenizer = open_fixture("gpt2");
-    assert_int_equal(truncate(paths[0], (off_t)(sizeof line + PARE_DATASET_LINE_BYTES)), 0);
     const pare_dataset_options options = {.paths = paths, .n_paths = 1, .length = LENGTH, .separator = -1};
     fails(&options, tokenizer, PARE_ERROR_RANGE, "t.jsonl: line 2 is longer than 67108864 bytes");
     pare_tokenizer_close(tokenizer);

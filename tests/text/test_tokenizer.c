@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "driver.h"
+#include "pare/json.h"
 
 static const char *const names[] = {"gpt2", "smollm", "llama3", "qwen2", "cased", "prefix"};
 enum { N_NAMES = sizeof names / sizeof *names, N_STRINGS = 1806 };
@@ -191,6 +192,153 @@ static void pieces_are_the_text(void **state) {
     pare_tokenizer_close(tokenizer);
 }
 
+static bool same_ids(const pare_tokenizer *a, const pare_tokenizer *b, const char *text, unsigned flags) {
+    pare_tokens x = {0}, y = {0};
+    pare_error error = {0};
+    assert_done(pare_tokenizer_encode(&x, a, text, strlen(text), flags, &error), error);
+    assert_done(pare_tokenizer_encode(&y, b, text, strlen(text), flags, &error), error);
+    bool same = x.n == y.n && memcmp(x.ids, y.ids, x.n * sizeof *x.ids) == 0;
+    pare_tokens_free(&x);
+    pare_tokens_free(&y);
+    return same;
+}
+
+static const char sample[] = "Don't \t 42 \xF0\x9F\x91\xA9\xE2\x80\x8D caf\xC3\xA9 zyx<|end|>\n  \x01\x7F In 1234567";
+
+/* A tokenizer.json with one part in another way. */
+static pare_tokenizer *open_changed(const char *key, const char *part, const char *value, pare_error *error) {
+    pare_map map;
+    assert_done(pare_map_open(&map, fixture("llama3", ".json"), error), *error);
+    json_t *json = json_loadb((const char *)map.data, map.size, 0, NULL), *new_value = json_loads(value, JSON_DECODE_ANY, NULL);
+    assert_non_null(json);
+    assert_non_null(new_value);
+    json_t *where = key ? json_object_get(json, key) : json;
+    if (part[0] == '+')
+        json_array_append_new(json_object_get(json, part + 1), new_value);
+    else
+        json_object_set_new(where, part, new_value);
+    char *text = json_dumps(json, 0);
+    pare_tokenizer *tokenizer = pare_tokenizer_open_json(text, strlen(text), "t.json", error);
+    free(text);
+    json_decref(json);
+    pare_map_close(&map);
+    return tokenizer;
+}
+
+/* Parts that cannot change an id, in whatever way they are there. */
+static void odd_parts_without_effect(void **state) {
+    (void)state;
+    static const struct {
+        const char *key, *part, *value;
+    } cases[] = {
+        {"model", "unk_token", "\"<none of these>\""},
+        {"model", "byte_fallback", "true"},
+        {"model", "fuse_unk", "true"},
+        {"model", "dropout", "0.0"},
+        {"model", "dropout", "null"},
+        {"model", "continuing_subword_prefix", "\"\""},
+        {"model", "end_of_word_suffix", "\"\""},
+        {NULL, "decoder", "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteLevel\"}]}"},
+        {NULL, "decoder", "{\"type\": \"Sequence\", \"decoders\": [{\"type\": \"ByteLevel\"}, {\"type\": \"Fuse\"}]}"},
+        {NULL, "decoder", "null"},
+        {NULL, "normalizer", "{\"type\": \"Sequence\", \"normalizers\": []}"},
+        {NULL, "truncation", "{\"max_length\": 4, \"strategy\": \"LongestFirst\", \"stride\": 0}"},
+        {NULL, "padding", "{\"strategy\": {\"Fixed\": 64}, \"pad_id\": 0, \"pad_type_id\": 0, \"pad_token\": \"a\"}"},
+    };
+    pare_error error = {0};
+    pare_tokenizer *plain = open_fixture("llama3");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pare_tokenizer *odd = open_changed(cases[i].key, cases[i].part, cases[i].value, &error);
+        assert_done(odd, error);
+        if (!same_ids(plain, odd, sample, PARE_ENCODE_TEMPLATE))
+            fail_msg("%s changes the ids", cases[i].value);
+        pare_tokenizer_close(odd);
+    }
+    pare_tokenizer_close(plain);
+}
+
+/* One that says the same again is one; one that says something else is refused. */
+static void added_tokens_twice(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_tokenizer *plain = open_fixture("llama3");
+    pare_map map;
+    assert_done(pare_map_open(&map, fixture("llama3", ".json"), &error), error);
+    json_t *json = json_loadb((const char *)map.data, map.size, 0, NULL), *first = json_array_get(json_object_get(json, "added_tokens"), 0);
+    char *again = json_dumps(first, 0);
+    json_object_set_new(first, "lstrip", json_boolean(!json_is_true(json_object_get(first, "lstrip"))));
+    char *other = json_dumps(first, 0);
+    pare_tokenizer *odd = open_changed(NULL, "+added_tokens", again, &error);
+    assert_done(odd, error);
+    assert_true(same_ids(plain, odd, sample, 0));
+    assert_fails(open_changed(NULL, "+added_tokens", other, &error), error, PARE_ERROR_FORMAT, "is there twice");
+    free(again);
+    free(other);
+    json_decref(json);
+    pare_map_close(&map);
+    pare_tokenizer_close(odd);
+    pare_tokenizer_close(plain);
+}
+
+/* A GGUF that names no pre-tokeniser, or "default": llama.cpp's ids (llama-tokenize, with pare-llama-40k), and a note. */
+static void no_pre_tokeniser(void **state) {
+    (void)state;
+    static const char text[] = "In 2024 it cost $1234567.89 (see p. 12), don't you think?\n";
+    static const uint32_t wanted[] = {41, 78,  221, 18,  16, 18,  20, 328, 274, 489, 221, 4,  17,  18,  19, 20, 21,  22,  23, 14, 24,
+                                      25, 221, 8,   309, 69, 285, 14, 221, 17,  18,  9,   12, 292, 268, 7,  84, 327, 953, 31, 199};
+    pare_error error = {0};
+    pare_tokenizer *named = open_file(PARE_SOURCE_DIR "/models/pare-llama-40k/tokenizer.json", &error);
+    assert_done(named, error);
+    pare_arena *arena = pare_arena_open(&error);
+    pare_tokenizer_parts parts;
+    assert_done(pare_tokenizer_write_parts(&parts, named, arena, &error), error);
+    assert_null(pare_tokenizer_note(named));
+    for (int i = 0; i < 2; i++) {
+        parts.pre = i ? "default" : NULL;
+        pare_tokenizer *tokenizer = pare_tokenizer_open_parts(&parts, "m.gguf", &error);
+        assert_done(tokenizer, error);
+        assert_non_null(strstr(pare_tokenizer_note(tokenizer), i ? "\"default\"" : "is missing"));
+        pare_tokens tokens = {0};
+        assert_done(pare_tokenizer_encode(&tokens, tokenizer, text, sizeof text - 1, PARE_ENCODE_TEMPLATE, &error), error);
+        assert_int_equal(tokens.n, sizeof wanted / sizeof *wanted);
+        assert_memory_equal(tokens.ids, wanted, sizeof wanted);
+        pare_tokens_free(&tokens);
+        pare_string json = {0}; /* as a tokenizer.json, and from there to parts again */
+        assert_done(pare_tokenizer_print_json(&json, tokenizer, &error), error);
+        pare_tokenizer *back = pare_tokenizer_open_json(json.data, json.length, "t.json", &error);
+        assert_done(back, error);
+        assert_true(same_ids(tokenizer, back, sample, 0) && same_ids(tokenizer, back, text, 0));
+        pare_tokenizer_parts again;
+        assert_done(pare_tokenizer_write_parts(&again, back, arena, &error), error);
+        assert_string_equal(again.pre, "default");
+        pare_tokenizer_close(back);
+        pare_tokenizer_close(tokenizer);
+        pare_string_free(&json);
+    }
+    pare_arena_close(arena);
+    pare_tokenizer_close(named);
+}
+
+/* Without normalising and without special tokens, as llama.cpp's tools read a file. */
+static void as_llama_cpp_reads(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_tokenizer *nfc = open_fixture("qwen2");
+    pare_tokens tokens = {0}, plain = {0};
+    static const char text[] = "e\xCC\x81"; /* e and an accent: one character in NFC */
+    assert_done(pare_tokenizer_encode(&tokens, nfc, text, sizeof text - 1, PARE_ENCODE_LLAMA_CPP, &error), error);
+    assert_done(pare_tokenizer_encode(&plain, nfc, text, sizeof text - 1, 0, &error), error);
+    assert_true(tokens.n != plain.n || memcmp(tokens.ids, plain.ids, plain.n * sizeof *plain.ids) != 0);
+    pare_string back = {0};
+    for (size_t i = 0; i < tokens.n; i++)
+        pare_string_push(&back, pare_tokenizer_piece(nfc, tokens.ids[i]).bytes, pare_tokenizer_piece(nfc, tokens.ids[i]).length);
+    assert_string_equal(back.data, text);
+    pare_string_free(&back);
+    pare_tokens_free(&tokens);
+    pare_tokens_free(&plain);
+    pare_tokenizer_close(nfc);
+}
+
 static void bos_comes_with_the_template(void **state) {
     (void)state;
     pare_error error = {0};
@@ -326,6 +474,10 @@ int main(int n, char **arguments) {
         cmocka_unit_test(parts_are_told),
         cmocka_unit_test(json_is_given_back),
         cmocka_unit_test(pieces_are_the_text),
+        cmocka_unit_test(odd_parts_without_effect),
+        cmocka_unit_test(added_tokens_twice),
+        cmocka_unit_test(no_pre_tokeniser),
+        cmocka_unit_test(as_llama_cpp_reads),
         cmocka_unit_test(bos_comes_with_the_template),
         cmocka_unit_test(ids_of_data_sets),
         cmocka_unit_test(many_threads_read_one),

@@ -248,11 +248,12 @@ pare_tokenizer *pare_gguf_tokenizer(const pare_gguf *gguf, pare_arena *arena, pa
     }
     parts.tokens = tokens;
     parts.merges = merges;
-    parts.pre = pare_arena_copy(arena, pre.length ? pre.bytes : "gpt-2", pre.length ? pre.length : 5, error);
+    if (pre.length && !(parts.pre = pare_arena_copy(arena, pre.bytes, pre.length, error)))
+        return NULL;
     /* llama.cpp's default for gpt2 vocabularies: BOS is put first for Llama-3's pre-tokeniser alone, unless the file says otherwise */
     parts.add_bos =
         parts.pre && (strcmp(parts.pre, "llama-bpe") == 0 || strcmp(parts.pre, "llama3") == 0 || strcmp(parts.pre, "llama-v3") == 0);
-    if (!parts.pre || !get_types(&parts.types, gguf, parts.n_tokens, arena, error) ||
+    if (!get_types(&parts.types, gguf, parts.n_tokens, arena, error) ||
         !get_id(&parts.bos, gguf, "tokenizer.ggml.bos_token_id", parts.n_tokens, error) ||
         !get_id(&parts.eos, gguf, "tokenizer.ggml.eos_token_id", parts.n_tokens, error) ||
         !get_id(&parts.unknown, gguf, "tokenizer.ggml.unknown_token_id", parts.n_tokens, error) ||

@@ -2,16 +2,12 @@
  *
  *   files -> documents -> ids, kept in memory or in a mapped cache -> windows of one length -> their order in each epoch
  *
- * Documents. A plain text is one document. Only when something is held out is it cut, at the first blank line after each
- * 2,000 bytes (or the first line end after 16,000), because a split needs documents; the blank lines between do not count then.
- * A file that ends in .jsonl has one document a line, the first of these that the object has:
- *   {"prompt": …, "response": …}                 the two as they are, one behind the other; "completion" is "response"
- *   {"instruction": …, "input": …, "output": …}  the Alpaca fields; input may be absent or empty. The prompt is instruction,
- *                                                blank line, input, blank line (without the input: instruction, blank line)
- *   {"text": …}
- * A prompt is encoded apart from its response, as it will be when the model is asked, and is masked: it is read, not learned.
- * Lines without a character are skipped, as are documents without one. A line may have PARE_DATASET_LINE_BYTES.
- * Bytes that are not UTF-8 become U+FFFD.
+ * Documents. Files are read as pare/corpus.h says, which names the shapes of rows; each row is a document. A plain text is one document.
+ * Only when something is held out is it cut, at the first blank line after each 2,000 bytes (or the first line end after 16,000), because
+ * a split needs documents; the blank lines between do not count then.
+ * A prompt is encoded apart from its response, as it will be when the model is asked, and is masked: it is read, not learned. Of messages
+ * only what the assistant says is learned, with the marker that ends it; the rest is masked. Rows without a character are skipped.
+ * The spelling of a special token in a text is that token, as transformers has it.
  *
  * Packing. Each document is what the tokenizer's template makes of it (BOS in front where the template says so). Between two
  * documents, and behind every response, stands the separator. The training documents in the order of the files are one row of
@@ -30,7 +26,7 @@
 extern "C" {
 #endif
 
-#define PARE_DATASET_LINE_BYTES ((size_t)64 << 20)
+#define PARE_DATASET_LINE_BYTES ((size_t)64 << 20) /* of a row */
 
 typedef enum {
     PARE_ORDER_SHUFFLED, /* each epoch in an order of its own, a function of (seed, epoch) alone */

@@ -1,10 +1,13 @@
 /* eval: test cross-entropy by the field's named protocols, to the letter.
  *
- *   ggufN   (llama.cpp's perplexity; N = 512 there): the whole text tokenised once with special tokens; windows of N; where the
+ *   ggufN   (llama.cpp's perplexity; N = 512 there): the whole text tokenised once, as it stands in the file and as that program does:
+ *           the spelling of a special token is plain text, and nothing is normalised; windows of N; where the
  *           tokenizer puts a BOS, it replaces each window's first token; only the second half is scored: positions N/2 … N-2
  *           predict tokens N/2+1 … N-1, that is 255 of 512. The text must hold two windows.
- *   joinedN (GPTQ, SparseGPT, Wanda, SliceGPT; N = 2048): the file's lines are rows, blank ones empty, joined by two newlines;
- *           tokenised once with special tokens; windows of N without BOS of their own; N - 1 targets each.
+ *   joinedN (GPTQ, SparseGPT, Wanda, SliceGPT; N = 2048): the rows of the text (pare_corpus_join), blank ones empty, joined by two
+ *           newlines; tokenised once as transformers does: with special tokens, also where they are spelled out in the text; windows of N
+ *           without BOS of their own; N - 1 targets each.
+ *           Rows are a file's lines, as Python reads them (\r\n and \r end a line and become \n), or the rows of a JSON file.
  * The tail that fills no window is dropped. Perplexity is exp of the mean negative log-probability over all scored tokens.
  */
 #ifndef PARE_EVAL_H

@@ -199,7 +199,7 @@ static bool read_row(reader *r, const json_t *row, pare_error *error) {
 }
 
 /* How the file was read, in one sentence. */
-static void tell(const reader *r, const pare_context *context) {
+static bool tell(const reader *r, const pare_context *context, pare_error *error) {
     char fields[200] = "";
     size_t at = 0;
     for (size_t i = 0; i < SHAPES; i++)
@@ -212,6 +212,15 @@ static void tell(const reader *r, const pare_context *context) {
     if (r->n_null)
         pare_context_note(context, "%s: %llu row%s skipped, because the text is null", r->source->file->path, (unsigned long long)r->n_null,
                           r->n_null == 1 ? " is" : "s are");
+    pare_json_odd rows = r->rows.odd;
+    pare_string odd = {0};
+    rows.bad_bytes = 0; /* told of the whole file already */
+    pare_json_odd_print(&odd, &rows);
+    if (odd.length)
+        pare_context_note(context, "%s: the rows hold %s", r->source->file->path, odd.data);
+    bool done = pare_string_check(&odd, error);
+    pare_string_free(&odd);
+    return done;
 }
 
 static bool read_rows(const pare_source *source, pare_take_document take, void *user, const pare_context *context, pare_error *error) {
@@ -225,11 +234,9 @@ static bool read_rows(const pare_source *source, pare_take_document take, void *
         if (!done)
             break;
     }
-    if (done)
-        tell(&r, context);
+    done = done && tell(&r, context, error);
     pare_string_free(&r.joined);
     pare_chat_text_free(&r.chat);
-    pare_rows_end(&r.rows);
     return done;
 }
 
@@ -258,6 +265,5 @@ bool pare_source_is_rows(bool *json, const char *path, const char *bytes, size_t
         all = find_shape(&null, row) != NO_SHAPE;
         json_decref(row);
     }
-    pare_rows_end(&rows);
     return all && n_rows > 0;
 }

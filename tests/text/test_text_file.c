@@ -255,6 +255,16 @@ static void rows_have_shapes(void **state) {
     reads("t.jsonl", "{\"text\": \"a\", \"messages\": null}", "a", NULL);
 }
 
+/* As Python's json module has them. */
+static void odd_json_is_read(void **state) {
+    (void)state;
+    reads("t.jsonl", "\xEF\xBB\xBF{\"text\": \"a\"}", "a", NULL);
+    reads("t.jsonl", "{\"text\": \"a\\ud83d\"}", "a\xEF\xBF\xBD", "the rows hold 1 ");
+    reads("t.jsonl", "{\"text\": \"a\", \"score\": NaN, \"id\": 123456789012345678901234567890}", "a", "the rows hold ");
+    reads("t.jsonl", "{\"text\": \"a\", \"text\": \"b\"}", "b", "the rows hold ");
+    reads("t.jsonl", "{\"text\": \"caf\xE9\"}", "caf\xEF\xBF\xBD", "1 place is not UTF-8");
+}
+
 static void bad_rows_are_told(void **state) {
     (void)state;
 #define BAD(name, text, part) REFUSES(name, text, part)
@@ -337,6 +347,7 @@ int main(void) {
         cmocka_unit_test(bombs_are_refused),
         cmocka_unit_test(rows_are_read_wherever_they_stand),
         cmocka_unit_test(rows_have_shapes),
+        cmocka_unit_test(odd_json_is_read),
         cmocka_unit_test(bad_rows_are_told),
         cmocka_unit_test(joined_rows),
         cmocka_unit_test(no_memory_is_told),

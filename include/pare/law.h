@@ -294,6 +294,17 @@ typedef struct {
 bool pare_law_compare(pare_law_candidate candidates[PARE_LAW_N_FORMS], const pare_law_points *points, const char *method,
                       const pare_law_options *options, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
+/* By which power of r the loss grows without recovery: k in l / l0 - 1 = A r^k, for r up to PARE_LAW_EXPONENT_R. With several models the
+ * mean of their slopes and its error across models, with one the slope of its results. NAN where no model has results at three ratios. */
+#define PARE_LAW_EXPONENT_R 0.5
+typedef struct {
+    double value, standard_error, degrees, low, high; /* interval at options->level */
+    double r_min, r_max;                              /* of the results used: from the smallest ratio on above which all lie above l0 */
+    size_t n, n_models;
+} pare_law_exponent;
+bool pare_law_exponent_find(pare_law_exponent *exponent, const pare_law_points *points, const char *method, const pare_law_options *options,
+                            pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+
 /* The fit as a JSON object: form, method, ratio_kind, n, coefficients, r2, r2_kind, r2_adjusted, f, f_p, loo_error, critical_ratio, …;
  * `points` (may be NULL) adds the table of residuals with each point's names. NULL: no memory. */
 json_t *pare_law_fit_json(const pare_law_fit *fit, const pare_law_points *points);

@@ -143,7 +143,7 @@ static double distance(const inversion *question, double r) {
 
 /* The end of the interval that holds `from`, towards `limit` (0 or almost 1), which counts as open. */
 static double find_end(const inversion *question, double from, double limit) {
-    enum { STEPS = 2048 };
+    enum { STEPS = 512 };
     double inside = from;
     for (int i = 1; i <= STEPS; i++) {
         double next = i == STEPS ? limit : from + (limit - from) * i / STEPS;
@@ -165,7 +165,7 @@ static double find_end(const inversion *question, double from, double limit) {
 /* Accepted ratios apart from the piece around the value, such as those near 1 where the slope may be 0: the interval reaches to the last.
  */
 static void find_other_pieces(pare_law_critical *critical, const inversion *question, double last) {
-    enum { STEPS = 2048 };
+    enum { STEPS = 512 };
     double low = critical->low, high = critical->high;
     critical->one_piece = true;
     for (int i = 0; i <= STEPS; i++) {

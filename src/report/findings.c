@@ -1,11 +1,12 @@
-/* findings: what the numbers of a view say, in sentences that are computed: where the dense model stands, what each method costs,
- * which form carries the results, up to which ratio loss stays within a tenth, whether it grew quadratically.
+/* findings: what the numbers of a view say, in sentences that are computed: where the dense model stands, what each method costs as it was
+ * measured, up to which ratio loss stays within a tenth, how far each form misses what it did not see, by which power the loss grew, and
+ * which method costs least at the same share of the weights (equal.c).
  *
- * r is the nominal ratio here; the page's charts and tables offer the others.
+ * Measured numbers come first, and a curve is quoted only where it does not contradict them. r is the nominal ratio here; the page's charts
+ * and tables offer the others.
  */
 #include <math.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "report_impl.h"
@@ -22,7 +23,7 @@ void report_escape(pare_string *html, const char *text) {
         }
 }
 
-static void print_strong(pare_string *html, const char *text) {
+void report_strong(pare_string *html, const char *text) {
     pare_string_print(html, "<b>");
     report_escape(html, text);
     pare_string_print(html, "</b>");
@@ -40,9 +41,14 @@ static void print_count(pare_string *html, uint64_t n) {
         pare_string_print(html, "%s%c", i && (length - i) % 3 == 0 ? "," : "", digits[i]);
 }
 
-static void print_percent(pare_string *html, double fraction) {
+void report_percent(pare_string *html, double fraction) {
     double percent = 100 * fraction;
     pare_string_print(html, "%.*f\u00a0%%", fabs(percent) < 9.95 ? 1 : 0, percent);
+}
+
+void report_change(pare_string *html, double fraction) {
+    double percent = 100 * fraction;
+    pare_string_print(html, "%s%.*f\u00a0%%", percent < 0 ? "−" : "+", fabs(percent) < 99.95 ? 1 : 0, fabs(percent));
 }
 
 /* ---- the dense model and how it was measured ---------------------------------------------- */
@@ -61,7 +67,7 @@ static void print_dense(pare_string *html, const report_view *view) {
     else
         pare_string_print(html, " The dense model’s cross-entropy is not known");
     pare_string_print(html, ", by the protocol ");
-    print_strong(html, first->evaluation.protocol ? first->evaluation.protocol : "(unnamed)");
+    report_strong(html, first->evaluation.protocol ? first->evaluation.protocol : "(unnamed)");
     if (first->evaluation.data) {
         pare_string_print(html, " on ");
         report_escape(html, first->evaluation.data);
@@ -76,15 +82,17 @@ static void print_overview(pare_string *html, const report_view *view, const rep
     pare_string_print(html, "<p>");
     for (size_t i = 0; i < view->n_models && i < 6; i++) {
         pare_string_print(html, "%s", i ? ", " : "");
-        print_strong(html, view->models[i]);
+        report_strong(html, view->models[i]);
     }
     if (view->n_models > 6)
         pare_string_print(html, " and %zu more", view->n_models - 6);
     pare_string_print(html, ", compressed by %zu method%s: %zu result%s.", view->n_methods, plural(view->n_methods), view->points.n,
                       plural(view->points.n));
     if (view->n_broken)
-        pare_string_print(html, " %zu of them %s worse than a uniform guess (ln V): shown, counted, and not fitted.", view->n_broken,
-                          view->n_broken == 1 ? "is" : "are");
+        pare_string_print(html,
+                          " %zu of them %s worse than a uniform guess (ln V): shown and counted. The curves leave out every result of a "
+                          "method from the smallest such ratio on.",
+                          view->n_broken, view->n_broken == 1 ? "is" : "are");
     if (data->n_failed && view == data->views)
         pare_string_print(html, " %zu run%s failed: the reasons stand below.", data->n_failed, plural(data->n_failed));
     print_dense(html, view);
@@ -93,238 +101,233 @@ static void print_overview(pare_string *html, const report_view *view, const rep
 
 /* ---- what a method costs ------------------------------------------------------------------ */
 
-typedef struct {
-    double r, factor; /* mean of l / l0 over models and seeds, without recovery */
-    size_t n, n_broken;
-} cost;
-
-static int compare_costs(const void *a, const void *b) {
-    double first = ((const cost *)a)->r, second = ((const cost *)b)->r;
-    return (first > second) - (first < second);
-}
-
-/* One cost per nominal ratio above 0, in order; the number of them. */
-static size_t costs_of(cost *costs, const report_view *view, const char *method) {
-    size_t n = 0;
-    for (size_t i = 0; i < view->points.n; i++) {
-        const pare_law_point *point = &view->points.items[i];
-        double r = point->ratio[PARE_LAW_RATIO_NOMINAL];
-        if (strcmp(point->method, method) == 0 && r > 0 && point->l0 > 0 && !(point->d > 0))
-            costs[n++] = (cost){r, point->l / point->l0, 1, point->l > point->ceiling};
-    }
-    qsort(costs, n, sizeof *costs, compare_costs);
-    size_t kept = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (kept == 0 || costs[i].r - costs[kept - 1].r > 1e-9) {
-            costs[kept++] = costs[i];
-            continue;
-        }
-        costs[kept - 1].factor += costs[i].factor;
-        costs[kept - 1].n++;
-        costs[kept - 1].n_broken += costs[i].n_broken;
-    }
-    for (size_t i = 0; i < kept; i++)
-        costs[i].factor /= (double)costs[i].n;
-    return kept;
-}
-
 /* The cost nearest to ratio r, or NULL when none is near. */
-static const cost *cost_at(const cost *costs, size_t n, double r) {
-    const cost *best = NULL;
+static const report_cost *cost_at(const report_cost *costs, size_t n, double r) {
+    const report_cost *best = NULL;
     for (size_t i = 0; i < n; i++)
         if (fabs(costs[i].r - r) <= 0.05 && (!best || fabs(costs[i].r - r) < fabs(best->r - r)))
             best = &costs[i];
     return best;
 }
 
+static void print_cost(pare_string *html, const report_cost *cost, bool first) {
+    report_change(html, cost->factor - 1);
+    pare_string_print(html, " at r\u00a0=\u00a0%.3g", cost->r);
+    if (isfinite(cost->share)) {
+        pare_string_print(html, " (");
+        report_percent(html, cost->share);
+        pare_string_print(html, "%s", first ? " of the weights outside of embeddings" : "");
+    }
+    if (cost->n_broken)
+        pare_string_print(html, "%s%zu of %zu broken", isfinite(cost->share) ? "; " : " (", cost->n_broken, cost->n);
+    pare_string_print(html, "%s", isfinite(cost->share) || cost->n_broken ? ")" : "");
+}
+
 /* At 0.1, 0.3, 0.5 and 0.9, where they are; else at the smallest and the largest ratio. */
-static void print_costs(pare_string *html, const cost *costs, size_t n) {
+static void print_costs(pare_string *html, const report_cost *costs, size_t n, size_t n_models) {
     static const double usual[] = {0.1, 0.3, 0.5, 0.9};
     double wanted[4] = {n ? costs[0].r : 0, n ? costs[n - 1].r : 0, -1, -1};
     for (size_t i = 0; i < 4; i++)
         if (cost_at(costs, n, usual[i]))
             memcpy(wanted, usual, sizeof wanted);
-    const cost *told = NULL;
+    const report_cost *told = NULL;
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++) {
-        const cost *at = cost_at(costs, n, wanted[i]);
+        const report_cost *at = cost_at(costs, n, wanted[i]);
         if (!at || at == told)
             continue;
-        pare_string_print(html, "%s", told ? ", by " : " raises the loss by ");
-        print_percent(html, at->factor - 1);
-        pare_string_print(html, " at r\u00a0=\u00a0%.3g%s", at->r, at->n_broken == at->n ? " (broken)" : "");
+        pare_string_print(html, "%s", told ? ", " : ": without recovery, loss against the dense model’s: ");
+        print_cost(html, at, !told);
         told = at;
     }
-    pare_string_print(html, told ? "." : ":");
+    if (told && n_models > 1)
+        pare_string_print(html, ", mean over %zu models", n_models);
+    pare_string_print(html, told ? "." : ": no result without recovery.");
 }
 
-/* ---- which form holds ---------------------------------------------------------------------- */
+/* ---- up to where loss stays within a tenth --------------------------------------------------- */
 
-/* With the indices and powers that plain text cannot show. */
-static void print_equation(pare_string *html, const char *equation) {
-    for (const char *at = equation; *at; at++) {
-        if (at[0] == '^' && at[1] == '2') {
-            pare_string_print(html, "²");
-            at++;
-        } else if ((at[0] == 'L' || at[0] == 'P') && at[1] == '0') {
-            pare_string_print(html, "%c<sub>0</sub>", at[0]);
-            at++;
-        } else {
-            report_escape(html, (char[2]){*at, '\0'});
-        }
-    }
+static const double threshold = 1.1;
+
+/* The largest measured ratio up to which every one is within the threshold, and the next; 0 and infinity where there is none. */
+static void find_bracket(double *within, double *beyond, const report_cost *costs, size_t n) {
+    *within = 0;
+    *beyond = (double)INFINITY;
+    for (size_t i = 0; i < n && isinf(*beyond); i++)
+        *(costs[i].factor <= threshold ? within : beyond) = costs[i].r;
 }
 
-static void print_forms(pare_string *html, const pare_law_candidate *candidates) {
-    const pare_law_candidate *best = &candidates[0];
-    pare_string_print(html, " Of the forms, ");
-    print_strong(html, pare_law_form_name(best->form));
-    pare_string_print(html, " (");
-    print_equation(html, pare_law_form_equation(best->form));
-    pare_string_print(html, ") predicts a result that was left out best: to ");
-    print_percent(html, best->fit.loo_error);
-    for (size_t i = 1, n = 0; i < PARE_LAW_N_FORMS; i++) {
-        if (!candidates[i].done || !isfinite(candidates[i].fit.loo_error))
-            continue;
-        pare_string_print(html, "%s%s ", n++ ? ", " : ", against ", pare_law_form_name(candidates[i].form));
-        print_percent(html, candidates[i].fit.loo_error);
-    }
-    pare_string_print(html, " (root mean square, %zu results).", best->fit.law.n);
-}
-
-static void print_critical(pare_string *html, const pare_law_fit *fit) {
+/* The form's crossing, where it lies between the measured ratios that it must lie between. */
+static void print_crossing(pare_string *html, const pare_law_fit *fit, double within, double beyond) {
     const pare_law_critical *critical = &fit->critical;
-    if (!isfinite(critical->value)) {
-        pare_string_print(html, " No critical ratio: ");
-        report_escape(html, *critical->note ? critical->note : "not found");
-        pare_string_print(html, ".");
+    if (!isfinite(critical->value) || isinf(beyond))
+        return;
+    const char *form = pare_law_form_name(fit->law.form);
+    if (critical->value < within || critical->value > beyond) {
+        pare_string_print(html,
+                          " The form %s puts this crossing elsewhere (r\u00a0=\u00a0%.3f), against these results: do not use it here.",
+                          form, critical->value);
         return;
     }
-    pare_string_print(html, " By this form loss stays within ");
-    print_percent(html, critical->threshold - 1);
-    pare_string_print(html, " of the dense model’s up to <b>r\u00a0=\u00a0%.3f</b>", critical->value);
+    pare_string_print(html, " In between, the form %s puts the crossing at <b>r\u00a0=\u00a0%.3f</b>", form, critical->value);
     if (isfinite(critical->low) && isfinite(critical->high))
-        pare_string_print(html, " (%.0f %% interval %.3f to %.3f)", 100 * critical->level, critical->low, critical->high);
-    pare_string_print(html, "%s.", critical->outside ? ", outside the ratios measured" : "");
+        pare_string_print(html, " (%.0f\u00a0%% interval %.3f to %.3f, if the form is right", 100 * critical->level, critical->low,
+                          critical->high);
+    pare_string_print(html, "%sat L<sub>0</sub>\u00a0=\u00a0%.3g).", isfinite(critical->low) ? "; " : " (", critical->l0);
 }
 
-/* Quadratic growth: r^2 matters, and no other form predicts clearly better. The form knows no recovery: nothing is said of results with it.
- */
-static void print_quadratic(pare_string *html, const pare_law_candidate *candidates) {
-    if (candidates[0].fit.law.d_min < candidates[0].fit.law.d_max)
+static void print_threshold(pare_string *html, const report_cost *costs, size_t n, const pare_law_fit *fit) {
+    double within, beyond;
+    find_bracket(&within, &beyond, costs, n);
+    if (n == 0)
         return;
-    const pare_law_candidate *best = &candidates[0], *quadratic = NULL;
-    for (size_t i = 0; i < PARE_LAW_N_FORMS; i++)
-        if (candidates[i].form == PARE_LAW_QUADRATIC && candidates[i].done)
-            quadratic = &candidates[i];
-    const pare_law *law = quadratic ? &quadratic->fit.law : NULL;
-    const pare_law_coefficient *square = NULL;
-    for (size_t i = 0; law && i < law->n_terms; i++)
-        if (strcmp(law->coefficients[i].name, "b") == 0)
-            square = &law->coefficients[i];
-    if (!square || !isfinite(square->standard_error) || !isfinite(quadratic->fit.loo_error))
-        return;
-    bool needed = square->value > 0 && square->p < 0.05, holds = quadratic->fit.loo_error <= 1.25 * best->fit.loo_error;
-    pare_string_print(html, " %s: in L/L<sub>0</sub> = 1 + a r + b r² the square has b = %.3g ± %.2g",
-                      needed && holds ? "Loss grew quadratically, as far as these results tell"
-                      : needed        ? "Loss grew faster than linearly, but not as a quadratic"
-                                      : "Loss did not grow quadratically",
-                      square->value, square->standard_error);
-    if (!holds) {
-        pare_string_print(html, ", and the form errs by ");
-        print_percent(html, quadratic->fit.loo_error);
-        pare_string_print(html, " where the best errs by ");
-        print_percent(html, best->fit.loo_error);
+    if (within == 0)
+        pare_string_print(html, " It is more than 10\u00a0%% above already at the smallest ratio measured, r\u00a0=\u00a0%.3g.", beyond);
+    else if (isinf(beyond))
+        pare_string_print(html, " It stays within 10\u00a0%% at every ratio measured, up to r\u00a0=\u00a0%.3g.", within);
+    else
+        pare_string_print(
+            html, " It stays within 10\u00a0%% at every ratio measured up to r\u00a0=\u00a0%.3g, and is above at r\u00a0=\u00a0%.3g.",
+            within, beyond);
+    if (fit)
+        print_crossing(html, fit, within, beyond);
+}
+
+/* ---- how far the forms miss what they did not see -------------------------------------------- */
+
+static double by_model(const pare_law_fit *fit) {
+    return fit->lost_model_error;
+}
+
+static double by_ratio(const pare_law_fit *fit) {
+    return fit->lost_rolling_error;
+}
+
+static void print_errors(pare_string *html, const pare_law_candidate *candidates, double (*error)(const pare_law_fit *), const char *how) {
+    size_t n = 0;
+    for (size_t i = 0; i < PARE_LAW_N_FORMS; i++) {
+        if (!candidates[i].done || !isfinite(error(&candidates[i].fit)))
+            continue;
+        pare_string_print(html, "%s%s by ", n++ ? ", " : how, pare_law_form_name(candidates[i].form));
+        report_percent(html, error(&candidates[i].fit));
     }
-    pare_string_print(html, ".");
+    if (n && error == by_model && isfinite(candidates[0].fit.baseline_lost_error)) {
+        pare_string_print(html, "; the mean of the other models misses it by ");
+        report_percent(html, candidates[0].fit.baseline_lost_error);
+    }
+    if (n)
+        pare_string_print(html, ".");
 }
 
-static bool print_method(pare_string *html, const report_view *view, const char *method, cost *costs, pare_arena *arena,
+/* Folded away: a line for each form would bury what was measured. */
+static void print_forms(pare_string *html, const pare_law_candidate *candidates) {
+    pare_string_print(html, "<details><summary>how far its curves can be trusted</summary>");
+    print_errors(html, candidates, by_model,
+                 " What was lost (L − L<sub>0</sub>) by a model that they did not see, the forms miss (median): ");
+    print_errors(html, candidates, by_ratio, " At larger ratios than they were fitted on, they miss it: ");
+    pare_string_print(html, "</details>");
+}
+
+/* ---- by which power of r ---------------------------------------------------------------------- */
+
+static void print_exponent(pare_string *html, const pare_law_exponent *k) {
+    if (!isfinite(k->low) || !isfinite(k->high) || !(k->high - k->low < 4))
+        return;
+    pare_string_print(
+        html,
+        " From r\u00a0=\u00a0%.3g to %.3g the loss grew as the power <b>%.2f</b> of r (L/L<sub>0</sub>\u00a0−\u00a01; 95\u00a0%% "
+        "interval %.2f to %.2f)",
+        k->r_min, k->r_max, k->value, k->low, k->high);
+    bool linear = k->low <= 1 && 1 <= k->high, quadratic = k->low <= 2 && 2 <= k->high;
+    const char *told = quadratic && linear                  ? ": linear and quadratic growth both go with that"
+                       : quadratic && k->high - k->low <= 1 ? ": it grew quadratically, as far as these results tell"
+                       : quadratic                          ? ": quadratic growth goes with that, and so does much else"
+                       : linear                             ? ": linear growth goes with that, quadratic growth does not"
+                       : k->low > 1 && k->high < 2          ? ": faster than linearly and slower than quadratically"
+                       : k->low > 2                         ? ": faster than quadratically"
+                                                            : ": slower than linearly";
+    pare_string_print(html, "%s.", told);
+}
+
+/* ---- one method ------------------------------------------------------------------------------ */
+
+static size_t count_models(const report_view *view, const char *method, report_cost *costs) {
+    size_t n = 0;
+    for (size_t i = 0; i < view->n_models; i++)
+        n += report_costs(costs, view, method, view->models[i]) > 0;
+    return n;
+}
+
+static bool fail_of_memory(const pare_error *failure, pare_error *error) {
+    return failure->code != PARE_ERROR_MEMORY || pare_fail(error, PARE_ERROR_MEMORY, "%s", failure->message);
+}
+
+static bool print_method(pare_string *html, const report_view *view, const char *method, report_cost *costs, pare_arena *arena,
                          pare_error *error) {
-    size_t n = costs_of(costs, view, method);
-    pare_string_print(html, "<li>");
-    print_strong(html, method);
-    print_costs(html, costs, n);
+    size_t n_models = count_models(view, method, costs), n = report_costs(costs, view, method, NULL);
     pare_law_candidate candidates[PARE_LAW_N_FORMS];
     pare_law_options options = {.ratio = PARE_LAW_RATIO_NOMINAL};
+    pare_law_exponent exponent;
     pare_error failure = {0};
-    if (pare_law_compare(candidates, &view->points, method, &options, arena, &failure) && candidates[0].done &&
-        isfinite(candidates[0].fit.loo_error)) {
-        print_forms(html, candidates);
-        print_critical(html, &candidates[0].fit);
-        print_quadratic(html, candidates);
-    } else if (failure.code == PARE_ERROR_MEMORY) {
-        return pare_fail(error, PARE_ERROR_MEMORY, "%s", failure.message);
-    } else {
+    pare_string_print(html, "<li>");
+    report_strong(html, method);
+    print_costs(html, costs, n, n_models);
+    bool fitted = pare_law_compare(candidates, &view->points, method, &options, arena, &failure) && candidates[0].done;
+    if (!fail_of_memory(&failure, error))
+        return false;
+    bool without_recovery = fitted && candidates[0].fit.law.d_max == 0; /* else all results are recovered ones */
+    print_threshold(html, costs, n, without_recovery ? &candidates[0].fit : NULL);
+    if (!pare_law_exponent_find(&exponent, &view->points, method, &options, arena, error))
+        return false;
+    if (without_recovery)
+        print_exponent(html, &exponent);
+    if (!fitted)
         pare_string_print(html, " Too few results for a law.");
-    }
+    else
+        print_forms(html, candidates);
     pare_string_print(html, "</li>\n");
     return true;
 }
 
-/* ---- methods side by side ------------------------------------------------------------------ */
+/* ---- one law or several ------------------------------------------------------------------------ */
 
-/* The cheapest method at the ratio that most methods have, of 0.1, 0.3 and 0.5. */
-static void print_cheapest(pare_string *html, const report_view *view, cost *costs) {
-    static const double wanted[] = {0.3, 0.1, 0.5};
-    for (size_t w = 0; w < sizeof wanted / sizeof wanted[0]; w++) {
-        const char *best = NULL, *worst = NULL;
-        double low = HUGE_VAL, high = -HUGE_VAL;
-        for (size_t i = 0; i < view->n_methods; i++) {
-            size_t n = costs_of(costs, view, view->methods[i]);
-            const cost *at = cost_at(costs, n, wanted[w]);
-            if (at && at->factor < low)
-                low = at->factor, best = view->methods[i];
-            if (at && at->factor > high)
-                high = at->factor, worst = view->methods[i];
-        }
-        if (!best || best == worst)
-            continue;
-        pare_string_print(html, "<p>At r\u00a0=\u00a0%.1f ", wanted[w]);
-        print_strong(html, best);
-        pare_string_print(html, " costs least (loss +");
-        print_percent(html, low - 1);
-        pare_string_print(html, ") and ");
-        print_strong(html, worst);
-        pare_string_print(html, " most (+");
-        print_percent(html, high - 1);
-        pare_string_print(html, ").");
-        return;
-    }
-    pare_string_print(html, "<p>");
-}
-
-static void print_pooling(pare_string *html, const report_view *view, pare_arena *arena) {
+static bool print_pooling(pare_string *html, const report_view *view, pare_arena *arena, pare_error *error) {
     pare_law_options options = {.ratio = PARE_LAW_RATIO_NOMINAL};
     pare_law_groups groups;
-    bool recovered = false;
-    for (size_t i = 0; i < view->points.n; i++)
-        recovered = recovered || view->points.items[i].d > 0;
-    pare_law_form form = recovered ? PARE_LAW_V1 : PARE_LAW_V2; /* v2 has no term for it */
-    if (view->n_methods < 2 || !pare_law_fit_groups(&groups, form, &view->points, &options, arena, NULL) || !isfinite(groups.pooling_p))
-        return;
-    char p[32];
-    snprintf(p, sizeof p, groups.pooling_p < 1e-4 ? "&lt; 0.0001" : "= %.4f", groups.pooling_p);
-    pare_string_print(html, " One law for all methods (%s) %s one per method (Chow’s test: F = %.3g, p %s).", pare_law_form_name(form),
-                      groups.pooling_p < 0.05 ? "fits worse than" : "fits as well as", groups.pooling_f, p);
+    pare_error failure = {0};
+    if (view->n_methods < 2 || !pare_law_fit_groups(&groups, PARE_LAW_V2, &view->points, &options, arena, &failure))
+        return fail_of_memory(&failure, error);
+    if (isfinite(groups.pooled_lost_error) && isfinite(groups.apart_lost_error)) {
+        pare_string_print(html, "<p>On a model that it did not see, one law for %zu methods (v2) misses what was lost by ",
+                          groups.n_pooled);
+        report_percent(html, groups.pooled_lost_error);
+        pare_string_print(html, ", a law for each method by ");
+        report_percent(html, groups.apart_lost_error);
+        pare_string_print(html, " (median).</p>\n");
+    } else if (isfinite(groups.pooling_p)) {
+        char p[32];
+        snprintf(p, sizeof p, groups.pooling_p < 1e-4 ? "&lt; 0.0001" : "= %.4f", groups.pooling_p);
+        pare_string_print(html, "<p>%s (v2, %zu methods; Chow’s test, which takes results as independent: F = %.3g, p %s).</p>\n",
+                          groups.pooling_p < 0.05 ? "The methods’ curves differ by more than the scatter about them"
+                                                  : "A difference between the methods’ curves was not shown; that does not make them equal",
+                          groups.n_pooled, groups.pooling_f, p);
+    }
+    return true;
 }
 
 bool report_findings_print(pare_string *html, const report_view *view, const report_data *data, pare_arena *arena, pare_error *error) {
-    cost *costs = PARE_PUSH(arena, cost, view->points.n, error);
+    report_cost *costs = PARE_PUSH(arena, report_cost, view->points.n, error);
     if (!costs)
         return false;
     pare_string_print(html, "<article data-view=\"%zu\">\n", (size_t)(view - data->views));
     print_overview(html, view, data);
+    if (view->n_methods > 1 && !report_equal_print(html, view, costs, arena, error))
+        return false;
     pare_string_print(html, "<ul>\n");
     for (size_t i = 0; i < view->n_methods; i++)
         if (!print_method(html, view, view->methods[i], costs, arena, error))
             return false;
     pare_string_print(html, "</ul>\n");
-    if (view->n_methods > 1) {
-        print_cheapest(html, view, costs);
-        print_pooling(html, view, arena);
-        pare_string_print(html, "</p>\n");
-    }
-    if (!report_recovery_print(html, view, data, arena, error))
+    if (!print_pooling(html, view, arena, error) || !report_recovery_print(html, view, data, arena, error))
         return false;
     pare_string_print(html, "</article>\n");
     return pare_string_check(html, error);

@@ -6,7 +6,7 @@
 
 #include "report_impl.h"
 
-enum { CURVE_STEPS = 60, CURVES_MAX = 12 };
+enum { CURVE_STEPS = 60, CURVES_MAX = 24 };
 
 /* Six digits are plenty for a pixel and keep the page small. */
 static json_t *drawn(double value) {
@@ -58,10 +58,10 @@ static json_t *curve_json(const pare_law *law, const pare_law_point *at, double 
 }
 
 static bool same_place(const pare_law_point *a, const pare_law_point *b) {
-    return strcmp(a->model, b->model) == 0 && a->l0 == b->l0 && (a->d == b->d || (isnan(a->d) && isnan(b->d)));
+    return strcmp(a->model, b->model) == 0 && fabs(a->l0 - b->l0) <= 1e-3 * b->l0 && (a->d == b->d || (isnan(a->d) && isnan(b->d)));
 }
 
-/* One curve for each dense model and recovery that the fit used. */
+/* One curve for each dense model and recovery that the fit used; two L0 of one model that differ in their last digits draw one. */
 static json_t *curves_json(const pare_law_fit *fit, const pare_law_points *points) {
     json_t *curves = json_array();
     const pare_law_point *seen[CURVES_MAX];
@@ -129,7 +129,9 @@ static json_t *form_json(const report_view *view, pare_law_form form, pare_law_r
     } else {
         json_t *array = json_array();
         done = set(object, "groups", array) && done && set(object, "pooling_f", pare_json_number(groups.pooling_f)) &&
-               set(object, "pooling_p", pare_json_number(groups.pooling_p));
+               set(object, "pooling_p", pare_json_number(groups.pooling_p)) &&
+               set(object, "pooled_lost_error", pare_json_number(groups.pooled_lost_error)) &&
+               set(object, "apart_lost_error", pare_json_number(groups.apart_lost_error));
         for (size_t i = 0; i < groups.n && done; i++)
             done = json_array_append_new(array, group_json(&groups.items[i], view)) == 0;
     }

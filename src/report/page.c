@@ -116,12 +116,30 @@ static bool print_findings(pare_string *html, const report_page *page) {
     return true;
 }
 
+static bool is_in_earlier_view(const report_data *data, size_t view, const char *model) {
+    for (size_t i = 0; i < view; i++)
+        for (size_t k = 0; k < data->views[i].n_models; k++)
+            if (strcmp(data->views[i].models[k], model) == 0)
+                return true;
+    return false;
+}
+
+/* The models of all views by name, when they are few, else how many they are. */
 static bool print_title(pare_string *html, const report_page *page) {
+    enum { NAMED_MAX = 3 };
     const report_data *data = page->data;
+    const char *names[NAMED_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < data->n_views; i++)
+        for (size_t k = 0; k < data->views[i].n_models; k++)
+            if (!is_in_earlier_view(data, i, data->views[i].models[k]) && n++ < NAMED_MAX)
+                names[n - 1] = data->views[i].models[k];
     pare_string_print(html, "What compression costs");
-    for (size_t i = 0; data->n_views && i < data->views[0].n_models && i < 3; i++) {
+    if (n > NAMED_MAX)
+        pare_string_print(html, ": %zu models", n);
+    for (size_t i = 0; n <= NAMED_MAX && i < n; i++) {
         pare_string_print(html, i ? ", " : ": ");
-        report_escape(html, data->views[0].models[i]);
+        report_escape(html, names[i]);
     }
     return true;
 }

@@ -21,7 +21,7 @@ const significant = (x, digits = 4) => {
     const size = Math.abs(x);
     return x !== 0 && (size < 1e-4 || size >= 1e6) ? x.toExponential(digits - 1) : String(Number(x.toPrecision(digits)));
 };
-const probability = (p) => !isNumber(p) ? "–" : p < 1e-4 ? "< 0.0001" : p.toFixed(4);
+const probability = (p) => !isNumber(p) ? "–" : p < 1e-15 ? "< 1e-15" : p < 1e-3 ? p.toExponential(1) : p.toFixed(4);
 const plusMinus = (x, digits) => isNumber(x) ? " ± " + x.toFixed(digits) : "";
 const escape = (text) => String(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
 const classes = (...names) => names.filter(Boolean).join(" ");
@@ -60,7 +60,8 @@ const ratioOf = (run, kind) => kind === "nominal" ? run.ratio : run[kind];
 
 /* ---- state ---- */
 
-const state = {view: "0", form: "v2", pool: "each", ratio: "nominal", loss: "l", band: "prediction", x: "linear", y: "linear"};
+const state = {view: "0", model: "all", budget: "all", form: "v2", pool: "each", ratio: "nominal", loss: "l", band: "prediction", x: "linear",
+    y: "linear"};
 
 const readAddress = () => {
     for (const [key, value] of new URLSearchParams(location.hash.slice(1)))
@@ -75,6 +76,14 @@ const writeAddress = () => {
 };
 
 const view = () => data.views[Number(state.view)];
+const viewRuns = () => view().runs.map((i) => data.runs[i]);
+/* The model and the budget that were asked for. A control that names one that this view lacks counts as "all". */
+const modelsOf = (runs) => [...new Map(runs.map((run) => [run.model, run.n_parameters ?? 0])).entries()]
+    .sort((a, b) => a[1] - b[1] || a[0].localeCompare(b[0])).map(([model]) => model);
+const budgetsOf = (runs) => [...new Set(runs.map((run) => run.recovery_tokens ?? 0))].sort((a, b) => a - b);
+const isShown = (model, tokens) => (state.model === "all" || state.model === model) &&
+    (state.budget === "all" || Number(state.budget) === Math.round(tokens));
+const shownRuns = () => viewRuns().filter((run) => isShown(run.model, run.recovery_tokens ?? 0));
 const fitsOf = (form) => view()?.fits[state.ratio]?.[form];
 /* The groups of the chosen form: one per method, or the pooled one alone (there is one method: that is both). */
 const groups = () => {
@@ -109,12 +118,60 @@ const baseLayout = () => {
 
 const recoveryOf = (run) => run.recovery_tokens ? `${run.recovery_method ?? "training"}, ${count(run.recovery_tokens)} tokens` : "none";
 
+/* ---- panels: a small chart for each model, with the same axes ---- */
+
+const panelsMax = 12;
+const panelsOf = (runs) => modelsOf(runs).slice(0, panelsMax).map((model, i) =>
+    ({model, axis: i ? String(i + 1) : "", runs: runs.filter((run) => run.model === model)}));
+const inPanel = (panel, trace) => ({...trace, xaxis: "x" + panel.axis, yaxis: "y" + panel.axis});
+
+/* Puts each panel's axes into their place, copies of the layout's own; titles stand at the left and at the bottom alone. */
+const arrange = (layout, panels, chart, rem) => {
+    const columns = narrow() ? 1 : Math.min(panels.length, 3), rows = Math.ceil(panels.length / columns);
+    chart.style.height = panels.length > 1 ? `${rem * rows + 6}rem` : "";
+    const pixels = panels.length > 1 ? (rem * rows + 6) * 16 - 100 : chart.clientHeight - 60;
+    const gapX = 0.05, gapY = rows > 1 ? 56 / pixels : 0;
+    const width = (1 - gapX * (columns - 1)) / columns, height = (1 - gapY * (rows - 1)) / rows;
+    layout.annotations = [];
+    const {xaxis, yaxis} = layout;
+    panels.forEach((panel, i) => {
+        const column = i % columns, row = Math.floor(i / columns), left = column * (width + gapX), top = 1 - row * (height + gapY);
+        const lowest = i + columns >= panels.length, x = structuredClone(xaxis), y = structuredClone(yaxis);
+        Object.assign(x, {domain: [left, left + width], anchor: "y" + panel.axis});
+        Object.assign(y, {domain: [Math.max(0, top - height), top], anchor: "x" + panel.axis});
+        if (!lowest)
+            delete x.title;
+        if (column > 0)
+            delete y.title;
+        layout["xaxis" + panel.axis] = x;
+        layout["yaxis" + panel.axis] = y;
+        if (panels.length > 1)
+            layout.annotations.push({text: `<b>${escape(panel.model)}</b>`, xref: "paper", yref: "paper", x: left, y: top, xanchor: "left",
+                yanchor: "bottom", showarrow: false, font: {size: 12}});
+    });
+    layout.margin.t += panels.length > 1 ? 14 : 0;
+    layout.legend.y = -70 / pixels;
+};
+
+/* One entry in the legend for each name, whatever the panels that have it. */
+const nameOnce = (traces) => {
+    const seen = new Set();
+    return traces.map((trace) => {
+        if (trace.showlegend === false)
+            return trace;
+        const first = !seen.has(trace.legendgroup);
+        seen.add(trace.legendgroup);
+        return {...trace, showlegend: first};
+    });
+};
+
 const hoverText = (run) => {
     const line = (name, text) => text === null || text === undefined || String(text).startsWith("–") ? null : `${name}: ${escape(text)}`;
     const perplexityError = isNumber(run.perplexity_error) ? " ± " + significant(run.perplexity_error, 3) : "";
     return [
         `<b>${escape(run.method)}</b>, r = ${significant(run.ratio)}${run.broken ? ", broken (above ln V)" : ""}`,
         escape(run.model),
+        line("recovery", run.recovery_tokens ? recoveryOf(run) : "none (D = 0)"),
         line("cross-entropy", fixed(run.cross_entropy, 4) + plusMinus(run.cross_entropy_error, 4)),
         line("perplexity", significant(run.perplexity, 6) + perplexityError),
         line("times the dense model’s", fixed(run.cross_entropy / run.l0, 4)),
@@ -124,7 +181,6 @@ const hoverText = (run) => {
         line("removed of multiply-adds", percent(run.macs)),
         run.kept_width ? `width: ${count(run.kept_width)} of ${count(run.dense_width)}` : null,
         `seed: ${escape(run.seed)}`,
-        run.recovery_tokens ? line("recovery", recoveryOf(run)) : null,
         line("tokens per second", significant(run.tokens_per_s)),
         run.attempt > 1 ? `attempt: ${escape(run.attempt)}` : null,
     ].filter(Boolean).join("<br>");
@@ -162,7 +218,7 @@ const curveTraces = (group, curve) => {
             {...common, x: curve.r, y: bound("high"), line: {width: 0}, fill: "tonexty", fillcolor: faint(colour, 0.13), hoverinfo: "skip",
                 showlegend: false});
     }
-    const recovery = curve.d ? `, ${significant(curve.d)} million recovery tokens` : "";
+    const recovery = curve.d ? `, ${significant(curve.d)} million recovery tokens` : ", without recovery";
     const hovertemplate = `${name}, ${escape(curve.model)}${recovery}<br>${state.form} at r = %{x:.3f}: %{y:.4f}<extra></extra>`;
     traces.push({...common, x: curve.r, y: values.map((l, i) => inside[i] ? l : null), line: {color: colour, width: 2.2}, hovertemplate},
         {...common, x: curve.r, y: values.map((l, i) => near[i] ? l : null), line: {color: colour, width: 1.6, dash: "dot"}, hovertemplate,
@@ -189,19 +245,27 @@ const axisRange = (values, log, margin) => {
     return [low - pad, high + pad];
 };
 
-const drawLoss = () => {
-    const runs = view().runs.map((i) => data.runs[i]);
-    const points = pointTraces(runs);
-    const logX = state.x === "log", logY = state.y === "log";
+const panelTraces = (panel) => {
+    const points = pointTraces(panel.runs);
+    const logX = state.x === "log";
     const xs = points.flatMap((trace) => trace.x).filter((x) => !logX || x > 0);
-    const levels = xs.length ? levelTraces(runs, logX ? xs : [0, ...xs]) : [];
-    const curves = groups().flatMap((group) => group.curves.flatMap((curve) => curveTraces(group, curve)));
-    const layout = baseLayout();
+    const levels = xs.length ? levelTraces(panel.runs, logX ? xs : [0, ...xs]) : [];
+    const curves = groups().flatMap((group) => group.curves.filter((curve) => curve.model === panel.model && isShown(curve.model, 1e6 * curve.d))
+        .flatMap((curve) => curveTraces(group, curve)));
+    return {points, levels, xs, all: [...curves, ...levels, ...points].map((trace) => inPanel(panel, trace))};
+};
+
+const drawLoss = () => {
+    const runs = shownRuns(), panels = panelsOf(runs), drawn = panels.map(panelTraces);
+    const logX = state.x === "log", logY = state.y === "log", layout = baseLayout();
+    const xs = drawn.flatMap((panel) => panel.xs), ys = drawn.flatMap((panel) => [...panel.points, ...panel.levels].flatMap((trace) => trace.y));
     Object.assign(layout.xaxis, {type: state.x, title: {text: "r, " + ratioNames[state.ratio], standoff: 8},
         range: axisRange(logX ? xs : [0, ...xs], logX, 0.04)});
-    Object.assign(layout.yaxis, {type: state.y, title: {text: lossNames[state.loss], standoff: 6},
-        range: axisRange([...points.flatMap((trace) => trace.y), ...levels.flatMap((trace) => trace.y)], logY, 0.05)});
-    Plotly.react("chart-loss", [...curves, ...levels, ...points], layout, plotConfig);
+    Object.assign(layout.yaxis, {type: state.y, title: {text: lossNames[state.loss], standoff: 6}, range: axisRange(ys, logY, 0.05)});
+    arrange(layout, panels, byId("chart-loss"), 17);
+    const hidden = modelsOf(runs).length - panels.length;
+    byId("panels-note").textContent = hidden > 0 ? `${panels.length} models are drawn, ${hidden} are not: choose one above.` : "";
+    Plotly.react("chart-loss", nameOnce(drawn.flatMap((panel) => panel.all)), layout, plotConfig);
 };
 
 /* A line for each cut and kind of training, from the cut as it was left on. */
@@ -220,30 +284,37 @@ const recoveryLines = (runs) => {
 };
 
 const drawRecovery = () => {
-    const lines = recoveryLines(view().runs.map((i) => data.runs[i]).filter((run) => run.ratio > 0 && run.cross_entropy > 0));
+    const ofModel = (run) => state.model === "all" || run.model === state.model;
+    const runs = viewRuns().filter((run) => run.ratio > 0 && run.cross_entropy > 0 && ofModel(run)), lines = recoveryLines(runs);
     byId("section-recovery").hidden = lines.length === 0;
     if (!lines.length)
         return;
-    const kinds = [...new Set(lines.map((line) => line.at(-1).recovery_method))].sort(), dashes = ["solid", "dash", "dot"], named = new Set();
-    const traces = lines.map((line) => {
-        const last = line.at(-1), kind = last.recovery_method, group = `${last.method}, ${kind}`, first = !named.has(group);
-        named.add(group);
-        return {
-            type: "scatter", mode: "lines+markers", name: escape(group), legendgroup: group, showlegend: first,
+    const kinds = [...new Set(lines.map((line) => line.at(-1).recovery_method))].sort(), dashes = ["solid", "dash", "dot"];
+    const panels = panelsOf(lines.flat());
+    const traces = panels.flatMap((panel) => lines.filter((line) => line[0].model === panel.model).map((line) => {
+        const last = line.at(-1), kind = last.recovery_method, group = `${last.method}, ${kind}`;
+        return inPanel(panel, {
+            type: "scatter", mode: "lines+markers", name: escape(group), legendgroup: group,
             x: line.map((run) => run.recovery_tokens / 1e6), y: line.map((run) => scale(run.cross_entropy, run.l0)), text: line.map(hoverText),
             hovertemplate: "%{text}<extra></extra>", line: {color: colourOf(last.method), width: 1.4, dash: dashes[kinds.indexOf(kind) % 3]},
             marker: {color: colourOf(last.method), size: 7, symbol: symbolOf(last.method)},
-        };
-    });
-    const layout = baseLayout();
-    Object.assign(layout.xaxis, {title: {text: "recovery tokens, million", standoff: 8}});
-    Object.assign(layout.yaxis, {type: state.y, title: {text: lossNames[state.loss], standoff: 6}});
-    Plotly.react("chart-recovery", traces, layout, plotConfig);
+        });
+    }));
+    const layout = baseLayout(), logY = state.y === "log";
+    Object.assign(layout.xaxis, {title: {text: "recovery tokens, million", standoff: 8},
+        range: axisRange([0, ...traces.flatMap((trace) => trace.x)], false, 0.04)});
+    Object.assign(layout.yaxis, {type: state.y, title: {text: lossNames[state.loss], standoff: 6},
+        range: axisRange(traces.flatMap((trace) => trace.y), logY, 0.05)});
+    arrange(layout, panels, byId("chart-recovery"), 14);
+    Plotly.react("chart-recovery", nameOnce(traces), layout, plotConfig);
 };
 
 const drawResiduals = () => {
     const traces = groups().flatMap((group) => allMethods.map((method) => {
-        const own = group.residuals.filter((residual) => data.runs[residual.run].method === method && isNumber(residual.relative_error));
+        const own = group.residuals.filter((residual) => {
+            const run = data.runs[residual.run];
+            return run.method === method && isNumber(residual.relative_error) && isShown(run.model, run.recovery_tokens ?? 0);
+        });
         const colour = colourOf(method);
         return {
             type: "scatter", mode: "markers", name: escape(method), x: own.map((residual) => residual.r),
@@ -311,16 +382,20 @@ const drawForms = () => {
     for (const form of Object.keys(view().fits[state.ratio]))
         for (const group of fitsOf(form).groups ?? [])
             rows.push({form, method: group.method ?? "all methods", pooled: group.method === null, fit: group.fit, failure: group.failure});
-    const error = (row) => isNumber(row.fit?.loo_error) ? row.fit.loo_error : Infinity;
+    const error = (row) => finite([row.fit?.lost_model_error, row.fit?.lost_rolling_error, row.fit?.lost_point_error])[0] ?? Infinity;
     rows.sort((a, b) => a.pooled - b.pooled || a.method.localeCompare(b.method) || error(a) - error(b));
     const isFirst = (row) => rows.find((other) => other.method === row.method) === row;
     fillTable(byId("table-forms"), [
         {name: "method", left: true, text: (row) => row.method},
         {name: "form", left: true, text: (row) => row.form},
         {name: "results", text: (row) => row.fit ? row.fit.n : row.failure, wrap: false},
-        {name: "leave-one-out", text: (row) => percent(row.fit?.loo_error, 2)},
-        {name: "beyond", text: (row) => percent(row.fit?.rolling_error)},
-        {name: "carried to r", text: (row) => fixed(row.fit?.r_carried, 2)},
+        {name: "other model", text: (row) => percent(row.fit?.lost_model_error)},
+        {name: "mean of others", text: (row) => percent(row.fit?.baseline_lost_error)},
+        {name: "larger r", text: (row) => percent(row.fit?.lost_rolling_error)},
+        {name: "other point", text: (row) => percent(row.fit?.lost_point_error)},
+        {name: "L, other model", text: (row) => percent(row.fit?.loo_model_error, 2)},
+        {name: "at r = 0", text: (row) => isNumber(row.fit?.identity_error) ? `${fixed(1 + row.fit.identity_error, 3)} L₀` : "–"},
+        {name: "5 % of L to r", text: (row) => fixed(row.fit?.r_carried, 2)},
         {name: "r at +10 %", text: (row) => interval(row.fit?.critical)},
         {name: "R² of loss", text: (row) => fixed(row.fit?.r2_loss, 4)},
         {name: "R² of fit", text: (row) => row.fit ? fixed(row.fit.r2, 4) + (row.fit.r2_kind ? `, ${row.fit.r2_kind}` : "") : "–"},
@@ -332,23 +407,26 @@ const drawForms = () => {
 
 const drawCoefficients = () => {
     const rows = (fitsOf(state.form)?.groups ?? []).flatMap((group) => (group.fit?.coefficients ?? [])
-        .map((coefficient, i) => ({...coefficient, method: group.method ?? "all methods", first: i === 0, n: group.fit.n})));
+        .map((coefficient, i) => ({...coefficient, method: group.method ?? "all methods", first: i === 0, n: group.fit.n,
+            errors: group.fit.errors, n_models: group.fit.n_models})));
     fillTable(byId("table-coefficients"), [
         {name: "method", left: true, text: (row) => row.method},
         {name: "results", text: (row) => row.n},
         {name: "coefficient", left: true, text: (row) => row.name},
         {name: "value", text: (row) => significant(row.value, 5)},
-        {name: "standard error", text: (row) => significant(row.standard_error, 3)},
-        {name: "clustered by model", text: (row) => significant(row.standard_error_clustered, 3)},
+        {name: "standard error", text: (row) => significant(row.standard_error_clustered ?? row.standard_error, 3)},
+        {name: "its kind", left: true, text: (row) => row.errors === "classical" ? "classical, one model" : `${row.errors}, ${row.n_models} models`},
         {name: "t", text: (row) => significant(row.t, 4)},
         {name: "p", text: (row) => probability(row.p)},
     ], rows, {rowClass: (row) => row.first ? "first" : ""});
     const fits = fitsOf(state.form);
     const failed = (fits?.groups ?? []).filter((group) => group.failure).map((group) => `${group.method ?? "all methods"}: ${group.failure}`);
     const notes = (fits?.groups ?? []).flatMap((group) => (group.fit?.notes ?? []).map((note) => `${group.method ?? "all methods"}: ${note}`));
-    const chow = isNumber(fits?.pooling_p)
-        ? `one law for all methods against one each (Chow’s test): F = ${significant(fits.pooling_f)}, p: ${probability(fits.pooling_p)}` : "";
-    byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, chow].filter(Boolean).join("\n");
+    const chow = isNumber(fits?.pooling_p) ? `one law for all methods against one each (Chow’s test, results taken as independent): ` +
+        `F = ${significant(fits.pooling_f)}, p: ${probability(fits.pooling_p)}` : "";
+    const unseen = isNumber(fits?.pooled_lost_error) ? "one law for all methods against one each, on a model left out: what was lost is missed by " +
+        `${percent(fits.pooled_lost_error)} against ${percent(fits.apart_lost_error)} (median)` : "";
+    byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, chow, unseen].filter(Boolean).join("\n");
     const equation = (fits?.equation ?? "").replaceAll("L0", "L₀").replaceAll("P0", "P₀").replaceAll("^2", "²");
     byId("equation").textContent = `${state.form}: ${equation}`;
 };
@@ -440,6 +518,24 @@ const drawMeasured = () => {
     byId("measured").replaceChildren(...boxes);
 };
 
+/* ---- tables that are larger than their place ---- */
+
+const tellOfScrolling = () => {
+    for (const box of document.querySelectorAll(".table")) {
+        const right = box.scrollWidth > box.clientWidth + 1, down = box.scrollHeight > box.clientHeight + 1;
+        let hint = box.previousElementSibling;
+        if (!hint?.classList.contains("scrolls")) {
+            hint = element("p", "", "note scrolls");
+            box.before(hint);
+            box.tabIndex = 0; /* so that the arrow keys scroll it */
+        }
+        hint.hidden = !right && !down;
+        hint.textContent = right && down ? "↔ ↕ This table scrolls, sideways and down." : right ? "↔ This table scrolls sideways."
+            : "↕ This table scrolls down.";
+        box.classList.toggle("wide", right);
+    }
+};
+
 /* ---- all together ---- */
 
 const draw = () => {
@@ -452,18 +548,20 @@ const draw = () => {
         drawForms();
         drawCoefficients();
     }
+    tellOfScrolling();
 };
 
 const showTheme = () => {
     byId("theme").textContent = dark() ? "☀ light" : "☾ dark";
 };
 
-/* The form that predicts left-out results best over all methods: what the page shows first. */
+/* The form that misses least of what it did not see, over all methods: what the page shows first. */
 const bestForm = () => {
     const forms = view()?.fits.nominal ?? {};
     const error = (form) => {
-        const errors = (forms[form].groups ?? []).filter((group) => group.method !== null).map((group) => group.fit?.loo_error);
-        return errors.length && errors.every(isNumber) ? errors.reduce((sum, value) => sum + value, 0) : Infinity;
+        const errors = (forms[form].groups ?? []).filter((group) => group.method !== null && group.fit)
+            .map(({fit}) => finite([fit.lost_model_error, fit.lost_rolling_error, fit.lost_point_error])[0]);
+        return errors.length && errors.some(isNumber) ? finite(errors).reduce((sum, value) => sum + value, 0) / finite(errors).length : Infinity;
     };
     return Object.keys(forms).sort((a, b) => error(a) - error(b))[0] ?? state.form;
 };
@@ -483,6 +581,12 @@ const start = () => {
     byId("control-view").hidden = data.views.length < 2;
     const fits = data.views[0]?.fits ?? {};
     addOptions(controls.ratio, Object.keys(fits).map((kind) => [kind, ratioLabels[kind] ?? kind]));
+    const runs = data.views.flatMap((_, i) => data.views[i].runs.map((k) => data.runs[k])), models = modelsOf(runs), budgets = budgetsOf(runs);
+    addOptions(controls.model, [["all", "all, a chart each"], ...models.map((model) => [model, model])]);
+    addOptions(controls.budget, [["all", "all"], ...budgets.map((d) => [String(d), d ? `${count(d)} tokens` : "none (D = 0)"])]);
+    byId("control-model").hidden = models.length < 2;
+    byId("control-budget").hidden = budgets.length < 2;
+    state.budget = budgets.length > 1 && budgets[0] === 0 ? "0" : "all"; /* one budget at a time is one cloud of marks */
     addOptions(controls.form, Object.keys(fits.nominal ?? {}).map((form) => [form, form]));
     state.form = bestForm();
     if (groups().some((group) => group.curves.length > 6)) /* so many bands would hide each other */
@@ -510,6 +614,7 @@ const start = () => {
     drawFailed();
     drawMeasured();
     draw();
+    addEventListener("resize", tellOfScrolling);
 };
 
 start();

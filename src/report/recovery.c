@@ -1,5 +1,9 @@
-/* recovery: what training after the cut won back: (loss of the cut - loss recovered) / (loss of the cut - dense loss), per method,
- * kind of recovery and tokens, summed over all models, ratios and seeds that were measured with and without it. */
+/* recovery: what training after the cut won back, per method, kind of recovery and tokens, summed over all models, ratios and seeds that
+ * were measured with and without it: (loss of the cut - loss recovered) / (loss of the cut - dense loss).
+ *
+ * The dense model gains from the same training too, where its text is nearer to the test text than what the model had seen. Where the
+ * ledger has the dense model trained on as many tokens (ratio 0, D > 0), that gain is taken off: the share is then 1 - (recovered - dense
+ * trained) / lost. Where it has not, the sentence says so. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +14,7 @@ typedef struct {
     const char *method, *recovery;
     double tokens, lost, won; /* nats, over all cuts */
     double low, high;         /* of won / lost */
+    bool controlled;          /* what the dense model gained is off */
     size_t n;
 } gain;
 
@@ -34,29 +39,55 @@ static const pare_run_record *find_cut(const report_view *view, const report_dat
     return NULL;
 }
 
+/* The dense model after the same training, or NULL. */
+static const pare_run_record *find_control(const report_view *view, const report_data *data, const pare_run_record *recovered) {
+    for (size_t i = 0; i < view->points.n; i++) {
+        const pare_run_record *record = &data->runs[view->runs[i]];
+        if (record->ratio == 0 && record->recovery_tokens == recovered->recovery_tokens &&
+            strcmp(record->model.name, recovered->model.name) == 0 && same_text(record->model.sha256, recovered->model.sha256) &&
+            same_text(record->recovery.method, recovered->recovery.method) &&
+            same_text(record->recovery.sha256, recovered->recovery.sha256))
+            return record;
+    }
+    return NULL;
+}
+
 static int compare_gains(const void *a, const void *b) {
     const gain *x = a, *y = b;
     int order = strcmp(x->method, y->method);
     order = order ? order : strcmp(x->recovery, y->recovery);
-    return order ? order : (x->tokens > y->tokens) - (x->tokens < y->tokens);
+    order = order ? order : (x->tokens > y->tokens) - (x->tokens < y->tokens);
+    return order ? order : y->controlled - x->controlled;
+}
+
+/* What one recovered run won; false where there was nothing to win back. */
+static bool find_gain(gain *found, const report_view *view, const report_data *data, const pare_run_record *record) {
+    const pare_run_record *cut = find_cut(view, data, record), *control = find_control(view, data, record);
+    if (!cut)
+        return false;
+    double lost = cut->cross_entropy - record->dense_cross_entropy;
+    double dense_gain = control ? record->dense_cross_entropy - control->cross_entropy : 0;
+    double share = (cut->cross_entropy - record->cross_entropy - dense_gain) / lost;
+    if (!(lost > record->cross_entropy_error) || !isfinite(share))
+        return false;
+    *found = (gain){.method = record->method,
+                    .recovery = record->recovery.method ? record->recovery.method : "training",
+                    .tokens = record->recovery_tokens,
+                    .lost = lost,
+                    .won = share * lost,
+                    .low = share,
+                    .high = share,
+                    .controlled = control != NULL,
+                    .n = 1};
+    return true;
 }
 
 static size_t list_gains(gain *gains, const report_view *view, const report_data *data) {
     size_t n = 0, kept = 0;
     for (size_t i = 0; i < view->points.n; i++) {
-        const pare_run_record *record = &data->runs[view->runs[i]], *cut;
-        if (!(record->recovery_tokens > 0) || !(cut = find_cut(view, data, record)))
-            continue;
-        double lost = cut->cross_entropy - record->dense_cross_entropy, share = (cut->cross_entropy - record->cross_entropy) / lost;
-        if (lost > record->cross_entropy_error && isfinite(share)) /* else there was nothing to win back */
-            gains[n++] = (gain){record->method,
-                                record->recovery.method ? record->recovery.method : "training",
-                                record->recovery_tokens,
-                                lost,
-                                share * lost,
-                                share,
-                                share,
-                                1};
+        const pare_run_record *record = &data->runs[view->runs[i]];
+        if (record->recovery_tokens > 0 && record->ratio > 0)
+            n += find_gain(&gains[n], view, data, record);
     }
     qsort(gains, n, sizeof *gains, compare_gains);
     for (size_t i = 0; i < n; i++) {
@@ -81,7 +112,15 @@ bool report_recovery_print(pare_string *html, const report_view *view, const rep
     size_t n = list_gains(gains, view, data);
     if (n == 0)
         return true;
-    pare_string_print(html, "<p>Training after the cut won back this share of the loss that the cut had cost:</p>\n<ul>\n");
+    size_t n_controlled = 0;
+    for (size_t i = 0; i < n; i++)
+        n_controlled += gains[i].controlled;
+    pare_string_print(html, "<p>Training after the cut won back this share of the loss that the cut had cost. %s</p>\n<ul>\n",
+                      n_controlled == n ? "What the dense model gained from the same training is taken off."
+                      : n_controlled
+                          ? "What the dense model gained from the same training is taken off, except where “no control” stands."
+                          : "There is no control: the ledger has no dense model trained on the same tokens, and what such training "
+                            "gives to any model is counted as won back.");
     for (size_t i = 0; i < n; i++) {
         const gain *g = &gains[i];
         if (i == 0 || strcmp(g->method, gains[i - 1].method) != 0 || strcmp(g->recovery, gains[i - 1].recovery) != 0) {
@@ -94,8 +133,11 @@ bool report_recovery_print(pare_string *html, const report_view *view, const rep
             pare_string_print(html, ",");
         }
         pare_string_print(html, " <b>%.0f\u00a0%%</b> by %.3g million tokens", 100 * g->won / g->lost, g->tokens / 1e6);
+        bool uncontrolled = n_controlled && !g->controlled;
         if (g->n > 1)
-            pare_string_print(html, " (%.0f to %.0f, %zu cuts)", 100 * g->low, 100 * g->high, g->n);
+            pare_string_print(html, " (%.0f to %.0f, %zu cuts%s)", 100 * g->low, 100 * g->high, g->n, uncontrolled ? "; no control" : "");
+        else if (uncontrolled)
+            pare_string_print(html, " (no control)");
     }
     pare_string_print(html, ".</li>\n</ul>\n");
     return true;

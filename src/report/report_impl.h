@@ -42,8 +42,31 @@ bool report_findings_print(pare_string *html, const report_view *view, const rep
 /* recovery.c: what training won back; nothing when there was none. */
 bool report_recovery_print(pare_string *html, const report_view *view, const report_data *data, pare_arena *arena,
                            pare_error *error) PARE_MUST_CHECK;
+
+/* ---- pieces of sentences ---- */
+
+void report_strong(pare_string *html, const char *text); /* bold, escaped */
+void report_percent(pare_string *html, double fraction); /* 0.079: "7.9 %" */
+void report_change(pare_string *html, double fraction);  /* 0.079: "+7.9 %" */
 /* Text for a place between tags or in a quoted attribute. */
 void report_escape(pare_string *html, const char *text);
+
+/* ---- costs.c: what was measured without recovery ---- */
+
+/* All results of a method at one nominal ratio above 0. */
+typedef struct {
+    double r, share; /* nominal; removed of the weights outside of embeddings, mean, NAN when not known */
+    double factor;   /* mean of l / l0 */
+    size_t n, n_broken;
+} report_cost;
+
+/* By ratio, of one model or (NULL) of all; how many. `costs` has place for the points of the view. */
+size_t report_costs(report_cost *costs, const report_view *view, const char *method, const char *model);
+/* l / l0 at a share of the weights, on a straight line between measured ones; NAN where it lies between no two, or by a broken one. */
+double report_factor_at(const report_cost *costs, size_t n, double share);
+/* equal.c: a paragraph on which methods cost how much at the same share; `costs` as above, to work in. */
+bool report_equal_print(pare_string *html, const report_view *view, report_cost *costs, pare_arena *arena,
+                        pare_error *error) PARE_MUST_CHECK;
 
 /* ---- cmake/report.cmake: files that are part of the program ---- */
 

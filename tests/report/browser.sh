@@ -31,14 +31,24 @@ cat >>"$work/probe.html" <<'PROBE'
     const press = (target) => ["mousedown", "mouseup"].forEach((type) => target.dispatchEvent(new MouseEvent(type, {bubbles: true, button: 0})));
     await pause(1000);
     const data = JSON.parse(document.getElementById("data").textContent), root = document.documentElement;
+    const budget = document.querySelector("#controls [name=budget]");
+    budget.value = "all"; /* at first only what was not recovered is shown */
+    budget.dispatchEvent(new Event("change"));
+    await pause(500);
     let least = marks(), options = 0;
+    const panels = document.querySelectorAll("#chart-loss .subplot").length, models = new Set(data.views[0]?.runs.map((i) => data.runs[i].model)).size;
+    const overflowing = [...document.querySelectorAll(".table")].filter((box) => box.clientWidth > 0 && box.scrollWidth > box.clientWidth + 1);
+    const untold = overflowing.filter((box) => !(box.previousElementSibling.classList.contains("scrolls") && !box.previousElementSibling.hidden)).length;
+    let hints = 0; /* what a mark tells when it is pointed at */
+    for (const trace of document.getElementById("chart-loss").data)
+        hints += (trace.text ?? []).filter((text) => /recovery: /.test(text)).length;
     for (const select of document.querySelectorAll("#controls select")) {
         const before = select.value;
         for (const value of [...[...select.options].map((option) => option.value), before]) {
             select.value = value;
             select.dispatchEvent(new Event("change"));
             options++;
-            if (!["view", "ratio", "x"].includes(select.name)) /* a logarithmic axis has no place for the dense model, r = 0 */
+            if (!["view", "model", "budget", "ratio", "x"].includes(select.name)) /* a logarithmic axis has no place for the dense model, r = 0 */
                 least = Math.min(least, marks());
         }
     }
@@ -58,7 +68,7 @@ cat >>"$work/probe.html" <<'PROBE'
         errorbars: count("#chart-loss .errorbar"), rows: count("#table-runs tbody tr"), done: data.n_done,
         failed: count("#table-failed tbody tr"), wantfailed: data.n_failed, forms: count("#table-forms tbody tr"),
         coefficients: count("#table-coefficients tbody tr"), theme: root.dataset.theme, inner: innerWidth, scroll: root.scrollWidth,
-        inview: data.views[0]?.runs.length ?? 0, loaded: performance.getEntriesByType("resource").length, height: root.scrollHeight,
+        inview: data.views[0]?.runs.length ?? 0, panels, models, untold, hints, loaded: performance.getEntriesByType("resource").length, height: root.scrollHeight,
     };
     parent.postMessage("PROBE " + Object.entries(facts).map((entry) => entry.join("=")).join(" "), "*");
 })();
@@ -102,6 +112,9 @@ done
 [ "$fact_marks" -ge "$fact_inview" ] || complain "$fact_marks marks drawn for $fact_inview runs"
 [ "$fact_least" -ge "$fact_inview" ] || complain "a control left $fact_least marks of $fact_inview"
 [ "$fact_hidden" -lt "$fact_marks" ] || complain "the legend hides nothing"
+[ "$fact_panels" -eq "$fact_models" ] || complain "$fact_panels charts for $fact_models models"
+[ "$fact_untold" -eq 0 ] || complain "$fact_untold tables scroll without a word"
+[ "$fact_hints" -ge "$fact_inview" ] || complain "$fact_hints of $fact_inview marks tell their recovery"
 [ "$fact_curves" -gt 0 ] || complain "no curve drawn"
 [ "$fact_residuals" -gt 0 ] || complain "no residual drawn"
 [ "$fact_rows" -eq "$fact_done" ] || complain "$fact_rows rows for $fact_done runs"

@@ -163,9 +163,8 @@ static void print_crossing(pare_string *html, const pare_law_fit *fit, double wi
         return;
     const char *form = pare_law_form_name(fit->law.form);
     if (critical->value < within || critical->value > beyond) {
-        pare_string_print(html,
-                          " The form %s puts this crossing elsewhere (r\u00a0=\u00a0%.3f), against these results: do not use it here.",
-                          form, critical->value);
+        pare_string_print(html, " The form %s puts this crossing at r\u00a0=\u00a0%.4f, which these results contradict.", form,
+                          critical->value);
         return;
     }
     pare_string_print(html, " In between, the form %s puts the crossing at <b>r\u00a0=\u00a0%.3f</b>", form, critical->value);
@@ -222,8 +221,8 @@ static void print_errors(pare_string *html, const pare_law_candidate *candidates
 static void print_forms(pare_string *html, const pare_law_candidate *candidates) {
     pare_string_print(html, "<details><summary>how far its curves can be trusted</summary>");
     print_errors(html, candidates, by_model,
-                 " What was lost (L − L<sub>0</sub>) by a model that they did not see, the forms miss (median): ");
-    print_errors(html, candidates, by_ratio, " At larger ratios than they were fitted on, they miss it: ");
+                 " On a model that they did not see, the forms miss what was lost, L − L<sub>0</sub> (median): ");
+    print_errors(html, candidates, by_ratio, " Fitted on smaller ratios, they miss what was lost at larger ones (median): ");
     pare_string_print(html, "</details>");
 }
 

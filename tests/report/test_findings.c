@@ -56,7 +56,7 @@ static void simulate(size_t round) {
     for (size_t m = 0; m < n_models; m++) {
         double l0 = uniform(2, 4);
         for (size_t k = 0; k < n_methods; k++) {
-            double rise = uniform(0.05, 3), power = uniform(0.8, 2.5), unit = uniform(0.3, 1);
+            double rise = uniform(0, 1) < 0.3 ? 0.08 : uniform(0.05, 3), power = uniform(0.8, 2.5), unit = uniform(0.3, 1);
             for (size_t i = 1; i < 9; i++) {
                 double r = (double)i / 10, factor = (1 + rise * pow(r, power)) * exp(uniform(-noise, noise));
                 if (uniform(0, 1) < 0.1)
@@ -200,6 +200,10 @@ static void check_crossing(const char *method, const double *x) {
     n_checked[CROSSING]++;
 }
 
+static void check_contradicted(const char *method, const double *x) {
+    told(x[0] < within + 1e-4 || x[0] > beyond - 1e-4, method, "a contradicted crossing", x[0], within);
+}
+
 static void check_power(const char *method, const double *x) {
     told(x[3] <= x[2] && x[2] <= x[4], method, "the power in its interval", x[2], x[3]);
     n_checked[POWER]++;
@@ -259,6 +263,7 @@ static void check_method(const char *chunk, const char *method) {
     each(chunk, "ratio measured up to r = ([0-9.]+), and is above at r = ([0-9.]+)\\.", method, check_bracket);
     each(chunk, "at every ratio measured, up to r = ([0-9.]+)\\.", method, check_all_within);
     each(chunk, "already at the smallest ratio measured, r = ([0-9.]+)\\.", method, check_none_within);
+    each(chunk, "puts this crossing at r = ([0-9.]+), which", method, check_contradicted);
     each(chunk, "puts the crossing at r = ([0-9.]+)", method, check_crossing);
     each(chunk, "r = ([0-9.]+) to ([0-9.]+) the loss grew as the power ([0-9.-]+) of r \\(.*interval ([0-9.-]+) to ([0-9.-]+)\\)", method,
          check_power);

@@ -47,9 +47,9 @@ static void bench_attention(size_t T, size_t group, size_t D) {
     size_t a = kernels->attention_scratch(group, D, T), b = kernels->attention_backward_scratch(group, D, T);
     float *scratch = filled(a > b ? a : b, 0), scale = (float)(1 / sqrt((double)D));
     double forward, backward, products = (double)T * (double)(T + 1) / 2 * (double)(group * D) * 2e-9; /* GFLOP of one product */
-    FASTEST(forward, for (size_t t = 0; t < T; t += PARE_ATTENTION_QUERIES)
-                         kernels->attention(out, lse, q, k, v, t, T - t < PARE_ATTENTION_QUERIES ? T - t : PARE_ATTENTION_QUERIES, group, D,
-                                            width, D, T, scale, scratch));
+    FASTEST(forward, for (size_t t = 0; t < T; t += PARE_ATTENTION_QUERIES) kernels->attention(
+                         out + t * width, lse + t, q + t * width, k, v, t, T - t < PARE_ATTENTION_QUERIES ? T - t : PARE_ATTENTION_QUERIES,
+                         group, D, width, D, T, scale, scratch));
     FASTEST(backward, kernels->attention_backward(dq, dk, dv, q, k, v, out, dout, lse, T, group, D, width, D, T, scale, scratch));
     printf("attention T %4zu group %zu D %3zu: forward %6.1f GFLOP/s (%3.0f %%), backward %6.1f GFLOP/s (%3.0f %%)\n", T, group, D,
            2 * products / forward, 200 * products / forward / peak, 5 * products / backward, 500 * products / backward / peak);

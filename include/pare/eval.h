@@ -55,6 +55,25 @@ typedef struct {
 bool pare_eval_run(pare_eval_result *result, const pare_model *model, const pare_eval_text *text, size_t limit, const pare_tap *tap,
                    const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
+/* A model beside the dense one, on the same scored tokens. */
+enum { PARE_DIVERGENCE_SHARES = 10 };
+extern const double pare_divergence_shares[PARE_DIVERGENCE_SHARES]; /* 0, 0.01, 0.05, 0.1, 0.5, 0.9, 0.95, 0.99, 0.999, 1 */
+typedef struct {
+    uint64_t tokens;
+    double divergence, divergence_error;          /* KL(dense || model), nats per token: mean and its standard error over tokens */
+    double divergence_at[PARE_DIVERGENCE_SHARES]; /* percentiles over tokens */
+    double agreement, agreement_error;            /* share of tokens for which both have the same likeliest next token */
+    double dense_cross_entropy;
+    double difference;              /* the model's cross-entropy minus the dense one's, nats per token */
+    double difference_error;        /* standard error of the paired differences over tokens */
+    double difference_window_error; /* over means of windows; NaN for one window */
+} pare_eval_comparison;
+
+/* Compares on the first `limit` windows (0: all) of a text that was prepared for the tokenizer of both. SHAPE when the vocabularies differ
+ * in size, NUMERIC when a loss is not finite. */
+bool pare_eval_against(pare_eval_comparison *result, const pare_model *model, const pare_model *dense, const pare_eval_text *text,
+                       size_t limit, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+
 #ifdef __cplusplus
 }
 #endif

@@ -131,13 +131,20 @@ typedef struct {
     /* x += y */
     void (*add)(float *x, const float *y, size_t n);
     /* Causal attention of one K/V head for query rows [first, first + n_queries) of a window of T tokens; never stores T x T.
-     * n_queries <= PARE_ATTENTION_QUERIES. q: row t of query head h of the group at q + t*q_stride + h*head_dim; k, v: row t at
-     * k + t*kv_stride; out like q, and may be q. lse: NULL, or lse[h*lse_stride + t] = ln sum over s of exp(scale * q.k_s), which the
-     * backward pass wants. scratch: attention_scratch(group, head_dim, T) floats, 64-byte aligned.
-     * Online softmax: Milakov & Gimelshein 2018, Dao et al. 2022 */
+     * n_queries <= PARE_ATTENTION_QUERIES. q: row first + i of query head h of the group at q + i*q_stride + h*head_dim; k, v: row t at
+     * k + t*kv_stride; out like q, and may be q. lse: NULL, or lse[h*lse_stride + i] = ln sum over s of exp(scale * q.k_s), which the
+     * backward pass wants. A query's bits do not depend on the queries that come with it. scratch: attention_scratch(group, head_dim, T)
+     * floats, 64-byte aligned. Online softmax: Milakov & Gimelshein 2018, Dao et al. 2022 */
     void (*attention)(float *out, float *lse, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
                       size_t head_dim, size_t q_stride, size_t kv_stride, size_t lse_stride, float scale, float *scratch);
     size_t (*attention_scratch)(size_t group, size_t head_dim, size_t n_tokens);
+    /* The same for one query row, which sees all n_keys keys: what decoding asks for. q, out: query head h of the group at + h*head_dim.
+     * scratch: attention_scratch(group, head_dim, n_keys) floats. */
+    void (*attention_one)(float *out, const float *q, const float *k, const float *v, size_t n_keys, size_t group, size_t head_dim,
+                          size_t kv_stride, float scale, float *scratch);
+    /* C (m, n) [+]= A (m, k) B (n, k)^T for few rows of A: B's rows are read once, as they lie. c, a: rows c_row and a_row floats apart.
+     * An element's bits depend on k alone, not on m or n. */
+    void (*gemm_few)(float *c, size_t c_row, const float *a, size_t a_row, const float *b, size_t m, size_t n, size_t k, bool accumulate);
     /* C (m, n) [+]= A (m, k) B (k, n), for B that many rows of A share: B is packed once, in panels of gemm_panel columns, each (k,
      * gemm_panel), zero-filled on the right. gemm_pack: one panel from n <= gemm_panel columns that lie as rows, b (n, k): a weight's
      * rows. gemm_pack_step: row `step` of B, n floats, into all panels. c, a: rows c_row and a_row floats apart. An element's bits

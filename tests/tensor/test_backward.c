@@ -21,8 +21,9 @@ static float *scratch_of(size_t floats) {
 static void window_forward(window *w, const pare_kernels *kernels) {
     float *scratch = scratch_of(kernels->attention_scratch(w->group, w->D, w->T));
     for (size_t t = 0; t < w->T; t += PARE_ATTENTION_QUERIES)
-        kernels->attention(w->out, w->lse, w->q, w->k, w->v, t, w->T - t < PARE_ATTENTION_QUERIES ? w->T - t : PARE_ATTENTION_QUERIES,
-                           w->group, w->D, w->q_stride, w->kv_stride, w->T + 1, w->scale, scratch);
+        kernels->attention(w->out + t * w->q_stride, w->lse + t, w->q + t * w->q_stride, w->k, w->v, t,
+                           w->T - t < PARE_ATTENTION_QUERIES ? w->T - t : PARE_ATTENTION_QUERIES, w->group, w->D, w->q_stride, w->kv_stride,
+                           w->T + 1, w->scale, scratch);
     free(scratch);
 }
 

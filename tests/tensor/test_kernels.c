@@ -103,9 +103,42 @@ static void attend(const pare_kernels *kernels, float *out, float *lse, const fl
     assert_non_null(scratch);
     for (size_t first = 0; first < T; first += PARE_ATTENTION_QUERIES) {
         size_t n = T - first < PARE_ATTENTION_QUERIES ? T - first : PARE_ATTENTION_QUERIES;
-        kernels->attention(out, lse, q, k, v, first, n, group, D, q_stride, kv_stride, T + 1, 0.1f, scratch);
+        kernels->attention(out + first * q_stride, lse ? lse + first : NULL, q + first * q_stride, k, v, first, n, group, D, q_stride,
+                           kv_stride, T + 1, 0.1f, scratch);
     }
     pare_free(scratch);
+}
+
+/* Products and attention of decoding, and that an element's bits do not depend on what is computed beside it. */
+static void few_rows(void **state) {
+    (void)state;
+    static const size_t shapes[][3] = {{1, 1, 1}, {1, 3, 7}, {2, 5, 16}, {3, 17, 33}, {5, 40, 128}, {1, 9, 1543}}; /* m, n, k */
+    FOR_EACH_VARIANT(kernels) {
+        for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+            size_t m = shapes[i][0], n = shapes[i][1], k = shapes[i][2], a_row = k + 3, c_row = n + 2;
+            float *a = filled(m * a_row, "a", 1), *b = filled(n * k, "b", 1), *got = filled(m * c_row, "c", 1),
+                  *wanted = filled(m * c_row, "c", 1), *alone = filled(m * c_row, "c", 1);
+            for (int accumulate = 0; accumulate < 2; accumulate++) {
+                kernels->gemm_few(got, c_row, a, a_row, b, m, n, k, accumulate);
+                reference()->gemm_few(wanted, c_row, a, a_row, b, m, n, k, accumulate);
+                assert_close("gemm_few", got, wanted, m * c_row, 1e-6 * (2 + sqrt((double)k)));
+                kernels->gemm_few(alone + n - 1, c_row, a, a_row, b + (n - 1) * k, m, 1, k, accumulate);
+                assert_float_equal(alone[n - 1], got[n - 1], 0);
+            }
+            pare_free(a), pare_free(b), pare_free(got), pare_free(wanted), pare_free(alone);
+        }
+        static const size_t heads[][3] = {{1, 1, 4}, {7, 3, 18}, {64, 1, 64}, {201, 4, 80}}; /* keys, group, D */
+        for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
+            size_t n = heads[i][0], group = heads[i][1], D = heads[i][2], kv_stride = D + 3;
+            float *q = filled(group * D, "q", 3), *k = filled(n * kv_stride, "k", 3), *v = filled(n * kv_stride, "v", 2);
+            float *got = filled(group * D, "o", 1), *wanted = filled(group * D, "o", 1);
+            float *scratch = filled(kernels->attention_scratch(group, D, n), "s", 1), *more = filled(group * n, "s", 1);
+            kernels->attention_one(got, q, k, v, n, group, D, kv_stride, 0.1f, scratch);
+            reference()->attention_one(wanted, q, k, v, n, group, D, kv_stride, 0.1f, more);
+            assert_close("attention_one", got, wanted, group * D, 1e-5);
+            pare_free(q), pare_free(k), pare_free(v), pare_free(got), pare_free(wanted), pare_free(scratch), pare_free(more);
+        }
+    }
 }
 
 static void attentions(void **state) {
@@ -268,6 +301,7 @@ int main(void) {
         cmocka_unit_test(swiglu_and_add),
         cmocka_unit_test(packed_products),
         cmocka_unit_test(attentions),
+        cmocka_unit_test(few_rows),
         cmocka_unit_test(log_sums),
         cmocka_unit_test(moments),
         cmocka_unit_test(blocks_of_every_type),

@@ -43,6 +43,7 @@ static float half_at(const uint8_t *bytes) {
 #include "kernel/simd_body.h"
 #include "kernel/attention_body.h"
 #include "kernel/gemm_body.h"
+#include "kernel/decode_body.h"
 #include "kernel/training_body.h"
 
 static const pare_kernels wide = KERNEL_TABLE("sixteen lanes");

@@ -21,6 +21,7 @@ typedef struct {
     float *dropped; /* (n_threads, dropped_floats): a block of x without what dropout takes */
     size_t panel_floats, row_floats, low_floats, inner_floats, dropped_floats;
     int n_threads;
+    bool decode; /* the products at hand are of few rows */
 } linear_scratch;
 
 /* Sizes of a scratch for every linear of the model, over at most `tokens` tokens; and its memory. */
@@ -35,7 +36,8 @@ typedef struct {
     float *y;
 } linear_job;
 void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
-/* y (n, out) [+]= x (n, in) W^T + bias + scale (x A^T) B^T, on the scratch's threads. */
+/* y (n, out) [+]= x (n, in) W^T + bias + scale (x A^T) B^T, on the scratch's threads. `decode` in the scratch: for few rows of x, each
+ * weight is read once, as it lies. */
 void linear_run(float *y, const pare_linear *linear, const float *x, size_t n, bool accumulate, linear_scratch *scratch);
 /* ---- dropout.c ---- */
 
@@ -66,19 +68,31 @@ typedef struct {
     float *middle;        /* (N, C) after attention; may be x */
     float *out;           /* (N, C) goes out; may be middle; NULL: not wanted, stop at gate and up */
     float *q;             /* (N, n_heads * D) rotated */
-    float *keys, *values; /* (windows, n_kv_heads, T, D), keys rotated */
+    float *keys, *values; /* where the segments say: of windows (windows, n_kv_heads, T, D); keys rotated */
     float *attended;      /* (N, n_heads * D) may be q */
-    float *lse;           /* (windows, n_heads, T) log-sum-exp of the scores, or NULL */
+    float *lse;           /* (windows, n_heads, T) log-sum-exp of the scores, or NULL; of windows only */
     float *gate, *up;     /* (N, F) before the activation */
     float *act;           /* (N, F) silu(gate) * up; may be gate */
 } layer_state;
+
+/* New tokens of one sequence among the rows of a run: [first, first + n), behind `past` tokens of the same sequence. The keys and values of
+ * all of them lie at (n_kv_heads, capacity, D) from floats room * n_kv_heads * D of the layer's on. */
+enum { NO_PARENT = SIZE_MAX };
+typedef struct {
+    size_t first, n, past;
+    size_t room, capacity;
+    size_t parent; /* NO_PARENT, or an earlier segment that this one follows: what comes before is copied from there */
+} segment;
 
 /* What layers use one after the other. */
 typedef struct {
     const pare_model *model;
     const pare_context *context;
-    size_t windows, length; /* of the run at hand */
-    size_t tokens_max, length_max;
+    size_t windows, length; /* of the run at hand when it is of windows alike */
+    size_t tokens;          /* rows of the run at hand */
+    segment *segments;      /* (tokens_max) */
+    uint32_t *segment_of;   /* (tokens_max) row -> segment */
+    size_t n_segments, tokens_max, length_max;
     float *h;             /* (N, C) normed */
     float *k, *v;         /* (N, n_kv_heads * D) */
     float *cosine, *sine; /* (length_max, D / 2) */
@@ -87,11 +101,15 @@ typedef struct {
     linear_scratch scratch;
 } workspace;
 
-/* Refuses lengths that the model does not know; plans sizes, then allocates. */
-bool workspace_plan(workspace *w, const pare_model *model, size_t windows, size_t length, const pare_context *context,
+/* Of at most `tokens` rows, in sequences of at most `length` tokens. Refuses lengths that the model does not know; plans sizes,
+ * then allocates. */
+bool workspace_plan(workspace *w, const pare_model *model, size_t tokens, size_t length, const pare_context *context,
                     pare_error *error) PARE_MUST_CHECK;
 size_t workspace_bytes(const workspace *w);
 bool workspace_allocate(workspace *w, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+/* The run at hand: windows alike, keys and values (windows, n_kv_heads, length, D); or the segments that are listed. */
+void workspace_windows(workspace *w, size_t windows, size_t length);
+void workspace_segments(workspace *w, size_t n_segments);
 
 /* x (n, C) = rows of the embedding */
 bool embed(float *x, workspace *w, const uint32_t *ids, size_t n, pare_error *error) PARE_MUST_CHECK;
@@ -104,10 +122,19 @@ struct pare_forward {
     workspace work;
     layer_state state;
     pare_arena *arena;
+    size_t keys_max;         /* positions that its own keys and values have room for */
     size_t tokens;           /* rows of the last run */
     float *logits;           /* per thread, (TOKEN_BLOCK, ROW_BLOCK) */
     float *maximum, *target; /* (tokens): streaming softmax of the head */
     double *sum;
+};
+
+struct pare_cache {
+    pare_config config;
+    uint32_t slots, capacity;
+    uint32_t *lengths;      /* (slots) */
+    float **keys, **values; /* (n_layers) of (slots, n_kv_heads of the layer, capacity, D) */
+    pare_arena *arena;
 };
 
 #endif

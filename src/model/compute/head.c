@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "compute.h"
+#include "pare/sequence.h"
 
 /* Folds logits (m, n) of vocabulary rows [first, first + n) into the running softmax of tokens [t, t + m). */
 static void fold(pare_forward *f, const float *logits, size_t t, size_t m, uint32_t first, uint32_t n, const uint32_t *targets) {
@@ -50,6 +51,15 @@ bool pare_forward_nll(double *nll, pare_forward *f, const uint32_t *rows, const 
     for (size_t i = 0; i < n; i++)
         nll[i] = (double)f->maximum[i] + log(f->sum[i]) - (double)f->target[i];
     return pare_context_check(f->work.context, error);
+}
+
+bool pare_forward_nll_greedy(double *nll, bool *greedy, pare_forward *f, const uint32_t *rows, const uint32_t *targets, size_t n,
+                             pare_error *error) {
+    if (!pare_forward_nll(nll, f, rows, targets, n, error))
+        return false;
+    for (size_t i = 0; i < n; i++)
+        greedy[i] = f->target[i] >= f->maximum[i];
+    return true;
 }
 
 bool pare_forward_logits(float *logits, pare_forward *f, size_t first, size_t n, pare_error *error) {

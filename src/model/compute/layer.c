@@ -25,7 +25,7 @@ static bool check_length(const pare_model *model, size_t length, pare_error *err
     return true;
 }
 
-bool workspace_plan(workspace *w, const pare_model *model, size_t windows, size_t length, const pare_context *context, pare_error *error) {
+bool workspace_plan(workspace *w, const pare_model *model, size_t tokens, size_t length, const pare_context *context, pare_error *error) {
     const pare_config *c = &model->config;
     size_t floats = 0;
     for (uint32_t i = 0; i < c->n_layers; i++) {
@@ -35,10 +35,10 @@ bool workspace_plan(workspace *w, const pare_model *model, size_t windows, size_
     }
     *w = (workspace){.model = model,
                      .context = context,
-                     .tokens_max = windows * length,
+                     .tokens_max = tokens,
                      .length_max = length,
                      .attention_floats = (floats + 15) / 16 * 16}; /* every thread's part starts on a cache line */
-    linear_scratch_plan(&w->scratch, model, windows * length, pare_context_threads(context));
+    linear_scratch_plan(&w->scratch, model, tokens, pare_context_threads(context));
     return check_length(model, length, error);
 }
 
@@ -57,7 +57,8 @@ static size_t attention_floats(const workspace *w) {
 }
 
 size_t workspace_bytes(const workspace *w) {
-    return sizeof(float) * (h_floats(w) + 2 * kv_floats(w) + 2 * table_floats(w) + attention_floats(w)) + linear_scratch_bytes(&w->scratch);
+    return sizeof(float) * (h_floats(w) + 2 * kv_floats(w) + 2 * table_floats(w) + attention_floats(w)) +
+           (sizeof *w->segments + sizeof *w->segment_of) * w->tokens_max + linear_scratch_bytes(&w->scratch);
 }
 
 /* angle (t, i) = t * frequency i, rounded to f32 as in transformers */
@@ -75,10 +76,28 @@ bool workspace_allocate(workspace *w, pare_arena *arena, pare_error *error) {
     bool done = (w->h = PARE_PUSH(arena, float, h_floats(w), error)) && (w->k = PARE_PUSH(arena, float, kv_floats(w), error)) &&
                 (w->v = PARE_PUSH(arena, float, kv_floats(w), error)) && (w->cosine = PARE_PUSH(arena, float, table_floats(w), error)) &&
                 (w->sine = PARE_PUSH(arena, float, table_floats(w), error)) &&
-                (w->attention = PARE_PUSH(arena, float, attention_floats(w), error)) && linear_scratch_allocate(&w->scratch, arena, error);
+                (w->attention = PARE_PUSH(arena, float, attention_floats(w), error)) &&
+                (w->segments = PARE_PUSH(arena, segment, w->tokens_max, error)) &&
+                (w->segment_of = PARE_PUSH(arena, uint32_t, w->tokens_max, error)) && linear_scratch_allocate(&w->scratch, arena, error);
     if (done)
         fill_rotary(w);
     return done;
+}
+
+void workspace_segments(workspace *w, size_t n_segments) {
+    w->n_segments = n_segments;
+    w->tokens = 0;
+    for (size_t i = 0; i < n_segments; i++)
+        for (size_t t = 0; t < w->segments[i].n; t++)
+            w->segment_of[w->tokens++] = (uint32_t)i;
+}
+
+void workspace_windows(workspace *w, size_t windows, size_t length) {
+    w->windows = windows;
+    w->length = length;
+    for (size_t i = 0; i < windows; i++)
+        w->segments[i] = (segment){.first = i * length, .n = length, .room = i * length, .capacity = length, .parent = NO_PARENT};
+    workspace_segments(w, windows);
 }
 
 /* ---- steps ---- */
@@ -103,41 +122,84 @@ void normalise(float *out, const float *x, const float *weight, const workspace 
         pare_kernels_best()->rms_norm(out + t * width, x + t * width, weight, n - t < CHUNK ? n - t : CHUNK, width, eps);
 }
 
-/* Rotates q in place and k, and lays k and v out as (window, kv head, T, D) for the attention kernel. */
+/* Where position t of K/V head h of a segment lies in the layer's keys or values. */
+static size_t place(const segment *of, pare_layer_shape shape, size_t h, size_t t, size_t d) {
+    return (of->room * shape.n_kv_heads + h * of->capacity + t) * d;
+}
+
+/* Rotates q in place and k, and lays k and v out by segment and K/V head for the attention kernel. */
 static void arrange(const layer_state *s, workspace *w, pare_layer_shape shape) {
     const pare_kernels *kernels = pare_kernels_best();
-    size_t length = w->length, d = w->model->config.head_dim, q_width = shape.n_heads * d, kv_width = shape.n_kv_heads * d;
-#pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static)
-    for (size_t row = 0; row < w->windows * length; row++) {
-        size_t window = row / length, t = row % length;
+    size_t d = w->model->config.head_dim, q_width = shape.n_heads * d, kv_width = shape.n_kv_heads * d;
+#pragma omp parallel for num_threads(w->scratch.n_threads) schedule(static) if (w->tokens > 1)
+    for (size_t row = 0; row < w->tokens; row++) {
+        const segment *of = &w->segments[w->segment_of[row]];
+        size_t t = of->past + row - of->first;
         const float *cosine = w->cosine + t * d / 2, *sine = w->sine + t * d / 2;
         kernels->rotary(s->q + row * q_width, cosine, sine, 1, q_width, shape.n_heads, d);
         kernels->rotary(w->k + row * kv_width, cosine, sine, 1, kv_width, shape.n_kv_heads, d);
         for (size_t h = 0; h < shape.n_kv_heads; h++) {
-            size_t to = ((window * shape.n_kv_heads + h) * length + t) * d;
+            size_t to = place(of, shape, h, t, d);
             memcpy(s->keys + to, w->k + row * kv_width + h * d, d * sizeof(float));
             memcpy(s->values + to, w->v + row * kv_width + h * d, d * sizeof(float));
         }
     }
 }
 
+/* Segments that follow another get its keys and values in front of their own; a parent comes before its children. */
+static void inherit(const layer_state *s, const workspace *w, pare_layer_shape shape) {
+    size_t d = w->model->config.head_dim;
+    for (size_t i = 0; i < w->n_segments; i++) {
+        const segment *of = &w->segments[i], *parent = of->parent == NO_PARENT ? NULL : &w->segments[of->parent];
+        for (size_t h = 0; parent && h < shape.n_kv_heads; h++) {
+            size_t to = place(of, shape, h, 0, d), from = place(parent, shape, h, 0, d);
+            memcpy(s->keys + to, s->keys + from, of->past * d * sizeof(float));
+            memcpy(s->values + to, s->values + from, of->past * d * sizeof(float));
+        }
+    }
+}
+
+static size_t most_blocks(const workspace *w) {
+    size_t longest = 0;
+    for (size_t i = 0; i < w->n_segments; i++)
+        longest = w->segments[i].n > longest ? w->segments[i].n : longest;
+    return (longest + PARE_ATTENTION_QUERIES - 1) / PARE_ATTENTION_QUERIES;
+}
+
 /* The longest query blocks go first, so that no thread waits at the end. */
 static void attend(const layer_state *s, workspace *w, pare_layer_shape shape) {
     const pare_kernels *kernels = pare_kernels_best();
-    size_t length = w->length, d = w->model->config.head_dim, q_width = shape.n_heads * d, group = shape.n_heads / shape.n_kv_heads;
-    size_t blocks = (length + PARE_ATTENTION_QUERIES - 1) / PARE_ATTENTION_QUERIES;
+    size_t d = w->model->config.head_dim, q_width = shape.n_heads * d, group = shape.n_heads / shape.n_kv_heads, blocks = most_blocks(w);
     float scale = (float)(1.0 / sqrt((double)d));
 #pragma omp parallel for collapse(3) num_threads(w->scratch.n_threads) schedule(dynamic)
     for (size_t b = 0; b < blocks; b++)
-        for (size_t window = 0; window < w->windows; window++)
+        for (size_t i = 0; i < w->n_segments; i++)
             for (size_t h = 0; h < shape.n_kv_heads; h++) {
-                size_t first = (blocks - 1 - b) * PARE_ATTENTION_QUERIES, rest = length - first;
-                size_t kv = (window * shape.n_kv_heads + h) * length * d, q = window * length * q_width + h * group * d;
-                float *lse = s->lse ? s->lse + (window * shape.n_heads + h * group) * length : NULL;
-                kernels->attention(s->attended + q, lse, s->q + q, s->keys + kv, s->values + kv, first,
-                                   rest < PARE_ATTENTION_QUERIES ? rest : PARE_ATTENTION_QUERIES, group, d, q_width, d, length, scale,
+                const segment *of = &w->segments[i];
+                size_t own_blocks = (of->n + PARE_ATTENTION_QUERIES - 1) / PARE_ATTENTION_QUERIES;
+                if (b >= own_blocks)
+                    continue;
+                size_t at = (own_blocks - 1 - b) * PARE_ATTENTION_QUERIES, rest = of->n - at, kv = place(of, shape, h, 0, d);
+                size_t q = (of->first + at) * q_width + h * group * d;
+                float *lse = s->lse ? s->lse + of->room * shape.n_heads + h * group * of->capacity + at : NULL;
+                kernels->attention(s->attended + q, lse, s->q + q, s->keys + kv, s->values + kv, of->past + at,
+                                   rest < PARE_ATTENTION_QUERIES ? rest : PARE_ATTENTION_QUERIES, group, d, q_width, d, of->capacity, scale,
                                    w->attention + (size_t)omp_get_thread_num() * w->attention_floats);
             }
+}
+
+/* A token of each sequence: one query row a K/V head. */
+static void attend_one(const layer_state *s, workspace *w, pare_layer_shape shape) {
+    size_t d = w->model->config.head_dim, q_width = shape.n_heads * d, group = shape.n_heads / shape.n_kv_heads;
+    float scale = (float)(1.0 / sqrt((double)d));
+#pragma omp parallel for collapse(2) num_threads(w->scratch.n_threads) schedule(dynamic)
+    for (size_t i = 0; i < w->n_segments; i++)
+        for (size_t h = 0; h < shape.n_kv_heads; h++) {
+            const segment *of = &w->segments[i];
+            size_t q = of->first * q_width + h * group * d, kv = place(of, shape, h, 0, d);
+            pare_kernels_best()->attention_one(s->attended + q, s->q + q, s->keys + kv, s->values + kv, of->past + 1, group, d, d, scale,
+                                               w->attention + (size_t)omp_get_thread_num() * w->attention_floats);
+        }
 }
 
 static void activate(const layer_state *s, const workspace *w, size_t n, size_t width) {
@@ -167,13 +229,14 @@ static void attention_run(const layer_state *s, workspace *w, uint32_t index, co
     const pare_layer *layer = &w->model->layers[index];
     const pare_config *c = &w->model->config;
     pare_layer_shape shape = pare_config_layer(c, index);
-    size_t n = w->windows * w->length;
+    size_t n = w->tokens;
     normalise(w->h, s->x, layer->attention_norm, w, n);
     touch(tap, PARE_TAP_ATTENTION_IN, index, w->h, n, c->width);
     const linear_job qkv[] = {{&layer->linears[PARE_Q], s->q}, {&layer->linears[PARE_K], w->k}, {&layer->linears[PARE_V], w->v}};
     linear_run_jobs(qkv, 3, w->h, n, false, &w->scratch);
     arrange(s, w, shape);
-    attend(s, w, shape);
+    inherit(s, w, shape);
+    (w->scratch.decode ? attend_one : attend)(s, w, shape);
     touch(tap, PARE_TAP_ATTENDED, index, s->attended, n, (size_t)shape.n_heads * c->head_dim);
     pass_by(s->middle, s->x, &layer->attention_shortcut, w, n);
     linear_run(s->middle, &layer->linears[PARE_O], s->attended, n, true, &w->scratch);
@@ -182,7 +245,7 @@ static void attention_run(const layer_state *s, workspace *w, uint32_t index, co
 
 static void ffn_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {
     const pare_layer *layer = &w->model->layers[index];
-    size_t n = w->windows * w->length, width = w->model->config.width, ffn = pare_config_layer(&w->model->config, index).ffn_width;
+    size_t n = w->tokens, width = w->model->config.width, ffn = pare_config_layer(&w->model->config, index).ffn_width;
     normalise(w->h, s->middle, layer->ffn_norm, w, n);
     touch(tap, PARE_TAP_FFN_IN, index, w->h, n, width);
     const linear_job gate_up[] = {{&layer->linears[PARE_GATE], s->gate}, {&layer->linears[PARE_UP], s->up}};
@@ -197,7 +260,7 @@ static void ffn_run(const layer_state *s, workspace *w, uint32_t index, const pa
 }
 
 void layer_run(const layer_state *s, workspace *w, uint32_t index, const pare_tap *tap) {
-    touch(tap, PARE_TAP_IN, index, s->x, w->windows * w->length, w->model->config.width);
+    touch(tap, PARE_TAP_IN, index, s->x, w->tokens, w->model->config.width);
     attention_run(s, w, index, tap);
     ffn_run(s, w, index, tap);
 }

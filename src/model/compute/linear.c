@@ -216,7 +216,30 @@ static void run_parts(const part *parts, size_t n_parts, size_t n) {
     }
 }
 
+/* Few rows of x: every weight is read once, as it lies. */
+static void run_few(const product *products, size_t n_products, size_t n, linear_scratch *scratch) {
+    const pare_kernels *kernels = pare_kernels_best();
+    uint32_t step = kernels->gemm_panel;
+#pragma omp parallel num_threads(scratch->n_threads)
+    for (size_t i = 0; i < n_products; i++) {
+        const pare_view *view = products[i].weight;
+        size_t in = view->n_columns, out = view->n_rows;
+#pragma omp for schedule(static) nowait
+        for (uint32_t r = 0; r < view->n_rows; r += step) {
+            uint32_t m = view->n_rows - r < step ? view->n_rows - r : step;
+            float *y = products[i].y + r;
+            kernels->gemm_few(y, out, products[i].x, in, some_rows(view, r, m, scratch), n, m, in, products[i].accumulate);
+            for (size_t t = 0; products[i].bias && t < n; t++)
+                kernels->add(y + t * out, products[i].bias + r, m);
+        }
+    }
+}
+
 static void run_products(const product *products, size_t n_products, size_t n, linear_scratch *scratch) {
+    if (scratch->decode) {
+        run_few(products, n_products, n, scratch);
+        return;
+    }
 #pragma omp parallel num_threads(scratch->n_threads)
     {
         part parts[LINEAR_JOBS_MAX];
@@ -235,7 +258,7 @@ void linear_inner(float *inner, const pare_linear *linear, const float *x, size_
 }
 
 void linear_run_jobs(const linear_job *jobs, size_t n_jobs, const float *x, size_t n, bool accumulate, linear_scratch *scratch) {
-    product inner[LINEAR_JOBS_MAX], outer[LINEAR_JOBS_MAX];
+    product inner[LINEAR_JOBS_MAX], outer[LINEAR_JOBS_MAX] = {{0}};
     size_t n_inner = 0;
     float *at = scratch->inner;
     for (size_t i = 0; i < n_jobs; i++) {

@@ -46,7 +46,7 @@ static sizes plan(const pare_model *model, const pare_windows *windows) {
 
 size_t pare_stream_bytes(const pare_model *model, const pare_windows *windows, const pare_context *context) {
     workspace w;
-    if (!workspace_plan(&w, model, batch_windows(model, windows), windows->length, context, NULL))
+    if (!workspace_plan(&w, model, pare_stream_batch_of(model, windows), windows->length, context, NULL))
         return 0;
     sizes s = plan(model, windows);
     return workspace_bytes(&w) + sizeof(float) * (s.x + s.aside + s.q + 2 * s.kv + 2 * s.ffn);
@@ -67,7 +67,7 @@ static bool allocate(pare_stream *s, pare_error *error) {
 
 pare_stream *pare_stream_open(const pare_model *model, const pare_windows *windows, const pare_context *context, pare_error *error) {
     workspace w;
-    if (!workspace_plan(&w, model, batch_windows(model, windows), windows->length, context, error))
+    if (!workspace_plan(&w, model, pare_stream_batch_of(model, windows), windows->length, context, error))
         return NULL;
     pare_arena *arena = pare_arena_open(error);
     pare_stream *s = arena ? PARE_PUSH(arena, pare_stream, 1, error) : NULL;
@@ -92,14 +92,13 @@ bool pare_stream_layer(pare_stream *s, const pare_model *model, uint32_t index, 
     if (needed.inner_floats > s->work.scratch.inner_floats || needed.low_floats > s->work.scratch.low_floats)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "layer %u: factors or adapters that the stream was not opened for", index);
     s->work.model = model;
-    s->work.length = length;
     for (size_t first = 0; first < s->windows->n; first += s->batch) {
         if (!pare_context_check(s->work.context, error))
             return false;
         float *x = s->x + first * length * width;
-        s->work.windows = s->windows->n - first < s->batch ? s->windows->n - first : s->batch;
+        workspace_windows(&s->work, s->windows->n - first < s->batch ? s->windows->n - first : s->batch, length);
         if (!advance)
-            memcpy(s->aside, x, s->work.windows * length * width * sizeof *x);
+            memcpy(s->aside, x, s->work.tokens * width * sizeof *x);
         s->state.x = s->state.middle = s->state.out = advance ? x : s->aside;
         layer_run(&s->state, &s->work, index, tap);
     }

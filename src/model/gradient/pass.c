@@ -38,7 +38,7 @@ static bool pass_plan(pare_pass *pass, const pare_model *model, const pare_disti
         pass->distillation = *distillation;
     size_t floats = pare_kernels_best()->attention_backward_scratch(1, model->config.head_dim, length);
     pass->attention_floats = (floats + 15) / 16 * 16;
-    return workspace_plan(&pass->work, model, windows, length, context, error);
+    return workspace_plan(&pass->work, model, windows * length, length, context, error);
 }
 
 static size_t pass_bytes(const pare_pass *pass) {
@@ -147,8 +147,7 @@ static pare_batch turn_to(pare_pass *pass, const pare_batch *batch, size_t p) {
     size_t windows = part_windows(pass, batch), first = p * windows, left = batch->windows - first,
            x = w->tokens_max * w->model->config.width;
     float *inputs = pass->inputs + p * (n_layers + 1) * x;
-    w->windows = left < windows ? left : windows;
-    w->length = batch->length;
+    workspace_windows(w, left < windows ? left : windows, batch->length);
     for (uint32_t i = 0; i < n_layers; i++) {
         pass->layers[i].x = inputs + i * x;
         pass->layers[i].out = inputs + (i + 1) * x;

@@ -84,7 +84,7 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
     for (size_t i = 0; i < m; i++)
         maximum[i] = -3.0e38f; /* finite, so that no difference is NaN; key 0 is open to every query */
     for (size_t h = 0; h < group; h++)
-        split_queries(query + h * n_splits, q + first * q_stride + h * head_dim, q_stride, n_queries, n_splits, scale);
+        split_queries(query + h * n_splits, q + h * head_dim, q_stride, n_queries, n_splits, scale);
     _tile_loadconfig(&tile_shapes);
     for (size_t s0 = 0; s0 < end; s0 += KEYS) {
         split_keys(key, value, k + s0 * kv_stride, v + s0 * kv_stride, kv_stride, end - s0 < KEYS ? end - s0 : KEYS, n_splits);
@@ -106,8 +106,8 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
             size_t row = h * PANEL + i;
             float total = _mm512_reduce_add_ps(_mm512_loadu_ps(sum + row * LANES));
             if (lse)
-                lse[h * lse_stride + first + i] = (float)((double)maximum[row] + log((double)total));
+                lse[h * lse_stride + i] = (float)((double)maximum[row] + log((double)total));
             for (size_t j = 0; j < head_dim; j += LANES)
-                v_store(out + (first + i) * q_stride + h * head_dim + j, v_load(output + row * head_dim + j) * v_set(1.0f / total));
+                v_store(out + i * q_stride + h * head_dim + j, v_load(output + row * head_dim + j) * v_set(1.0f / total));
         }
 }

@@ -69,10 +69,11 @@ INLINE void tiles(float *c, size_t c_row, operand a, const float *b, size_t b_st
 
 /* ---- forward ---- */
 
-/* scratch: query^T (D, M), output^T (D, M), scores (KEYS, M), maximum, sum, correction (M each); M = group * QUERIES lanes */
+/* scratch: query^T (D, M), output^T (D, M), scores (KEYS, M), maximum, sum, correction (M each); M = group * QUERIES lanes. attention_one:
+ * scores (group, T) */
 static size_t attention_scratch(size_t group, size_t head_dim, size_t n_tokens) {
-    (void)n_tokens;
-    return group * QUERIES * (2 * head_dim + KEYS + 3);
+    size_t tiles = group * QUERIES * (2 * head_dim + KEYS + 3), one = group * n_tokens;
+    return tiles > one ? tiles : one;
 }
 
 /* scores become probabilities against the running maximum; the output so far is rescaled where the maximum grew */
@@ -108,7 +109,7 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
     for (size_t i = 0; i < n_queries; i++)
         for (size_t h = 0; h < group; h++)
             for (size_t j = 0; j < head_dim; j++)
-                query[j * m + h * QUERIES + i] = q[(first + i) * q_stride + h * head_dim + j] * scale;
+                query[j * m + h * QUERIES + i] = q[i * q_stride + h * head_dim + j] * scale;
     for (size_t lane = 0; lane < m; lane++) {
         maximum[lane] = -3.0e38f; /* finite, so that no difference is NaN; key 0 is open to every query */
         sum[lane] = 0;
@@ -128,9 +129,9 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
             size_t lane = h * QUERIES + i;
             float inverse = 1.0f / sum[lane];
             if (lse)
-                lse[h * lse_stride + first + i] = (float)((double)maximum[lane] + log((double)sum[lane]));
+                lse[h * lse_stride + i] = (float)((double)maximum[lane] + log((double)sum[lane]));
             for (size_t j = 0; j < head_dim; j++)
-                out[(first + i) * q_stride + h * head_dim + j] = output[j * m + lane] * inverse;
+                out[i * q_stride + h * head_dim + j] = output[j * m + lane] * inverse;
         }
 }
 

@@ -27,6 +27,7 @@ static inline float half_at(const uint8_t *bytes) {
 #include "simd_body.h"
 #include "attention_body.h"
 #include "gemm_body.h"
+#include "decode_body.h"
 #include "training_body.h"
 
 const pare_kernels pare_kernels_avx2 = KERNEL_TABLE("avx2");

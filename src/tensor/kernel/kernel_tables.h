@@ -15,9 +15,9 @@ const pare_kernels *pare_kernels_amx(void); /* NULL where the kernel does not le
 #define KERNEL_TABLE(title)                                                                                                                \
     {                                                                                                                                      \
         .name = title, .dequantize = DEQUANTIZE_TABLE, .rms_norm = rms_norm, .rotary = rotary, .swiglu = swiglu, .add = add,               \
-        .attention = attention, .attention_scratch = attention_scratch, .gemm_panel = PANEL, .gemm_pack = gemm_pack,                       \
-        .gemm_pack_step = gemm_pack_step, .gemm = gemm, .log_sum_exp = log_sum_exp, .add_moments = add_moments,                            \
-        .attention_backward = attention_backward, .attention_backward_scratch = attention_backward_scratch,                                \
+        .attention = attention, .attention_scratch = attention_scratch, .attention_one = attention_one, .gemm_few = gemm_few,              \
+        .gemm_panel = PANEL, .gemm_pack = gemm_pack, .gemm_pack_step = gemm_pack_step, .gemm = gemm, .log_sum_exp = log_sum_exp,           \
+        .add_moments = add_moments, .attention_backward = attention_backward, .attention_backward_scratch = attention_backward_scratch,    \
         .rms_norm_backward = rms_norm_backward, .swiglu_backward = swiglu_backward, .exp_scaled = exp_scaled, .adamw = adamw,              \
         .sum_squares = sum_squares, .add_scaled = add_scaled, .add_rows = add_rows,                                                        \
     }

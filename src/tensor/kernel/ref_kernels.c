@@ -56,17 +56,16 @@ static void add(float *x, const float *y, size_t n) {
 }
 
 static size_t attention_scratch(size_t group, size_t head_dim, size_t n_tokens) {
-    (void)group;
     (void)head_dim;
-    return n_tokens; /* the scores of one query */
+    return group * n_tokens; /* the scores of one query row */
 }
 
 /* out = softmax(q k^T * scale, keys up to the query's own) v */
 static void attention(float *out, float *lse, const float *q, const float *k, const float *v, size_t first, size_t n_queries, size_t group,
                       size_t head_dim, size_t q_stride, size_t kv_stride, size_t lse_stride, float scale, float *scratch) {
-    for (size_t t = first; t < first + n_queries; t++)
+    for (size_t i = 0, t = first; i < n_queries; i++, t++)
         for (size_t h = 0; h < group; h++) {
-            const float *query = q + t * q_stride + h * head_dim;
+            const float *query = q + i * q_stride + h * head_dim;
             double maximum = (double)-INFINITY, sum = 0;
             for (size_t s = 0; s <= t; s++) {
                 double dot = 0;
@@ -80,13 +79,28 @@ static void attention(float *out, float *lse, const float *q, const float *k, co
                 sum += (double)scratch[s];
             }
             if (lse)
-                lse[h * lse_stride + t] = (float)(maximum + log(sum));
+                lse[h * lse_stride + i] = (float)(maximum + log(sum));
             for (size_t j = 0; j < head_dim; j++) {
                 double value = 0;
                 for (size_t s = 0; s <= t; s++)
                     value += (double)scratch[s] * (double)v[s * kv_stride + j];
-                out[t * q_stride + h * head_dim + j] = (float)(value / sum);
+                out[i * q_stride + h * head_dim + j] = (float)(value / sum);
             }
+        }
+}
+
+static void attention_one(float *out, const float *q, const float *k, const float *v, size_t n_keys, size_t group, size_t head_dim,
+                          size_t kv_stride, float scale, float *scratch) {
+    attention(out, NULL, q, k, v, n_keys - 1, 1, group, head_dim, group * head_dim, kv_stride, 0, scale, scratch);
+}
+
+static void gemm_few(float *c, size_t c_row, const float *a, size_t a_row, const float *b, size_t m, size_t n, size_t k, bool accumulate) {
+    for (size_t i = 0; i < m; i++)
+        for (size_t j = 0; j < n; j++) {
+            double sum = accumulate ? (double)c[i * c_row + j] : 0;
+            for (size_t s = 0; s < k; s++)
+                sum += (double)a[i * a_row + s] * (double)b[j * k + s];
+            c[i * c_row + j] = (float)sum;
         }
 }
 

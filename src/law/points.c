@@ -156,6 +156,15 @@ static bool valid_utf8(const char *text) {
     return true;
 }
 
+/* What people mean by text in a place for numbers. */
+static const char *hint_for(const char *text, const char *stop, const char *column) {
+    if (strcmp(text, column) == 0)
+        return ": the header stands here once more; keep the first alone";
+    if (*stop == ',')
+        return ": decimals take a point";
+    return *stop == '%' ? ": a ratio is a fraction, 10 % is 0.1" : "";
+}
+
 /* Empty is missing; anything else must be a number as a whole, in the spelling of C. */
 static bool read_number(double *value, const reader *in, int which, size_t line, pare_error *error) {
     if (in->columns[which] < 0)
@@ -171,8 +180,7 @@ static bool read_number(double *value, const reader *in, int which, size_t line,
     *value = strtod(text, &stop);
     if (stop != text + length)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: line %zu, column %d (%s): \"%.40s\" is not a number%s", in->what, line,
-                         in->columns[which] + 1, known[which], text,
-                         *stop == ',' ? ": decimals take a point" : (*stop == '%' ? ": a ratio is a fraction, 10 % is 0.1" : ""));
+                         in->columns[which] + 1, known[which], text, hint_for(text, stop, known[which]));
     return true;
 }
 

@@ -71,7 +71,7 @@ static bool fill_view(report_view *view, const report_data *data, const pare_run
             continue;
         view->runs[at] = i;
         view->points.items[at] = point_of(record);
-        if (record->ratio != 0 || record->recovery_tokens > 0) /* what was never compressed is L0, and no method */
+        if (record->ratio != 0) /* what was never compressed is L0, or the control of recovery, and no method */
             view->methods[view->n_methods++] = record->method;
         view->models[at] = record->model.name;
         view->n_broken += report_is_broken(record);

@@ -295,10 +295,37 @@ static void critical_ratios_that_are_not_there(void **state) {
     assert_fails(pare_law_critical_find(&critical, &law.law, 1.1, 0, 0, 1.5, &error), error, PARE_ERROR_RANGE, "level 1.5");
 }
 
+/* Models differ in slope: errors that take all results as independent are too small, and those clustered by model are not. */
+static void intervals_hold_the_truth(void **state) {
+    enum { ROUNDS = 400, MODELS = 5 };
+    static const char *const models[MODELS] = {"a", "b", "c", "d", "e"};
+    size_t clustered = 0, classical = 0, critical = 0;
+    for (size_t round = 0; round < ROUNDS; round++) {
+        clear(state);
+        for (size_t m = 0; m < MODELS; m++) {
+            double slope = -0.7, l0 = 2 + 0.3 * (double)m;
+            for (size_t k = 0; k < 12; k++) /* a sum of twelve: nearly normal, 0.1 wide */
+                slope += 5 * noise(100000 + (round * MODELS + m) * 12 + k);
+            for (size_t i = 1; i < 8; i++)
+                add(models[m], "m", l0, (double)i / 10, 0, 1.02 * l0 * pow(1 - (double)i / 10, slope) * exp(noise(round * 64 + m * 8 + i)));
+        }
+        pare_law_fit law;
+        fit(&law, PARE_LAW_V2, NULL);
+        const pare_law_coefficient *a = &law.law.coefficients[0];
+        double truth = 1 - exp(-log(1.1 / 1.02) / 0.7);
+        clustered += fabs(a->value + 0.7) <= pare_student_quantile(0.975, MODELS - 1) * a->standard_error_clustered;
+        classical += fabs(a->value + 0.7) <= pare_student_quantile(0.975, law.law.degrees) * a->standard_error;
+        critical += law.critical.low <= truth && truth <= law.critical.high;
+    }
+    assert_true(clustered >= 0.92 * ROUNDS && clustered <= 0.985 * ROUNDS);
+    assert_true(critical >= 0.92 * ROUNDS && critical <= 0.985 * ROUNDS);
+    assert_true(classical < 0.85 * ROUNDS);
+}
+
 /* Whatever ratio the test at the level does not reject lies in the interval, in one piece with the value or not. */
 static void critical_interval_holds_all_that_is_accepted(void **state) {
     size_t n_values = 0, n_pieces = 0;
-    for (size_t round = 0; round < 200; round++) {
+    for (size_t round = 0; round < 80; round++) {
         clear(state);
         static const char *const models[] = {"a", "b", "c"};
         for (size_t m = 0; m < 2 + round % 2; m++)
@@ -315,16 +342,16 @@ static void critical_interval_holds_all_that_is_accepted(void **state) {
         n_values++;
         n_pieces += !critical->one_piece;
         assert_true(critical->low <= critical->value && critical->value <= critical->high);
-        for (size_t i = 0; i < 500; i++) {
+        for (size_t i = 0; i < 100; i++) {
             pare_law_prediction p;
-            double r = (double)i / 500;
+            double r = (double)i / 100;
             assert_done(pare_law_predict(&p, &law.law, critical->l0, r, 0, 0, &error), error);
             double low = fmin(p.mean_low, p.mean_high), high = fmax(p.mean_low, p.mean_high), wanted = 1.1 * critical->l0;
             if (low < wanted && wanted < high && !(critical->low <= r && r <= critical->high))
                 fail_msg("round %zu: r = %g is accepted and outside of %g to %g", round, r, critical->low, critical->high);
         }
     }
-    assert_true(n_values > 50 && n_pieces > 0 && n_pieces < n_values);
+    assert_true(n_values > 20 && n_pieces > 0 && n_pieces < n_values);
 }
 
 /* No answer where there is none: a D that the law knows nothing of, or far beyond what was fitted. */
@@ -426,6 +453,7 @@ int main(void) {
         cmocka_unit_test(pooled_and_apart_count_alike),
         cmocka_unit_test(too_few_points),
         cmocka_unit_test(critical_ratios_that_are_not_there),
+        cmocka_unit_test(intervals_hold_the_truth),
         cmocka_unit_test(critical_interval_holds_all_that_is_accepted),
         cmocka_unit_test(recovery_is_not_extrapolated),
         cmocka_unit_test(predictions_know_their_range),

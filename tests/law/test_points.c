@@ -113,6 +113,8 @@ static void hostile(void **state) {
         {"\n\n", "no header"},
         {"model,method,l0,r\na,b,1,2\n", "x.csv: line 1: the header has no column \"l\""},
         {"Model,method,l0,r,l\n", "no column \"model\" but \"Model\": names are in lower case"},
+        {"model,method,l0,r,l\na,b,3,0.1,4\nmodel,method,l0,r,l\n",
+         "x.csv: line 3, column 3 (l0): \"l0\" is not a number: the header stands"},
         {"\xFF\xFEm\n", "the header has no column"},
         {"model;method;l0;r;l\na;b;3,2;0,1;4\n", "x.csv: line 2, column 3 (l0): \"3,2\" is not a number: decimals take a point"},
         {"model,method,l0,r,l\na,b,3,10%,4\n", "x.csv: line 2, column 4 (r): \"10%\" is not a number: a ratio is a fraction"},

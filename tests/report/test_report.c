@@ -418,7 +418,49 @@ static void test_tells_what_recovery_won(void **state) {
     pare_store_close(store);
     assert_non_null(strstr(html.data, "<b>wanda-sp</b>, lora: <b>33\u00a0%</b> by 0.0512 million tokens (25 to 50, 2 cuts)."));
     assert_non_null(strstr(html.data, "+33.3\u00a0% at r")); /* without the recovered ones */
+    assert_non_null(strstr(html.data, "There is no control"));
     pare_string_free(&html);
+
+    pare_run_record control = sample("dense", 0, 0, 2.9); /* the same training takes a tenth off the dense model's loss */
+    control.dense_cross_entropy = 3;
+    control.recovery_tokens = 51200;
+    control.recovery.method = "lora";
+    control.recovery.text = "train.txt";
+    store = pare_store_open(ledger, PARE_STORE_WRITE, &error);
+    assert_done(store, error);
+    insert(store, control);
+    html = print_page(store, NULL);
+    pare_store_close(store);
+    assert_non_null(strstr(html.data, "<b>wanda-sp</b>, lora: <b>27\u00a0%</b> by 0.0512 million tokens (20 to 40, 2 cuts)."));
+    assert_null(strstr(html.data, "There is no control"));
+    assert_null(strstr(html.data, "<b>dense</b>")); /* a control is no method */
+    pare_string_free(&html);
+}
+
+/* Few models by name, many by number, whatever view they are in. */
+static void test_title(void **state) {
+    (void)state;
+    static const char *const names[] = {"a", "b", "c", "d"};
+    pare_error error = {0};
+    for (size_t n = 1; n <= 4; n++) {
+        unlink(ledger);
+        pare_store *store = pare_store_open(ledger, PARE_STORE_CREATE, &error);
+        assert_done(store, error);
+        for (size_t i = 0; i < 3 * n; i++) {
+            pare_run_record record = sample("wanda-sp", 0.1 * (double)(1 + i / n), 1, 4);
+            record.model.name = names[i % n];
+            record.evaluation.n_windows = i % n == 1 ? 9 : 8;
+            insert(store, record);
+        }
+        pare_string html = print_page(store, NULL);
+        pare_store_close(store);
+        static const char *const wanted[] = {": a<", ": a, b<", ": a, c, b<", ": 4 models<"};
+        char title[64];
+        snprintf(title, sizeof title, "<title>What compression costs%s", wanted[n - 1]);
+        if (!strstr(html.data, title))
+            fail_msg("no %s", title);
+        pare_string_free(&html);
+    }
 }
 
 static void test_little_or_nothing(void **state) {
@@ -473,6 +515,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_two_ways_of_measuring, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_models_and_recovery, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_tells_what_recovery_won, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_title, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_little_or_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_written_whole, set_up, tear_down),
     };

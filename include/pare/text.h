@@ -57,9 +57,10 @@ void pare_tokenizer_close(pare_tokenizer *tokenizer); /* NULL is fine */
 /* The model's chat template, for texts that hold messages; to be told before the tokenizer is shared. Texts are copied. It is recognised
  * now; one that is unknown is an error where messages are rendered. bos, eos: the texts of these tokens, or NULL. */
 typedef struct {
-    const char *text;
+    const char *text; /* NULL: there is one, but it could not be read */
     size_t length;
     const char *bos, *eos;
+    const char *missing; /* why it could not be read */
 } pare_chat_template;
 bool pare_tokenizer_set_chat(pare_tokenizer *tokenizer, const pare_chat_template *given, pare_error *error) PARE_MUST_CHECK;
 

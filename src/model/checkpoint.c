@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/format.h"
+#include "format/chat_templates.h"
 
 /* ---- binding ---- */
 
@@ -122,6 +122,14 @@ static void keep_tokenizer(pare_checkpoint *checkpoint, pare_tokenizer *tokenize
         checkpoint->tokenizer_missing = "out of memory";
 }
 
+/* It is told the model's chat template; without memory for that there is none. */
+static pare_tokenizer *with_chat(const pare_checkpoint *checkpoint, pare_tokenizer *tokenizer, pare_error *problem) {
+    if (!tokenizer || pare_chat_attach(tokenizer, checkpoint, problem))
+        return tokenizer;
+    pare_tokenizer_close(tokenizer);
+    return NULL;
+}
+
 static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
     pare_error problem = {0};
     pare_map map;
@@ -133,6 +141,7 @@ static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
         tokenizer = pare_tokenizer_open_json((const char *)map.data, map.size, path, &problem);
         pare_map_close(&map);
     }
+    tokenizer = with_chat(checkpoint, tokenizer, &problem);
     keep_tokenizer(checkpoint, tokenizer, &problem);
 }
 
@@ -145,6 +154,7 @@ static void open_gguf_tokenizer(pare_checkpoint *checkpoint) {
     pare_error problem = {0};
     pare_arena *arena = pare_arena_open(&problem); /* the parts are only read during the call */
     pare_tokenizer *tokenizer = arena ? pare_gguf_tokenizer(checkpoint->inner->gguf, arena, &problem) : NULL;
+    tokenizer = with_chat(checkpoint, tokenizer, &problem);
     keep_tokenizer(checkpoint, tokenizer, &problem);
     pare_arena_close(arena);
 }

@@ -222,6 +222,11 @@ bool pare_tokenizer_set_chat(pare_tokenizer *tokenizer, const pare_chat_template
     if (!chat || (given->bos && !(chat->bos = pare_arena_copy(arena, given->bos, strlen(given->bos), error))) ||
         (given->eos && !(chat->eos = pare_arena_copy(arena, given->eos, strlen(given->eos), error))))
         return false;
+    if (!given->text) {
+        chat->missing = pare_arena_format(arena, error, "the model's chat template cannot be read: %s", given->missing);
+        tokenizer->chat = chat;
+        return chat->missing != NULL;
+    }
     pare_string text = {0};
     spell(&text, given->text, given->length);
     bool done = pare_string_check(&text, error) && recognise(chat, text.data ? text.data : "", arena, error);

@@ -1,9 +1,9 @@
 /* gguf_tokenizer: a Hugging Face folder's tokenizer as tokenizer.ggml.*: tokens, types and merges from the open tokenizer, the ids of
- * special tokens from tokenizer_config.json or else config.json, the chat template from its own file or tokenizer_config.json. */
+ * special tokens from tokenizer_config.json or else config.json, and the chat templates. */
 #include <stdio.h>
 #include <string.h>
 
-#include "format/format.h"
+#include "format/chat_templates.h"
 
 typedef struct {
     pare_gguf_entries *entries;
@@ -73,34 +73,9 @@ static const char *inside(const source *s, const char *name) {
     return pare_arena_format(s->arena, s->error, "%s/%s", s->checkpoint->path, name);
 }
 
-/* One template, or a list of named ones, of which "default" is meant. */
-static const json_t *setting_template(const json_t *settings) {
-    const json_t *template = json_object_get(settings, "chat_template"), *item;
-    size_t i;
-    json_array_foreach(template, i, item) {
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (name && strcmp(name, "default") == 0)
-            return json_object_get(item, "template");
-    }
-    return template;
-}
-
-static bool put_template(const source *s) {
-    const char *path = inside(s, "chat_template.jinja");
-    const json_t *template = setting_template(s->settings);
-    pare_map map;
-    if (!path)
-        return false;
-    if (!pare_path_exists(path)) {
-        if (json_is_string(template))
-            pare_gguf_put_string(s->entries, "tokenizer.chat_template", json_string_value(template), json_string_length(template));
-        return true;
-    }
-    if (!pare_map_open(&map, path, s->error))
-        return false;
-    pare_gguf_put_string(s->entries, "tokenizer.chat_template", (const char *)map.data, map.size);
-    pare_map_close(&map);
-    return true;
+static bool put_templates(const source *s) {
+    pare_chat_templates list;
+    return pare_chat_templates_read(&list, s->checkpoint, s->arena, s->error) && pare_gguf_put_chat(s->entries, &list, s->arena, s->error);
 }
 
 static bool read_settings(source *s) {
@@ -121,7 +96,7 @@ bool pare_gguf_put_tokenizer(pare_gguf_entries *entries, const pare_checkpoint *
     }
     if (done)
         put_ids(&s, config);
-    done = done && put_template(&s);
+    done = done && put_templates(&s);
     json_decref(s.settings);
     pare_arena_close(s.arena);
     return done;

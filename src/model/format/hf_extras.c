@@ -2,10 +2,12 @@
  *
  * From a folder they are carried over byte for byte; from a GGUF they are rebuilt out of its metadata.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
-#include "format/format.h"
+#include "format/chat_templates.h"
 
 static const char *const carried[] = {"tokenizer.json",  "tokenizer_config.json", "special_tokens_map.json", "vocab.json",
                                       "merges.txt",      "added_tokens.json",     "chat_template.jinja",     "chat_template.json",
@@ -27,6 +29,21 @@ static bool carry(const char *into, const char *from, const char *name, pare_err
         return false;
     bool done = pare_file_write(target, map.data, map.size, false, error);
     pare_map_close(&map);
+    return done;
+}
+
+/* The folder of additional chat templates. */
+static bool carry_templates(const char *into, const char *from, pare_error *error) {
+    const char *names[PARE_CHAT_TEMPLATES_MAX];
+    char path[4096];
+    size_t n;
+    pare_arena *arena = pare_arena_open(error);
+    bool done = arena && pare_chat_files(names, &n, from, arena, error) && join(path, into, "additional_chat_templates", error);
+    if (done && n > 0 && mkdir(path, 0777) != 0)
+        done = pare_fail(error, PARE_ERROR_IO, "%s: cannot create the folder: %s", path, strerror(errno));
+    for (size_t i = 0; done && i < n; i++)
+        done = carry(into, from, names[i], error);
+    pare_arena_close(arena);
     return done;
 }
 
@@ -70,14 +87,15 @@ static bool write_tokenizer_config(const char *into, const pare_checkpoint *chec
     json_t *json = json_pack("{s:s, s:b, s:b, s:I}", "tokenizer_class", "PreTrainedTokenizerFast", "add_bos_token",
                              pare_tokenizer_bos(checkpoint->tokenizer) >= 0, "clean_up_tokenization_spaces", 0, "model_max_length",
                              (json_int_t)checkpoint->config.max_positions);
-    pare_piece template = {0};
-    bool done = json ? add_special_tokens(json, checkpoint, error) &&
-                           pare_gguf_get_string(&template, checkpoint->inner->gguf, "tokenizer.chat_template", error)
+    pare_arena *arena = pare_arena_open(error);
+    pare_chat_templates list;
+    bool done = json ? arena && add_special_tokens(json, checkpoint, error) && pare_chat_templates_read(&list, checkpoint, arena, error)
                      : pare_fail(error, PARE_ERROR_MEMORY, "out of memory while tokenizer_config.json was put together");
-    json_t *text = done && template.length ? json_stringn(template.bytes, template.length) : NULL;
+    json_t *text = done && list.n ? pare_chat_json(&list) : NULL;
     if (text)
         json_object_set_new(json, "chat_template", text);
     done = done && pare_hf_json_write(into, "tokenizer_config.json", json, error);
+    pare_arena_close(arena);
     json_decref(json);
     return done;
 }
@@ -115,6 +133,8 @@ bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, p
         for (size_t i = 0; i < sizeof carried / sizeof *carried; i++)
             if (!carry(into, checkpoint->path, carried[i], error))
                 return false;
+        if (!carry_templates(into, checkpoint->path, error))
+            return false;
     }
     return join(path, into, "generation_config.json", error) &&
            (pare_path_exists(path) || write_generation_config(into, checkpoint, error));

@@ -241,12 +241,17 @@ struct pare_folder {
     pare_arena *arena;
 };
 
-/* Removes a flat folder (pare writes no nested ones). */
-static void remove_folder(const char *path) {
+/* Removes a folder of files, and of folders of files (additional_chat_templates): pare writes none deeper. */
+static void remove_folder(const char *path, bool nested) {
     DIR *folder = opendir(path);
     if (folder) {
-        for (struct dirent *entry; (entry = readdir(folder));)
-            unlinkat(dirfd(folder), entry->d_name, 0);
+        for (struct dirent *entry; (entry = readdir(folder));) {
+            char inner[4096];
+            bool dots = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
+            if (unlinkat(dirfd(folder), entry->d_name, 0) != 0 && nested && !dots &&
+                snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name) < (int)sizeof inner)
+                remove_folder(inner, false);
+        }
         closedir(folder);
     }
     rmdir(path);
@@ -297,6 +302,6 @@ bool pare_folder_commit(pare_folder *folder, pare_error *error) {
 void pare_folder_abandon(pare_folder *folder) {
     if (!folder)
         return;
-    remove_folder(folder->temporary);
+    remove_folder(folder->temporary, true);
     pare_arena_close(folder->arena);
 }

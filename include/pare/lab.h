@@ -31,10 +31,10 @@ extern "C" {
  *   seeds: [0]                                                a stochastic method runs once per seed, every other once with the first
  *   ledger: study.ledger                                      default: the spec's name, .yaml replaced by .ledger
  *
- * Recovery. Every cut is trained on `data` (one file or a list, text or JSONL) for each of `tokens`, a budget and a training of its own;
- * 0 is the cut as it is, and there only when it is listed. method: lora, full, distillation (LoRA taught by the dense model), or a list.
- * Further keys, with pare finetune's defaults: seq, batch, lr, schedule, epochs, rank (its --lora). The order of the data and new adapters
- * follow the first of the seeds. A budget is rounded up to whole steps, and the row tells the tokens that were trained on.
+ * Recovery. Every cut is trained on `data` (one file or a list, plain text or JSON rows) for each of `tokens`, a budget and a training of
+ * its own; 0 is the cut as it is, and there only when it is listed. method: lora, full, distillation (LoRA taught by the dense model), or a
+ * list. Further keys, with pare finetune's defaults: seq, batch, lr, schedule, epochs, rank (its --lora). The order of the data and new
+ * adapters follow the first of the seeds. A budget is rounded up to whole steps, and the row tells the tokens that were trained on.
  *
  * Relative paths start at the spec's folder. Any other key, a key given twice, anchors and aliases, tags and a second document
  * are refused. Errors of the spec itself begin with "file:line:". */

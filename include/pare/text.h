@@ -121,7 +121,7 @@ pare_bpe_trainer *pare_bpe_trainer_open(const pare_bpe_options *options, pare_er
 /* Counts the words of one text; no word reaches from one text into the next. Needs memory for the different words alone. */
 bool pare_bpe_trainer_feed(pare_bpe_trainer *trainer, const char *text, size_t n, const pare_context *context,
                            pare_error *error) PARE_MUST_CHECK;
-/* The documents of a file, as training reads them (pare/dataset.h): a plain text whole; JSONL line by line, prompt and response
+/* The documents of a file, as training reads them (pare/corpus.h): a plain text whole; JSON rows one by one, prompt and response
  * apart. A file without a character is refused. */
 typedef struct {
     uint64_t bytes, documents; /* bytes of the file */

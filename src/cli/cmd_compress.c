@@ -361,7 +361,7 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
          &t->allocation},
         {"keep-layers", 0, OPTION_STRING, "LIST", "layers that keep all of their neurons or heads: 0-2,29", &t->keep_layers},
         {"keep-blocks", 0, OPTION_STRING, "LIST", "the same as --keep-layers", &t->keep_blocks},
-        {"calibrate", 'c', OPTION_STRING, "FILE", "text or JSONL for calibrated methods", &given.calibrate},
+        {"calibrate", 'c', OPTION_STRING, "FILE", "text for calibrated methods: plain (also gzip, bzip2) or JSON rows", &given.calibrate},
         {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
         {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
         {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},

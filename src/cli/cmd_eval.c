@@ -67,7 +67,7 @@ static bool evaluate(const char *path, const eval_options *given, const common *
 bool cmd_eval(int argc, char **argv, pare_error *error) {
     eval_options given = {.protocol = "joined2048"};
     const option options[] = {
-        {"text", 0, OPTION_STRING, "FILE", "the text to score", &given.text},
+        {"text", 0, OPTION_STRING, "FILE", "the text to score: plain (also gzip, bzip2) or JSON rows", &given.text},
         {"protocol", 'p', OPTION_STRING, "NAME", "gguf512 or joined2048 (the default); other lengths too", &given.protocol},
         {"windows", 'n', OPTION_COUNT, "N", "score the first N windows only", &given.windows},
         {0},
@@ -76,7 +76,8 @@ bool cmd_eval(int argc, char **argv, pare_error *error) {
         .name = "eval",
         .usage = "MODEL --text FILE [--protocol gguf512|joined2048] [--windows N]",
         .about = "Test cross-entropy and perplexity of a checkpoint.\n\n"
-                 "  gguf512     as llama.cpp's perplexity tool: windows of 512 tokens, the second half of each is scored\n"
+                 "  gguf512     as llama.cpp's perplexity tool: windows of 512 tokens, the second half of each is scored; a special\n"
+                 "              token that is spelled out in the text is plain text\n"
                  "  joined2048  as GPTQ, SparseGPT, Wanda and SliceGPT: rows joined by blank lines, windows of 2,048, all scored",
         .example = "  pare eval demo/model.gguf --text demo/test.txt --protocol gguf512 --windows 24",
         .options = options,

@@ -181,7 +181,8 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
         .usage = "MODEL --data FILE… [--tokens N] [--lora R | --full] [--teacher DENSE] -o OUT",
         .about = "Trains a model on, to win back what a cut has cost: adapters (LoRA) merged at the end, or every weight,\n"
                  "with the dense model as a teacher or without. OUT is a Hugging Face folder with loss.svg and pare.json.\n"
-                 "A .jsonl file has \"text\", or \"prompt\" and \"response\" (the prompt is read but not learned) a line.\n"
+                 "Data are plain text, gzip or bzip2, or JSON rows (.jsonl, .json) with \"text\", \"prompt\" and \"response\",\n"
+                 "\"instruction\" and \"output\", or \"messages\", which the model's chat template renders. Only answers are learned.\n"
                  "Ctrl-C leaves OUT.state; the same command with --resume goes on, bit for bit.",
         .example = "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered",
         .options = options,

@@ -211,7 +211,7 @@ static bool train(const train_options *given, const common *shared, pare_error *
 bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
     train_options given = {.pre = "smollm", .min_frequency = 2};
     const option options[] = {
-        {"data", 'd', OPTION_LIST, "FILE", "text or JSONL; again, or more files behind it", &given.data},
+        {"data", 'd', OPTION_LIST, "FILE", "plain text (also gzip, bzip2) or JSON rows; again, or more files behind it", &given.data},
         {"vocab", 'v', OPTION_COUNT, "N", "tokens, with the special ones and the 256 bytes", &given.vocabulary},
         {"output", 'o', OPTION_STRING, "OUT", "a folder to make, or a file name that ends in .json", &given.out},
         {"pre", 0, OPTION_STRING, "P", "words as smollm (default), gpt2, llama3 or qwen2 have them", &given.pre},
@@ -226,8 +226,8 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
         .about =
             "Learns a byte-level BPE tokenizer, merge for merge the one that the Hugging Face tokenizers package learns from the same\n"
             "texts, and writes tokenizer.json (in a folder also tokenizer_config.json), which that package, transformers and pare load.\n"
-            "No word reaches over the end of a text: a file is one text; in JSONL (by its ending) each line's \"text\" is one, or its\n"
-            "\"prompt\" and \"response\" are two.\n"
+            "No word reaches over the end of a text: a plain file is one text. In JSON rows (.jsonl, .json) each row's \"text\" is one,\n"
+            "\"prompt\" and \"response\" are two, and so is each of the \"messages\".\n"
             "The first special token has id 0 and stands at the beginning and end of texts. smollm is GPT-2's way with each digit apart,\n"
             "so that a small vocabulary is not spent on the numbers that happened to be in the text.",
         .example = "  pare tokenizer train --data demo/calibration.txt --vocab 4096 -o tokenizer/\n"

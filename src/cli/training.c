@@ -29,7 +29,7 @@ training_options training_defaults(void) {
 training_table training_rows(training_options *g) {
     training_table table;
     const option all[] = {
-        {"data", 0, OPTION_LIST, "FILE", "text or .jsonl to learn from, or several", &g->data},
+        {"data", 0, OPTION_LIST, "FILE", "text to learn from, or several: plain (also gzip, bzip2) or JSON rows", &g->data},
         {"tokens", 'n', OPTION_STRING, "N", "tokens to train on: 500000, 0.5M, 1G (default: the data once)", &g->tokens},
         {"steps", 0, OPTION_COUNT, "N", "the same in steps", &g->steps},
         {"epochs", 0, OPTION_COUNT, "N", "how often the data may be gone through (1)", &g->epochs},

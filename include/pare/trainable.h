@@ -34,23 +34,27 @@ typedef struct {
 } pare_adapter_shape;
 void pare_adapter_shapes(pare_adapter_shape shapes[PARE_PROJECTIONS], const pare_config *config, uint32_t layer);
 
-/* LoRA (Hu et al. 2021) on some of the seven projections, the same in every layer. */
+/* LoRA (Hu et al. 2021) on some of the seven projections. */
 typedef struct pare_adapters {
     uint32_t n_layers, rank;
-    double alpha; /* scale = alpha / rank */
-    bool targets[PARE_PROJECTIONS];
-    pare_adapter *items;        /* (n_layers, PARE_PROJECTIONS); rank 0: not a target */
-    float *values;              /* every A and B; each starts at a multiple of 16 floats, with zeros between */
-    size_t n_values, n_weights; /* with the zeros, and without */
+    double alpha;                   /* scale = alpha / rank */
+    bool targets[PARE_PROJECTIONS]; /* in some layer at least */
+    pare_adapter *items;            /* (n_layers, PARE_PROJECTIONS); rank 0: not a target */
+    float *values;                  /* every A and B; each starts at a multiple of 16 floats, with zeros between */
+    size_t n_values, n_weights;     /* with the zeros, and without */
     pare_arena *arena;
 } pare_adapters;
 
 /* For a model of this config (of the cut model, where there is a cut). A by seed, uniform in +-1/sqrt(in) as PEFT does; B zero. */
 pare_adapters *pare_adapters_open(const pare_config *config, uint32_t rank, double alpha, const bool targets[PARE_PROJECTIONS],
                                   uint64_t seed, pare_error *error) PARE_MUST_CHECK;
+/* The same with targets (n_layers, PARE_PROJECTIONS) that need not be alike in all layers. */
+pare_adapters *pare_adapters_open_on(const pare_config *config, uint32_t rank, double alpha, const bool *targets, uint64_t seed,
+                                     pare_error *error) PARE_MUST_CHECK;
 void pare_adapters_close(pare_adapters *adapters);
-/* A folder as PEFT writes it: adapter_config.json and adapter_model.safetensors. Refuses an adapter for another base by its shapes,
- * and every PEFT option that changes what is computed and is not plain LoRA. */
+/* A folder as PEFT writes it: adapter_config.json and adapter_model.safetensors, on the matrices that the tensors name. Refuses an adapter
+ * for another base by its shapes, and by its name every PEFT option that makes the model anything but base + scale B A.
+ * Rank-stabilised LoRA is read as plain LoRA of its scale. */
 pare_adapters *pare_adapters_read(const char *path, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 /* The same out; f32. config: of the model they were opened for; base: its name or path, for adapter_config.json. */
 bool pare_adapters_write(const char *path, const pare_adapters *adapters, const pare_config *config, const char *base,

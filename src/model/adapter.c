@@ -19,7 +19,7 @@ static size_t padded(size_t n) {
 }
 
 /* Gives every target its place in the block, and A its values. */
-static void place(pare_adapters *adapters, const pare_config *config, uint64_t seed) {
+static void place(pare_adapters *adapters, const pare_config *config, const bool *targets, uint64_t seed) {
     float *at = adapters->values;
     for (uint32_t layer = 0; layer < adapters->n_layers; layer++) {
         pare_adapter_shape shapes[PARE_PROJECTIONS];
@@ -27,9 +27,9 @@ static void place(pare_adapters *adapters, const pare_config *config, uint64_t s
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
             size_t out = shapes[p].out, in = shapes[p].in;
             char purpose[64];
-            if (!adapters->targets[p])
-                continue;
             pare_adapter *item = &adapters->items[(size_t)layer * PARE_PROJECTIONS + (size_t)p];
+            if (!targets[(size_t)layer * PARE_PROJECTIONS + (size_t)p])
+                continue;
             *item = (pare_adapter){
                 .a = at, .b = at + padded(adapters->rank * in), .rank = adapters->rank, .scale = (float)(adapters->alpha / adapters->rank)};
             at = item->b + padded(adapters->rank * out);
@@ -58,28 +58,39 @@ static bool count_layer(size_t *values, size_t *weights, const pare_config *conf
     return true;
 }
 
-pare_adapters *pare_adapters_open(const pare_config *config, uint32_t rank, double alpha, const bool targets[PARE_PROJECTIONS],
-                                  uint64_t seed, pare_error *error) {
+pare_adapters *pare_adapters_open_on(const pare_config *config, uint32_t rank, double alpha, const bool *targets, uint64_t seed,
+                                     pare_error *error) {
     size_t values = 0, weights = 0;
     for (uint32_t layer = 0; layer < config->n_layers; layer++)
-        if (!count_layer(&values, &weights, config, layer, rank, targets, error))
+        if (!count_layer(&values, &weights, config, layer, rank, targets + (size_t)layer * PARE_PROJECTIONS, error))
             return NULL;
     pare_arena *arena = pare_arena_open(error);
     pare_adapters *adapters = arena ? PARE_PUSH(arena, pare_adapters, 1, error) : NULL;
     if (adapters) {
         *adapters = (pare_adapters){
             .n_layers = config->n_layers, .rank = rank, .alpha = alpha, .n_values = values, .n_weights = weights, .arena = arena};
-        for (int p = 0; p < PARE_PROJECTIONS; p++)
-            adapters->targets[p] = targets[p];
+        for (uint32_t i = 0; i < config->n_layers * PARE_PROJECTIONS; i++)
+            adapters->targets[i % PARE_PROJECTIONS] = adapters->targets[i % PARE_PROJECTIONS] || targets[i];
         adapters->items = PARE_PUSH(arena, pare_adapter, (size_t)config->n_layers * PARE_PROJECTIONS, error);
         adapters->values = PARE_PUSH(arena, float, adapters->n_values, error);
         if (adapters->items && adapters->values) {
-            place(adapters, config, seed);
+            place(adapters, config, targets, seed);
             return adapters;
         }
     }
     pare_arena_close(arena);
     return NULL;
+}
+
+pare_adapters *pare_adapters_open(const pare_config *config, uint32_t rank, double alpha, const bool targets[PARE_PROJECTIONS],
+                                  uint64_t seed, pare_error *error) {
+    size_t n = (size_t)config->n_layers * PARE_PROJECTIONS;
+    bool *all = pare_allocate(n, sizeof *all, error);
+    for (size_t i = 0; all && i < n; i++)
+        all[i] = targets[i % PARE_PROJECTIONS];
+    pare_adapters *adapters = all ? pare_adapters_open_on(config, rank, alpha, all, seed, error) : NULL;
+    pare_free(all);
+    return adapters;
 }
 
 void pare_adapters_close(pare_adapters *adapters) {

@@ -1,13 +1,14 @@
 /* peft: adapters as the PEFT package stores them: adapter_config.json and adapter_model.safetensors in one folder.
  *
  * Tensors are called base_model.model.model.layers.N.self_attn.q_proj.lora_A.weight (rank, in) and …lora_B.weight (out, rank).
- * Only plain LoRA is read: every option that changes what is computed is refused by name. */
+ * Only plain LoRA is read: peft_config.c refuses every option that changes what is computed. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "format.h"
 #include "pare/trainable.h"
+#include "peft.h"
 
 enum { PATH_BYTES = 4096, NAME_BYTES = 128 };
 
@@ -26,128 +27,151 @@ static bool join(char path[PATH_BYTES], const char *folder, const char *name, pa
 
 /* ---- reading ---- */
 
+/* The two matrices of each projection of each layer, NULL where there are none. */
 typedef struct {
-    uint64_t rank;
-    double alpha;
-    bool targets[PARE_PROJECTIONS];
-} recipe;
+    const pare_file_tensor *a, *b;
+} found_pair;
 
-/* Set to anything but what plain LoRA has: false, null, "none", empty. */
-static bool is_set(const json_t *value) {
-    if (json_is_string(value))
-        return json_string_length(value) > 0 && strcmp(json_string_value(value), "none") != 0;
-    return value && !json_is_null(value) && !json_is_false(value) && json_array_size(value) + json_object_size(value) > 0;
+typedef struct {
+    const peft_recipe *recipe;
+    const pare_config *config;
+    const char *path;
+    found_pair *pairs; /* (n_layers, PARE_PROJECTIONS) */
+} search;
+
+/* "base_model.model.model.layers.3.self_attn.q_proj.lora_A.weight" -> layer, projection, whether it is B, and the module that PEFT knows it
+ * by, "model.layers.3.self_attn.q_proj"; without "model." of adapters on a model without a head. False for every other name. */
+static bool parse_name(uint32_t *layer, int *projection, bool *b, char module[NAME_BYTES], const char *name) {
+    static const char before[] = "base_model.model.", layers[] = "layers.";
+    if (strncmp(name, before, sizeof before - 1) != 0)
+        return false;
+    const char *start = name + sizeof before - 1, *at = start + (strncmp(start, "model.", 6) == 0 ? 6 : 0), *digits;
+    if (strncmp(at, layers, sizeof layers - 1) != 0)
+        return false;
+    digits = at = at + sizeof layers - 1;
+    for (*layer = 0; *at >= '0' && *at <= '9' && at - digits < 6; at++)
+        *layer = *layer * 10 + (uint32_t)(*at - '0');
+    if (at == digits || *at != '.' || (*digits == '0' && at - digits > 1))
+        return false;
+    for (*projection = 0; *projection < PARE_PROJECTIONS; ++*projection) {
+        const char *path = pare_projection_path((pare_projection)*projection), *end = at + 1 + strlen(path);
+        if (strncmp(at + 1, path, strlen(path)) != 0)
+            continue;
+        *b = strcmp(end, ".lora_B.weight") == 0;
+        snprintf(module, NAME_BYTES, "%.*s", (int)(end - start), start);
+        return *b || strcmp(end, ".lora_A.weight") == 0;
+    }
+    return false;
 }
 
-static bool refuse_variants(const json_t *json, const char *path, pare_error *error) {
-    static const char *const flags[] = {"use_dora", "use_rslora", "fan_in_fan_out", "use_qalora", "lora_bias"};
-    static const char *const others[] = {"rank_pattern", "alpha_pattern",     "modules_to_save",   "layers_to_transform",
-                                         "bias",         "layer_replication", "target_parameters", "trainable_token_indices"};
-    for (size_t i = 0; i < sizeof flags / sizeof *flags; i++)
-        if (json_is_true(json_object_get(json, flags[i])))
-            return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: \"%s\" is set; pare reads plain LoRA only", path, flags[i]);
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (is_set(json_object_get(json, others[i])))
-            return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: \"%s\" is set; pare reads plain LoRA only", path, others[i]);
+static bool sort_in(search *s, const pare_file_tensor *item, pare_error *error) {
+    char module[NAME_BYTES];
+    const char *name = item->tensor.name;
+    uint32_t layer;
+    int projection;
+    bool b;
+    if (!parse_name(&layer, &projection, &b, module, name))
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: tensor %s is left over: pare reads lora_A and lora_B of the seven projections",
+                         s->path, name);
+    if (layer >= s->config->n_layers)
+        return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s is left over, this model has %u layers: an adapter for another base",
+                         s->path, name, s->config->n_layers);
+    if (!peft_recipe_allows(s->recipe, module, layer))
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED,
+                         "%s: tensor %s: target_modules, exclude_modules or layers_to_transform of %s leave %s out, so that PEFT would not "
+                         "load it",
+                         s->path, name, config_file, module);
+    found_pair *pair = &s->pairs[(size_t)layer * PARE_PROJECTIONS + (size_t)projection];
+    const pare_file_tensor **place = b ? &pair->b : &pair->a;
+    if (*place)
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensors %s and %s are the same matrix", s->path, (*place)->tensor.name, name);
+    *place = item;
     return true;
 }
 
-static bool read_targets(recipe *r, const json_t *list, const char *path, pare_error *error) {
-    size_t index;
-    const json_t *item;
-    json_array_foreach((json_t *)(uintptr_t)list, index, item) {
-        const char *name = json_string_value(item);
-        int found = -1;
-        for (int p = 0; p < PARE_PROJECTIONS; p++)
-            if (name && strcmp(name, pare_projection_name((pare_projection)p)) == 0)
-                found = p;
-        if (found < 0)
-            return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: target \"%.60s\" is none of the seven projections", path,
-                             name ? name : "?");
-        r->targets[found] = true;
+/* Every tensor to its place; which matrices have both goes into targets (n_layers, PARE_PROJECTIONS). */
+static bool find_pairs(search *s, bool *targets, const pare_tensor_list *list, pare_error *error) {
+    for (size_t i = 0; i < list->n; i++)
+        if (!sort_in(s, &list->items[i], error))
+            return false;
+    for (size_t i = 0; i < (size_t)s->config->n_layers * PARE_PROJECTIONS; i++) {
+        const found_pair *p = &s->pairs[i];
+        targets[i] = p->a && p->b;
+        if (!p->a != !p->b)
+            return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s is there without its lora_%c", s->path,
+                             (p->a ? p->a : p->b)->tensor.name, p->a ? 'B' : 'A');
     }
-    return json_array_size(list) > 0 || pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: \"target_modules\" is no list of projections", path);
+    return true;
 }
 
-static bool read_recipe(recipe *r, const char *folder, pare_error *error) {
-    char path[PATH_BYTES];
-    const char *type = "";
-    if (!join(path, folder, config_file, error))
-        return false;
-    if (!pare_path_exists(path))
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not an adapter: no %s in this folder", folder, config_file);
-    json_t *json = pare_json_read_lenient(path, NULL, error);
-    bool done = json && pare_json_get_string(&type, json, "peft_type", path, error) &&
-                pare_json_get_u64(&r->rank, json, "r", path, error) && pare_json_get_double(&r->alpha, json, "lora_alpha", path, error);
-    if (done && strcmp(type, "LORA") != 0)
-        done = pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: peft_type is \"%.40s\"; pare reads LORA", path, type);
-    if (done && (r->rank == 0 || r->rank > UINT32_MAX || !(r->alpha > 0) || !isfinite(r->alpha)))
-        done = pare_fail(error, PARE_ERROR_RANGE, "%s: r is %llu, lora_alpha %g", path, (unsigned long long)r->rank, r->alpha);
-    done = done && refuse_variants(json, path, error) && read_targets(r, json_object_get(json, "target_modules"), path, error);
-    json_decref(json);
-    return done;
-}
-
-static bool read_matrix(float *out, pare_tensor_list *list, const char *name, uint64_t rows, uint64_t columns, const char *path,
-                        pare_error *error) {
+static bool read_matrix(float *out, const pare_file_tensor *item, uint64_t rows, uint64_t columns, const char *path, pare_error *error) {
     char wanted[PARE_SHAPE_TEXT], found[PARE_SHAPE_TEXT];
     const uint64_t dims[2] = {rows, columns};
-    pare_file_tensor *item = pare_tensor_list_find(list, name);
-    pare_shape_print(wanted, 2, dims);
-    if (!item)
-        return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s of shape %s is missing", path, name, wanted);
     const pare_tensor *t = &item->tensor;
     if (t->n_dims != 2 || t->dims[0] != rows || t->dims[1] != columns)
         return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s has shape %s, this model needs %s: an adapter for another base", path,
-                         name, pare_shape_print(found, t->n_dims, t->dims), wanted);
+                         t->name, pare_shape_print(found, t->n_dims, t->dims), pare_shape_print(wanted, 2, dims));
     if (t->dtype == PARE_DTYPE_COUNT)
-        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: tensor %s is of dtype %s; pare reads F32, F16 and BF16 here", path, name,
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: tensor %s is of dtype %s; pare reads F32, F16 and BF16 here", path, t->name,
                          item->type);
     pare_view view = pare_view_all(t);
     pare_view_read(out, &view, 0, view.n_rows, NULL);
     for (uint64_t i = 0; i < rows * columns; i++)
         if (!isfinite(out[i]))
-            return pare_fail(error, PARE_ERROR_NUMERIC, "%s: tensor %s: element %llu is not finite", path, name, (unsigned long long)i);
-    item->used = true;
+            return pare_fail(error, PARE_ERROR_NUMERIC, "%s: tensor %s: element %llu is not finite", path, t->name, (unsigned long long)i);
     return true;
 }
 
-static bool read_weights(pare_adapters *adapters, const pare_config *config, pare_tensor_list *list, const char *path, pare_error *error) {
-    char name[NAME_BYTES];
+static bool read_pairs(pare_adapters *adapters, const search *s, pare_error *error) {
     for (uint32_t layer = 0; layer < adapters->n_layers; layer++) {
         pare_adapter_shape shapes[PARE_PROJECTIONS];
-        pare_adapter_shapes(shapes, config, layer);
+        pare_adapter_shapes(shapes, s->config, layer);
         for (int p = 0; p < PARE_PROJECTIONS; p++) {
-            const pare_adapter *item = &adapters->items[(size_t)layer * PARE_PROJECTIONS + (size_t)p];
-            if (item->rank && (!read_matrix(item->a, list, tensor_name(name, layer, p, false), item->rank, shapes[p].in, path, error) ||
-                               !read_matrix(item->b, list, tensor_name(name, layer, p, true), shapes[p].out, item->rank, path, error)))
+            size_t i = (size_t)layer * PARE_PROJECTIONS + (size_t)p;
+            const pare_adapter *item = &adapters->items[i];
+            if (item->rank && (!read_matrix(item->a, s->pairs[i].a, item->rank, shapes[p].in, s->path, error) ||
+                               !read_matrix(item->b, s->pairs[i].b, shapes[p].out, item->rank, s->path, error)))
                 return false;
         }
     }
-    for (size_t i = 0; i < list->n; i++)
-        if (!list->items[i].used)
-            return pare_fail(error, PARE_ERROR_SHAPE, "%s: tensor %s is left over: an adapter for another base", path,
-                             list->items[i].tensor.name);
     return true;
 }
 
-pare_adapters *pare_adapters_read(const char *folder, const pare_config *config, pare_error *error) {
-    recipe r = {0};
-    char path[PATH_BYTES];
+static pare_adapters *read_weights(const peft_recipe *recipe, const pare_config *config, const char *path, pare_error *error) {
     pare_map map;
-    if (!read_recipe(&r, folder, error) || !join(path, folder, weights_file, error) || !pare_map_open(&map, path, error))
+    if (!pare_map_open(&map, path, error))
         return NULL;
     pare_tensor_list list = {0};
     pare_arena *arena = pare_arena_open(error);
-    pare_adapters *adapters = arena ? pare_adapters_open(config, (uint32_t)r.rank, r.alpha, r.targets, 0, error) : NULL;
-    if (adapters && (!pare_safetensors_read(&list, &map, path, arena, error) || !pare_tensor_list_sort(&list, error) ||
-                     !read_weights(adapters, config, &list, path, error))) {
+    size_t n = (size_t)config->n_layers * PARE_PROJECTIONS;
+    search s = {.recipe = recipe, .config = config, .path = path, .pairs = arena ? PARE_PUSH(arena, found_pair, n, error) : NULL};
+    bool *targets = s.pairs ? PARE_PUSH(arena, bool, n, error) : NULL;
+    pare_adapters *adapters = NULL;
+    if (targets && pare_safetensors_read(&list, &map, path, arena, error) && find_pairs(&s, targets, &list, error))
+        adapters = pare_adapters_open_on(config, (uint32_t)recipe->rank, recipe->alpha, targets, 0, error);
+    if (adapters && !read_pairs(adapters, &s, error)) {
         pare_adapters_close(adapters);
         adapters = NULL;
     }
     pare_tensor_list_free(&list);
     pare_arena_close(arena);
     pare_map_close(&map);
+    return adapters;
+}
+
+pare_adapters *pare_adapters_read(const char *folder, const pare_config *config, pare_error *error) {
+    peft_recipe recipe;
+    char path[PATH_BYTES];
+    if (!join(path, folder, config_file, error))
+        return NULL;
+    if (!pare_path_exists(path)) {
+        pare_fail(error, PARE_ERROR_FORMAT, "%s: not an adapter: no %s in this folder", folder, config_file);
+        return NULL;
+    }
+    if (!peft_recipe_read(&recipe, path, error))
+        return NULL;
+    pare_adapters *adapters = join(path, folder, weights_file, error) ? read_weights(&recipe, config, path, error) : NULL;
+    peft_recipe_free(&recipe);
     return adapters;
 }
 
@@ -211,11 +235,24 @@ static bool write_weights(const char *path, const pare_adapters *adapters, const
     return false;
 }
 
+/* Names of projections where every layer has the same, else whole paths. */
+static json_t *target_modules(const pare_adapters *adapters) {
+    json_t *list = json_array();
+    char path[NAME_BYTES];
+    bool alike = true;
+    for (uint32_t i = 0; i < adapters->n_layers * PARE_PROJECTIONS; i++)
+        alike = alike && (adapters->items[i].rank > 0) == adapters->targets[i % PARE_PROJECTIONS];
+    for (uint32_t i = 0; i < (alike ? 1 : adapters->n_layers) * PARE_PROJECTIONS; i++) {
+        pare_projection p = (pare_projection)(i % PARE_PROJECTIONS);
+        snprintf(path, sizeof path, "model.layers.%u.%s", i / PARE_PROJECTIONS, pare_projection_path(p));
+        if (adapters->items[i].rank)
+            json_array_append_new(list, json_string(alike ? pare_projection_name(p) : path));
+    }
+    return list;
+}
+
 static json_t *config_json(const pare_adapters *adapters, const char *base) {
-    json_t *targets = json_array();
-    for (int p = 0; p < PARE_PROJECTIONS; p++)
-        if (adapters->targets[p])
-            json_array_append_new(targets, json_string(pare_projection_name((pare_projection)p)));
+    json_t *targets = target_modules(adapters);
     return json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:b, s:b, s:o}", "peft_type", "LORA", "task_type", "CAUSAL_LM",
                      "base_model_name_or_path", base, "r", (int)adapters->rank, "lora_alpha", adapters->alpha, "lora_dropout", 0.0, "bias",
                      "none", "fan_in_fan_out", 0, "inference_mode", 1, "target_modules", targets);

@@ -51,19 +51,55 @@ static bool ends_with(const char *name, const char *end) {
     return n >= m && strcmp(name + n - m, end) == 0;
 }
 
-/* Tensors that are there on purpose and carry nothing: rotary tables that old exports stored, Llama-3's factors (read with the
- * configuration), and a tied head written out, as long as it is the embedding. */
+/* Buffers that exports store and that follow from the configuration: rotary tables, masks, positions; Llama-3's factors are read with it.
+ */
+bool pare_tensor_carries_nothing(const char *name) {
+    static const char *const ends[] = {"inv_freq",    "rotary_emb.cos_cached", "rotary_emb.sin_cached", "masked_bias",
+                                       "causal_mask", "position_ids",          "attn_rot_embd.weight",  "rope_freqs.weight"};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++)
+        if (ends_with(name, ends[i]))
+            return true;
+    return false;
+}
+
+/* The same numbers, whatever type they are stored in. */
+static bool same_values(bool *same, const pare_tensor *a, const pare_tensor *b, pare_error *error) {
+    *same = same_shape(a, b->n_dims, b->dims) && a->dtype != PARE_DTYPE_COUNT;
+    if (!*same || (a->dtype == b->dtype && a->n_bytes == b->n_bytes && memcmp(a->data, b->data, a->n_bytes) == 0))
+        return true;
+    pare_view x = pare_view_all(a), y = pare_view_all(b);
+    float *rows = pare_allocate(2 * (size_t)x.n_columns, sizeof *rows, error);
+    for (uint32_t i = 0; rows && *same && i < x.n_rows; i++) {
+        pare_view_read(rows, &x, i, 1, NULL);
+        pare_view_read(rows + x.n_columns, &y, i, 1, NULL);
+        *same = memcmp(rows, rows + x.n_columns, x.n_columns * sizeof *rows) == 0;
+    }
+    pare_free(rows);
+    return rows != NULL;
+}
+
+/* Tensors that are there on purpose and carry nothing; and a tied head written out, as long as it is the embedding. */
 static bool may_be_left(const pare_tensor_list *list, const pare_tensor *tensor, const pare_checkpoint *checkpoint, bool *left,
                         pare_error *error) {
-    *left = ends_with(tensor->name, ".rotary_emb.inv_freq") || ends_with(tensor->name, ".attn_rot_embd.weight") ||
-            strcmp(tensor->name, "rope_freqs.weight") == 0;
+    *left = pare_tensor_carries_nothing(tensor->name);
     if (!checkpoint->config.tied || strcmp(tensor->name, "lm_head.weight") != 0)
         return true;
-    const pare_tensor *embedding = &pare_tensor_list_find(list, "model.embed_tokens.weight")->tensor;
-    *left = same_shape(tensor, embedding->n_dims, embedding->dims) && tensor->n_bytes == embedding->n_bytes &&
-            memcmp(tensor->data, embedding->data, tensor->n_bytes) == 0;
+    if (!same_values(left, tensor, &pare_tensor_list_find(list, "model.embed_tokens.weight")->tensor, error))
+        return false;
     return *left || pare_fail(error, PARE_ERROR_SHAPE,
                               "%s: lm_head.weight differs from model.embed_tokens.weight, but the configuration ties them", tensor->source);
+}
+
+/* A model that was saved without its head, as LlamaModel, has no "model." before its names. */
+static bool give_names_their_prefix(pare_tensor_list *list, pare_arena *arena, pare_error *error) {
+    if (!pare_tensor_list_find(list, "embed_tokens.weight") || pare_tensor_list_find(list, "model.embed_tokens.weight"))
+        return true;
+    for (size_t i = 0; i < list->n; i++) {
+        pare_tensor *tensor = &list->items[i].tensor;
+        if (strncmp(tensor->name, "lm_head.", 8) != 0 && !(tensor->name = pare_arena_format(arena, error, "model.%s", tensor->name)))
+            return false;
+    }
+    return pare_tensor_list_sort(list, error);
 }
 
 static bool refuse_left_over(const pare_tensor_list *list, const pare_checkpoint *checkpoint, pare_error *error) {
@@ -171,7 +207,8 @@ static bool open_folder(pare_checkpoint *checkpoint, pare_tensor_list *list, par
     checkpoint->format = PARE_FORMAT_HF;
     if (!(inner->config_json = pare_json_read_lenient(path, NULL, error)) ||
         !pare_hf_config_read(&checkpoint->config, inner->config_json, path, inner->arena, error) ||
-        !pare_hf_weights_read(list, checkpoint, error) || !bind(checkpoint, list, error))
+        !pare_hf_weights_read(list, checkpoint, error) || !give_names_their_prefix(list, inner->arena, error) ||
+        !bind(checkpoint, list, error))
         return false;
     open_folder_tokenizer(checkpoint);
     return true;

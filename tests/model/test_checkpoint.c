@@ -169,6 +169,25 @@ static void broken_indices_are_named(void **state) {
     refuse(folder, PARE_ERROR_FORMAT, "lie outside");
 }
 
+/* Tensors that carry nothing may be in the index, in a shard, in both or in none, and so may a shard that holds nothing else. */
+static void an_index_may_name_what_carries_nothing(void **state) {
+    (void)state;
+    static const char *const names[] = {"model.layers.0.self_attn.rotary_emb.inv_freq", "model.rotary_emb.inv_freq",
+                                        "model.layers.1.self_attn.rotary_emb.cos_cached", "model.layers.1.self_attn.masked_bias"};
+    static const char *const shards[] = {"model-00001-of-00003.safetensors", "model-00004-of-00003.safetensors"};
+    for (size_t i = 0; i < 8; i++) {
+        pare_error error = {0};
+        char entry[256];
+        const char *folder = spoil("llama3");
+        snprintf(entry, sizeof entry, "\"weight_map\": {\"%s\": \"%s\",", names[i / 2], shards[i % 2]);
+        edit_file(inside(folder, "model.safetensors.index.json"), "\"weight_map\": {", entry);
+        pare_checkpoint *checkpoint = pare_checkpoint_open(folder, &error);
+        assert_done(checkpoint, error);
+        assert_int_equal(checkpoint->n_tensors, 21);
+        pare_checkpoint_close(checkpoint);
+    }
+}
+
 /* ---- tensors one by one ---- */
 
 /* model.safetensors with its header replaced by `edit` of it. */
@@ -226,23 +245,103 @@ static void harmless_extras_are_let_be(void **state) {
     refuse(folder, PARE_ERROR_SHAPE, "tensor model.layers.0.self_attn.surprise of shape [4] at byte");
 }
 
-/* A tied head may be written out, as long as it is the embedding. */
+/* As a model without a head is saved: "layers.0…" and no "model." before it. What is written of it has the usual names and class. */
+static void names_may_lack_their_prefix(void **state) {
+    (void)state;
+    pare_error error = {0};
+    const char *folder = spoil("qwen2");
+    size_t n;
+    pare_string file = {0};
+    char *bytes = read_file(inside(folder, "model.safetensors"), &n);
+    uint64_t length, shorter;
+    memcpy(&length, bytes, 8);
+    pare_string_push(&file, bytes, 8);
+    for (size_t i = 8; i < n; i++) {
+        if (i < 8 + length && strncmp(bytes + i, "\"model.", 7) == 0)
+            pare_string_push(&file, "\"", 1), i += 6;
+        else
+            pare_string_push(&file, bytes + i, 1);
+    }
+    shorter = length - (n - file.length);
+    memcpy(file.data, &shorter, 8);
+    write_file(inside(folder, "model.safetensors"), file.data, file.length);
+    edit_file(inside(folder, "config.json"), "Qwen2ForCausalLM", "Qwen2Model");
+    pare_string_free(&file);
+    pare_free(bytes);
+    pare_checkpoint *checkpoint = pare_checkpoint_open(folder, &error), *usual = open_fixture("qwen2");
+    assert_done(checkpoint, error);
+    assert_int_equal(checkpoint->n_tensors, usual->n_tensors);
+    for (size_t i = 0; i < usual->n_tensors; i++) {
+        assert_string_equal(checkpoint->tensors[i].name, usual->tensors[i].name);
+        assert_memory_equal(checkpoint->tensors[i].data, usual->tensors[i].data, usual->tensors[i].n_bytes);
+    }
+    char out[512];
+    snprintf(out, sizeof out, "%s/with-prefix", work);
+    assert_done(pare_checkpoint_write(out, checkpoint, NULL, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error);
+    char *config = read_file(inside(out, "config.json"), NULL);
+    assert_non_null(strstr(config, "\"Qwen2ForCausalLM\""));
+    pare_free(config);
+    pare_checkpoint_close(usual);
+    pare_checkpoint_close(checkpoint);
+}
+
+/* The hub's cache: links to files elsewhere, and a link to an optional file that was not fetched. */
+static void a_cache_of_links_opens(void **state) {
+    (void)state;
+    static const char *const names[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    pare_error error = {0};
+    char folder[512];
+    snprintf(folder, sizeof folder, "%s/snapshot", work);
+    run_shell("mkdir", folder);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char from[64];
+        snprintf(from, sizeof from, "qwen2/%.32s", names[i]);
+        assert_int_equal(symlink(fixture(from), inside(folder, names[i])), 0);
+    }
+    assert_int_equal(symlink("../../blobs/gone", inside(folder, "generation_config.json")), 0);
+    assert_int_equal(symlink("../../blobs/gone", inside(folder, "tokenizer_config.json")), 0);
+    pare_checkpoint *checkpoint = pare_checkpoint_open(folder, &error);
+    assert_done(checkpoint && checkpoint->tokenizer, error);
+    char out[512];
+    snprintf(out, sizeof out, "%s/from-snapshot", work);
+    assert_done(pare_checkpoint_write(out, checkpoint, NULL, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error);
+    assert_true(pare_path_exists(inside(out, "generation_config.json")) && !pare_path_exists(inside(out, "tokenizer_config.json")));
+    pare_checkpoint_close(checkpoint);
+}
+
+/* A copy of the qwen2 fixture with a head beside its tied embedding. */
+static const char *with_head(const char *dtype, const void *data, size_t n) {
+    const char *folder = spoil("qwen2");
+    char entry[256];
+    unsigned long long from = 2 * 82496;
+    snprintf(entry, sizeof entry, "\"lm_head.weight\":{\"dtype\":\"%s\",\"shape\":[320,64],\"data_offsets\":[%llu,%llu]},\"model.norm",
+             dtype, from, from + n);
+    edit_header(folder, "\"model.norm", entry, data, n);
+    return folder;
+}
+
+/* A tied head may be written out, as long as it is the embedding, in whatever type. */
 static void a_tied_head_may_lie_in_the_file(void **state) {
     (void)state;
     pare_error error = {0};
     pare_checkpoint *source = open_fixture("qwen2");
     const pare_tensor *embedding = pare_checkpoint_find(source, "model.embed_tokens.weight");
-    const char *folder = spoil("qwen2");
-    char entry[256];
-    uint64_t data = 2 * 82496;
-    snprintf(entry, sizeof entry, "\"lm_head.weight\":{\"dtype\":\"BF16\",\"shape\":[320,64],\"data_offsets\":[%llu,%llu]},\"model.norm",
-             (unsigned long long)data, (unsigned long long)(data + embedding->n_bytes));
-    edit_header(folder, "\"model.norm", entry, embedding->data, embedding->n_bytes);
-    pare_checkpoint *checkpoint = pare_checkpoint_open(folder, &error);
-    assert_done(checkpoint, error);
-    assert_int_equal(checkpoint->n_tensors, 26);
-    assert_null(pare_checkpoint_find(checkpoint, "lm_head.weight"));
-    pare_checkpoint_close(checkpoint);
+    float *values = pare_allocate(320 * 64, sizeof *values, &error);
+    assert_non_null(values);
+    for (size_t i = 0; i < 320 * 64; i++)
+        memcpy((char *)&values[i] + 2, embedding->data + 2 * i, 2);
+    for (size_t i = 0; i < 2; i++) {
+        const char *folder =
+            i ? with_head("F32", values, 320 * 64 * sizeof *values) : with_head("BF16", embedding->data, embedding->n_bytes);
+        pare_checkpoint *checkpoint = pare_checkpoint_open(folder, &error);
+        assert_done(checkpoint, error);
+        assert_int_equal(checkpoint->n_tensors, 26);
+        assert_null(pare_checkpoint_find(checkpoint, "lm_head.weight"));
+        pare_checkpoint_close(checkpoint);
+    }
+    values[4711] *= 1.0001f;
+    refuse(with_head("F32", values, 320 * 64 * sizeof *values), PARE_ERROR_SHAPE, "lm_head.weight differs");
+    pare_free(values);
     pare_checkpoint_close(source);
 }
 
@@ -407,6 +506,9 @@ int main(void) {
         cmocka_unit_test(tensors_of_other_types_are_refused_where_they_are_needed),
         cmocka_unit_test(harmless_extras_are_let_be),
         cmocka_unit_test(a_tied_head_may_lie_in_the_file),
+        cmocka_unit_test(an_index_may_name_what_carries_nothing),
+        cmocka_unit_test(names_may_lack_their_prefix),
+        cmocka_unit_test(a_cache_of_links_opens),
         cmocka_unit_test(gguf_files_that_contradict_themselves_are_named),
         cmocka_unit_test(an_unknown_gguf_architecture_names_the_known_ones),
         cmocka_unit_test(non_finite_weights_are_found_wherever_they_hide),

@@ -120,6 +120,18 @@ static void bad_configurations_are_named(void **state) {
         {"{\"model_type\":7," SHAPE "}", PARE_ERROR_FORMAT, "\"model_type\" is not a string"},
         {"{\"model_type\":\"llama\",\"hidden_act\":\"gelu\"," SHAPE "}", PARE_ERROR_UNSUPPORTED, "hidden_act \"gelu\""},
         {"{\"model_type\":\"llama\",\"quantization_config\":{\"bits\":4}," SHAPE "}", PARE_ERROR_UNSUPPORTED, "quantization_config"},
+        {"{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"gptq\",\"bits\":4}," SHAPE "}", PARE_ERROR_UNSUPPORTED,
+         "by gptq"},
+        {"{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_8bit\":true}," SHAPE "}",
+         PARE_ERROR_UNSUPPORTED, "by bitsandbytes"},
+        {"{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"config_groups\":{\"a\":{}}}," SHAPE
+         "}",
+         PARE_ERROR_UNSUPPORTED, "by compressed-tensors"},
+        {"{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"transform_config\":{\"a\":1}}," SHAPE
+         "}",
+         PARE_ERROR_UNSUPPORTED, "by compressed-tensors"},
+        {"{\"model_type\":\"llama\",\"compression_config\":{\"sparsity_config\":{\"format\":\"sparse-bitmask\"}}," SHAPE "}",
+         PARE_ERROR_UNSUPPORTED, "compression_config"},
         {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"yarn\",\"factor\":4.0}," SHAPE "}", PARE_ERROR_UNSUPPORTED,
          "\"yarn\"; pare knows default, linear and llama3"},
         {"{\"model_type\":\"llama\",\"rope_scaling\":{\"type\":\"dynamic\",\"factor\":4.0}," SHAPE "}", PARE_ERROR_UNSUPPORTED,
@@ -157,6 +169,26 @@ static void bad_configurations_are_named(void **state) {
         assert_fails(read_config(&config, cases[i].text, &error), error, cases[i].code, cases[i].part);
         assert_non_null(strstr(error.message, "config.json"));
     }
+}
+
+/* Other words for what pare knows, and settings that set nothing. */
+static void other_spellings_are_read(void **state) {
+    (void)state;
+    static const char *const texts[] = {
+        "{\"model_type\":\"llama\",\"hidden_act\":\"swish\"," SHAPE "}",
+        "{\"model_type\":\"llama\",\"hidden_act\":\"SiLU\"," SHAPE "}",
+        "{\"model_type\":\"llama\",\"hidden_act\":null," SHAPE "}",
+        "{\"model_type\":\"llama\",\"quantization_config\":null," SHAPE "}",
+        "{\"model_type\":\"llama\",\"quantization_config\":{}," SHAPE "}",
+        "{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"bitsandbytes\",\"load_in_4bit\":false}," SHAPE "}",
+        "{\"model_type\":\"llama\",\"quantization_config\":{\"quant_method\":\"compressed-tensors\",\"format\":\"dense\",\"config_groups\":"
+        "{},"
+        "\"ignore\":[\"lm_head\"],\"kv_cache_scheme\":null,\"sparsity_config\":{\"format\":\"dense\",\"sparsity_structure\":\"2:4\"}}"
+        "," SHAPE "}",
+        "{\"model_type\":\"llama\",\"compression_config\":{\"sparsity_config\":{\"format\":\"dense\"}}," SHAPE "}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        assert_int_equal(good(texts[i]).width, 64);
 }
 
 typedef struct {
@@ -226,9 +258,13 @@ static int close_arena(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(absent_keys_mean_what_they_mean_in_transformers), cmocka_unit_test(both_spellings_of_rotary_settings_are_read),
-        cmocka_unit_test(llama3_factors_ramp_between_the_two_wavelengths), cmocka_unit_test(bad_configurations_are_named),
-        cmocka_unit_test(tensors_are_visited_in_order_of_layers),          cmocka_unit_test(own_format_lists_layers),
+        cmocka_unit_test(absent_keys_mean_what_they_mean_in_transformers),
+        cmocka_unit_test(both_spellings_of_rotary_settings_are_read),
+        cmocka_unit_test(llama3_factors_ramp_between_the_two_wavelengths),
+        cmocka_unit_test(bad_configurations_are_named),
+        cmocka_unit_test(tensors_are_visited_in_order_of_layers),
+        cmocka_unit_test(own_format_lists_layers),
+        cmocka_unit_test(other_spellings_are_read),
     };
     return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

@@ -47,6 +47,9 @@ pare_file_tensor *pare_tensor_list_find(const pare_tensor_list *list, const char
 enum { PARE_SHAPE_TEXT = 96 };
 const char *pare_shape_print(char text[PARE_SHAPE_TEXT], uint32_t n_dims, const uint64_t *dims);
 
+/* Whether a tensor of this name may be there or not, and is not read: a buffer that the configuration tells already. (checkpoint.c) */
+bool pare_tensor_carries_nothing(const char *name);
+
 /* Bytes of a tensor of this shape; false when its rows are no whole blocks or the product overflows. */
 bool pare_shape_bytes(uint64_t *bytes, pare_dtype dtype, uint32_t n_dims, const uint64_t *dims) PARE_MUST_CHECK;
 

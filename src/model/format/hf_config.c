@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
 #include "format/format.h"
 
@@ -23,6 +24,65 @@ static bool get_count(uint32_t *value, const source *s, const char *key, uint64_
     return pare_json_get_u64(&otherwise, s->json, key, s->what, s->error) && pare_config_narrow(value, otherwise, key, s->what, s->error);
 }
 
+static bool is_set(const json_t *value) {
+    return value && !json_is_null(value) && !json_is_false(value) &&
+           (json_is_object(value) ? json_object_size(value) > 0 : !json_is_array(value) || json_array_size(value) > 0);
+}
+
+/* Sparse weights that are stored dense. */
+static bool stored_dense(const json_t *sparsity) {
+    const json_t *format = json_object_get(sparsity, "format");
+    return !format || (json_is_string(format) && strcmp(json_string_value(format), "dense") == 0);
+}
+
+/* What compressed-tensors says of a model it left alone. */
+static bool says_nothing(const char *key, const json_t *value) {
+    static const char *const idle[] = {"quant_method", "format", "ignore", "global_compression_ratio", "quantization_status", "version"};
+    for (size_t i = 0; i < sizeof idle / sizeof *idle; i++)
+        if (strcmp(key, idle[i]) == 0)
+            return true;
+    return !is_set(value) || (strcmp(key, "sparsity_config") == 0 && stored_dense(value));
+}
+
+/* Settings under which nothing is quantised, neither weights nor what is computed: bitsandbytes switched off; compressed-tensors without a
+ * group of layers, a scheme or a transform, as it writes after a model was made sparse, or dense again. */
+static bool quantises_nothing(const json_t *settings, const char *method) {
+    static const char *const switches[] = {"load_in_4bit", "load_in_8bit", "_load_in_4bit", "_load_in_8bit"};
+    const char *key;
+    json_t *value;
+    if (strcmp(method, "bitsandbytes") == 0) {
+        for (size_t i = 0; i < sizeof switches / sizeof *switches; i++)
+            if (is_set(json_object_get(settings, switches[i])))
+                return false;
+        return true;
+    }
+    if (strcmp(method, "compressed-tensors") != 0)
+        return !is_set(settings);
+    json_object_foreach((json_t *)(uintptr_t)settings, key, value) {
+        if (!says_nothing(key, value))
+            return false;
+    }
+    return true;
+}
+
+static const char *const quantisation_keys[] = {"quantization_config", "compression_config"};
+enum { N_QUANTISATION_KEYS = sizeof quantisation_keys / sizeof *quantisation_keys };
+
+static bool check_quantisation(const source *s) {
+    for (size_t i = 0; i < N_QUANTISATION_KEYS; i++) {
+        const json_t *settings = json_object_get(s->json, quantisation_keys[i]);
+        const char *method = json_string_value(json_object_get(settings, "quant_method"));
+        method = method ? method : i == 1 ? "compressed-tensors" : "a method that it does not name";
+        if (!quantises_nothing(settings, method))
+            return pare_fail(
+                s->error, PARE_ERROR_UNSUPPORTED,
+                "%s: %s: this model is loaded quantised or compressed, by %.40s; pare reads weights of F32, F16 and BF16 here: "
+                "save it without, or give its GGUF",
+                s->what, quantisation_keys[i], method);
+    }
+    return true;
+}
+
 static bool find_arch(pare_config *config, const source *s) {
     const char *type = NULL, *activation = "silu";
     if (!pare_json_get_string(&type, s->json, "model_type", s->what, s->error) ||
@@ -37,13 +97,11 @@ static bool find_arch(pare_config *config, const source *s) {
         arch++;
     if (arch == PARE_ARCH_COUNT)
         return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: model_type \"%.64s\"; pare knows llama, mistral and qwen2", s->what, type);
-    if (json_is_object(json_object_get(s->json, "quantization_config")))
-        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED,
-                         "%s: the weights are quantised (quantization_config); pare reads F32, F16 and BF16 here", s->what);
-    if (strcmp(activation, "silu") != 0)
-        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: hidden_act \"%.64s\"; pare knows silu", s->what, activation);
+    if (strcasecmp(activation, "silu") != 0 && strcasecmp(activation, "swish") != 0)
+        return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: hidden_act \"%.64s\"; pare knows silu (also called swish)", s->what,
+                         activation);
     config->arch = (pare_arch)arch;
-    return true;
+    return check_quantisation(s);
 }
 
 /* Version 4 says {type or rope_type, factor, …} beside rope_theta; version 5 says all of it in rope_parameters. As transformers
@@ -318,6 +376,10 @@ static void set_shape(json_t *json, const pare_config *c) {
     json_object_set_new(json, "num_key_value_heads", json_integer(c->n_kv_heads));
     json_object_set_new(json, "rms_norm_eps", pare_json_number(c->rms_eps));
     json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
+    if (json_object_get(json, "hidden_act")) /* vLLM knows no swish */
+        json_object_set_new(json, "hidden_act", json_string("silu"));
+    for (size_t i = 0; i < N_QUANTISATION_KEYS; i++) /* it quantised nothing, and names layers of the source */
+        json_object_del(json, quantisation_keys[i]);
     if (json_object_get(json, "head_dim") || c->head_dim * c->n_heads != c->width)
         json_object_set_new(json, "head_dim", json_integer(c->head_dim));
     if (json_object_get(json, "max_window_layers"))
@@ -339,6 +401,7 @@ json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_confi
         pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
         return NULL;
     }
+    json_object_set_new(json, "architectures", json_pack("[s]", classes[config->arch])); /* the source may be a class without a head */
     if (as_mistral(config) || config->arch != checkpoint->config.arch)
         set_arch(json, as_mistral(config) ? PARE_ARCH_MISTRAL : config->arch);
     set_shape(json, config);

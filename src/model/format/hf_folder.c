@@ -1,6 +1,7 @@
 /* hf_folder: the weight files of a Hugging Face folder: model.safetensors, or the shards that model.safetensors.index.json names.
  *
- * The index's weight_map and the shards must agree both ways: every tensor lies in the shard that the map says, none is extra.
+ * The index's weight_map and the shards must agree both ways: every tensor lies in the shard that the map says, none is extra. Tensors that
+ * carry nothing are left out of it: old conversions dropped them from one of the two.
  */
 #include <stdio.h>
 #include <string.h>
@@ -37,8 +38,13 @@ static bool check_shard_name(const char *tensor, const json_t *value, const char
     return true;
 }
 
-/* The distinct shards of the map, in its order. */
-static json_t *list_shards(json_t *weight_map, const char *index, pare_error *error) {
+/* Not read, and so in the map, in a shard, in both or in none. */
+static bool passed_over(const char *name, const pare_config *config) {
+    return pare_tensor_carries_nothing(name) || (config->tied && strcmp(name, "lm_head.weight") == 0);
+}
+
+/* The distinct shards of what is read of the map, in its order. */
+static json_t *list_shards(json_t *weight_map, const pare_config *config, const char *index, pare_error *error) {
     json_t *shards = json_object();
     const char *tensor;
     json_t *value;
@@ -49,7 +55,8 @@ static json_t *list_shards(json_t *weight_map, const char *index, pare_error *er
         json_object_foreach(weight_map, tensor, value) {
             if (!(done = check_shard_name(tensor, value, index, error)))
                 break;
-            json_object_set_new(shards, json_string_value(value), json_true());
+            if (!passed_over(tensor, config))
+                json_object_set_new(shards, json_string_value(value), json_true());
         }
     }
     if (done && json_object_size(shards) > SHARDS_MAX)
@@ -61,9 +68,11 @@ static json_t *list_shards(json_t *weight_map, const char *index, pare_error *er
 }
 
 /* Both ways: what the map names is where it says; what lies in the shards is in the map. */
-static bool check_map(pare_tensor_list *list, json_t *weight_map, const char *index, pare_error *error) {
+static bool check_map(pare_tensor_list *list, json_t *weight_map, const pare_config *config, const char *index, pare_error *error) {
     for (size_t i = 0; i < list->n; i++) {
         const pare_tensor *tensor = &list->items[i].tensor;
+        if (passed_over(tensor->name, config))
+            continue;
         const char *shard = json_string_value(json_object_get(weight_map, tensor->name)), *slash = strrchr(tensor->source, '/');
         if (!shard)
             return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s is not in the weight_map of %s", tensor->source, tensor->name, index);
@@ -74,14 +83,17 @@ static bool check_map(pare_tensor_list *list, json_t *weight_map, const char *in
         return false;
     const char *name;
     json_t *value;
-    json_object_foreach(weight_map, name, value) if (!pare_tensor_list_find(list, name)) return pare_fail(
-        error, PARE_ERROR_FORMAT, "%s: tensor %s should lie in %s and does not", index, name, json_string_value(value));
+    json_object_foreach(weight_map, name, value) {
+        if (!passed_over(name, config) && !pare_tensor_list_find(list, name))
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s should lie in %s and does not", index, name,
+                             json_string_value(value));
+    }
     return true;
 }
 
 static bool read_shards(pare_tensor_list *list, pare_checkpoint *checkpoint, json_t *index, const char *index_path, pare_error *error) {
     json_t *weight_map = json_object_get(index, "weight_map"), *value;
-    json_t *shards = list_shards(weight_map, index_path, error);
+    json_t *shards = list_shards(weight_map, &checkpoint->config, index_path, error);
     if (!shards)
         return false;
     pare_checkpoint_inner *inner = checkpoint->inner;
@@ -95,7 +107,7 @@ static bool read_shards(pare_tensor_list *list, pare_checkpoint *checkpoint, jso
         done = done && path && read_shard(list, checkpoint, path, error);
     }
     json_decref(shards);
-    return done && check_map(list, weight_map, index_path, error);
+    return done && check_map(list, weight_map, &checkpoint->config, index_path, error);
 }
 
 static bool fail_no_weights(const pare_checkpoint *checkpoint, pare_error *error) {

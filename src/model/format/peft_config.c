@@ -203,5 +203,6 @@ static bool has_number(const json_t *list, uint32_t number) {
 bool peft_recipe_allows(const peft_recipe *recipe, const char *module, uint32_t layer) {
     const json_t *targets = json_object_get(recipe->json, "target_modules"), *layers = json_object_get(recipe->json, "layers_to_transform");
     const json_t *excluded = json_object_get(recipe->json, "exclude_modules");
-    return (!json_is_array(targets) || listed(targets, module)) && !listed(excluded, module) && (!layers || off(layers) || has_number(layers, layer));
+    return (!json_is_array(targets) || listed(targets, module)) && !listed(excluded, module) &&
+           (!layers || off(layers) || has_number(layers, layer));
 }

@@ -111,6 +111,21 @@ bool pare_checkpoint_check_finite(const pare_checkpoint *checkpoint, const pare_
 /* After PARE_ERROR_NUMERIC in something computed from the checkpoint: says which weight is to blame, when one is. */
 void pare_checkpoint_blame(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error);
 
+/* How far the head is from the embedding. */
+typedef struct {
+    double distance;     /* |head - embedding| / |embedding|, of all rows where it is small, else of a sample; NaN: the model is tied */
+    bool same;           /* no farther than what storing both in their types accounts for: one matrix written twice */
+    uint64_t parameters; /* of the head */
+} pare_head_likeness;
+/* Reads both matrices where they are alike. */
+bool pare_head_compare(pare_head_likeness *likeness, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+/* Makes one matrix of a head and an embedding that are the same: the finer stored one of the two; config.tied is set, and the tensor
+ * lm_head.weight is gone. Before anything is planned or bound. RANGE when they differ; nothing to do in a tied model. */
+bool pare_checkpoint_tie(pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+/* How the checkpoint was made: the pare.json of its folder, the "pare.made" of a GGUF; NULL when that is not told or not readable. whole:
+ * with the lists by unit and by step, which are long. The caller owns the result. */
+json_t *pare_checkpoint_made(const pare_checkpoint *checkpoint, bool whole);
+
 /* The tensors that a config asks for, in checkpoint order: calls back with Hugging Face name and shape (dims slowest first). */
 typedef bool pare_tensor_visit(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error);
 bool pare_config_visit_tensors(const pare_config *config, pare_tensor_visit *visit, void *user, pare_error *error) PARE_MUST_CHECK;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "head.h"
 #include "targets.h"
 
 typedef struct {
@@ -12,7 +13,7 @@ typedef struct {
     targets target;
     uint32_t windows, length;
     uint64_t seed;
-    bool plan, own_format, no_cache;
+    bool plan, own_format, no_cache, tie;
 } compress_options;
 
 /* Everything one compression holds; released by release(). */
@@ -299,6 +300,9 @@ static bool print_result(const compression *c, const compress_options *given, co
 static bool write_out(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
     pare_string note = {0};
     json_t *decision = decision_json(c, given, true);
+    json_t *base = pare_checkpoint_made(c->checkpoint, true); /* how what was cut had been made */
+    if (base)
+        json_object_set_new(decision, "base", base);
     bool done = decision && pare_json_print(&note, decision, error);
     if (done && multiplies_back(c))
         done = pare_checkpoint_write_whole(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
@@ -327,8 +331,8 @@ static bool compress(const char *path, const compress_options *given, const comm
                          c.method->name);
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
-    bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && choose_type(&c, given, shared, error) &&
-                choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error);
+    bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && head_settle(c.checkpoint, given->tie, shared, error) &&
+                choose_type(&c, given, shared, error) && choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error);
     if (done)
         say_departures(&c, shared);
     done = done && (given->plan || write_out(&c, given, shared, error)) && print_result(&c, given, shared, error);
@@ -373,6 +377,7 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         {"own-format", 0, OPTION_FLAG, NULL,
          "write what only pare reads as it is: factors (svd, svd-llm), rotations by block (slice), layers of different widths",
          &given.own_format},
+        HEAD_OPTION(&given.tie),
         {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
         {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},
         {0},

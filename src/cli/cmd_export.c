@@ -3,10 +3,11 @@
 #include <string.h>
 
 #include "cli.h"
-#include "pare/model.h"
+#include "head.h"
 
 typedef struct {
     const char *type, *out;
+    bool tie;
 } export_options;
 
 /* As asked, else each tensor as it is stored. */
@@ -77,8 +78,8 @@ static bool export_model(const char *path, const export_options *given, const co
         return false;
     pare_dtype type;
     pare_export result = {0};
-    bool done =
-        choose_type(&type, given, error) && pare_checkpoint_export(&result, given->out, checkpoint, NULL, type, &shared->context, error);
+    bool done = head_settle(checkpoint, given->tie, shared, error) && choose_type(&type, given, error) &&
+                pare_checkpoint_export(&result, given->out, checkpoint, NULL, type, &shared->context, error);
     if (done) {
         type = type == PARE_DTYPE_COUNT ? checkpoint->dtype : type;
         say_departures(&result, checkpoint, type, shared);
@@ -94,6 +95,7 @@ bool cmd_export(int argc, char **argv, pare_error *error) {
     const option options[] = {
         {"type", 0, OPTION_STRING, "T", "f32, f16, bf16, q8_0, q4_0 or q4_1 (each tensor as it is stored); norms and biases are f32",
          &given.type},
+        HEAD_OPTION(&given.tie),
         {"output", 'o', OPTION_STRING, "FILE", "the GGUF file to make; it must not exist", &given.out},
         {0},
     };

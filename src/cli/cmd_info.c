@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "made.h"
 #include "pare/compress.h"
 
 /* Bytes and tensors of each stored type. */
@@ -50,7 +51,12 @@ static json_t *unit_json(const pare_checkpoint *checkpoint, pare_unit unit) {
                      "methods", methods);
 }
 
-static json_t *info_json(const pare_checkpoint *checkpoint, bool with_tensors) {
+/* Of a head that is the embedding stored again; left out of all others. */
+static json_t *likeness_json(const pare_head_likeness *likeness) {
+    return likeness->same ? json_pack("{s:f, s:I}", "distance", likeness->distance, "parameters", (json_int_t)likeness->parameters) : NULL;
+}
+
+static json_t *info_json(const pare_checkpoint *checkpoint, const pare_head_likeness *likeness, bool with_tensors) {
     pare_size size = pare_checkpoint_size(checkpoint, NULL);
     by_type types = count_types(checkpoint);
     json_t *bytes = json_object(), *units = json_array(), *tensors = NULL;
@@ -67,12 +73,13 @@ static json_t *info_json(const pare_checkpoint *checkpoint, bool with_tensors) {
                                                      "shape", shape_json(t), "bytes", (json_int_t)t->n_bytes));
         }
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:s?, s:o, s:o*}", "model", checkpoint->path, "format",
-                     checkpoint->format == PARE_FORMAT_GGUF ? "gguf" : "hf", "architecture", pare_arch_name(checkpoint->config.arch),
-                     "config", config_json(&checkpoint->config), "parameters", "total", (json_int_t)size.parameters, "non_embedding",
-                     (json_int_t)size.non_embedding, "bytes", (json_int_t)size.bytes, "file_bytes", (json_int_t)checkpoint->file_bytes,
-                     "macs_per_token", (json_int_t)size.macs, "bytes_by_type", bytes, "tokenizer_missing",
-                     checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "can_be_cut", units, "tensors", tensors);
+    return json_pack("{s:s, s:s, s:s, s:o, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:s?, s:o*, s:o*, s:o, s:o*}", "model", checkpoint->path,
+                     "format", checkpoint->format == PARE_FORMAT_GGUF ? "gguf" : "hf", "architecture",
+                     pare_arch_name(checkpoint->config.arch), "config", config_json(&checkpoint->config), "parameters", "total",
+                     (json_int_t)size.parameters, "non_embedding", (json_int_t)size.non_embedding, "bytes", (json_int_t)size.bytes,
+                     "file_bytes", (json_int_t)checkpoint->file_bytes, "macs_per_token", (json_int_t)size.macs, "bytes_by_type", bytes,
+                     "tokenizer_missing", checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "head_is_embedding",
+                     likeness_json(likeness), "made", pare_checkpoint_made(checkpoint, false), "can_be_cut", units, "tensors", tensors);
 }
 
 static void print_factors(const pare_config *c) {
@@ -88,7 +95,7 @@ static void print_factors(const pare_config *c) {
         printf("  factors     %u of %u matrices are products of two, of rank %u to %u\n", n, c->n_layers * PARE_PROJECTIONS, least, most);
 }
 
-static void print_config(const pare_checkpoint *checkpoint) {
+static void print_config(const pare_checkpoint *checkpoint, const pare_head_likeness *likeness) {
     const pare_config *c = &checkpoint->config;
     printf("%s: %s, %s, weights mostly %s\n", checkpoint->path, pare_arch_name(c->arch),
            checkpoint->format == PARE_FORMAT_GGUF ? "GGUF" : "Hugging Face folder", pare_dtype_info(checkpoint->dtype)->name);
@@ -98,6 +105,11 @@ static void print_config(const pare_checkpoint *checkpoint) {
     if (c->shortcuts)
         printf("  shortcuts   two matrices of %u x %u in each layer take the residual stream from norm to norm\n", c->width, c->width);
     printf("  vocabulary  %s%s\n", human_count(c->vocabulary), c->tied ? ", head tied to the embedding" : ", head of its own");
+    if (likeness->same)
+        printf("  head        the embedding stored a second time (%.2g %% apart): %s weights; compress --tie and export --tie write one "
+               "matrix "
+               "for both\n",
+               100 * likeness->distance, human_count(likeness->parameters));
     printf("  positions   %s, rotary base %g (%s)%s\n", human_count(c->max_positions), c->rope.theta, rope_name(c->rope.type),
            c->attention_bias ? ", biased q k v" : "");
     if (!checkpoint->tokenizer)
@@ -163,11 +175,13 @@ bool cmd_info(int argc, char **argv, pare_error *error) {
     pare_checkpoint *checkpoint = pare_checkpoint_open(arguments[0], error);
     if (!checkpoint)
         return false;
-    bool done = true;
-    if (shared.json) {
-        done = print_json(info_json(checkpoint, tensors), error);
-    } else {
-        print_config(checkpoint);
+    pare_head_likeness likeness;
+    bool done = pare_head_compare(&likeness, checkpoint, error);
+    if (done && shared.json) {
+        done = print_json(info_json(checkpoint, &likeness, tensors), error);
+    } else if (done) {
+        print_config(checkpoint, &likeness);
+        made_print(checkpoint);
         print_size(checkpoint);
         if (tensors)
             print_tensors(checkpoint);

@@ -18,6 +18,17 @@ static bool choose_type(pare_dtype *type, const merge_options *given, pare_error
     return pare_fail(error, PARE_ERROR_USAGE, "--type %s: pare writes f32, bf16 and f16", given->type);
 }
 
+/* pare.json: how the merged model was made, and what was merged into. */
+static bool note_print(pare_string *note, const pare_checkpoint *checkpoint, const char *adapter, const pare_adapters *adapters,
+                       pare_error *error) {
+    json_t *made =
+        json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:o*}", "version", PARE_VERSION, "mode", "merge", "model", checkpoint->path, "adapter",
+                  adapter, "rank", (int)adapters->rank, "alpha", adapters->alpha, "base", pare_checkpoint_made(checkpoint, true));
+    bool done = made ? pare_json_print(note, made, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory for pare.json");
+    json_decref(made);
+    return done;
+}
+
 static bool merge(const char *path, const char *adapter, const merge_options *given, const common *shared, pare_error *error) {
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
@@ -26,7 +37,10 @@ static bool merge(const char *path, const char *adapter, const merge_options *gi
         return false;
     pare_dtype type = checkpoint->dtype;
     pare_adapters *adapters = choose_type(&type, given, error) ? pare_adapters_read(adapter, &checkpoint->config, error) : NULL;
-    bool done = adapters && pare_checkpoint_write(given->out, checkpoint, NULL, adapters, type, 0, NULL, &shared->context, error);
+    pare_string note = {0};
+    bool done = adapters && note_print(&note, checkpoint, adapter, adapters, error) &&
+                pare_checkpoint_write(given->out, checkpoint, NULL, adapters, type, 0, note.data, &shared->context, error);
+    pare_string_free(&note);
     if (done && shared->json)
         done = print_json(json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:s, s:s}", "version", PARE_VERSION, "model", path, "adapter", adapter,
                                     "output", given->out, "rank", (int)adapters->rank, "alpha", adapters->alpha, "type",

@@ -1,6 +1,7 @@
 /* gguf_metadata: what an exported GGUF says of its model: general.*, the keys of its architecture, its tokenizer. What pare knows is
  * written anew, because a cut may have changed it; whatever else a GGUF source says is carried over as it is. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/format.h"
@@ -32,6 +33,18 @@ static void put_general(pare_gguf_entries *entries, const pare_checkpoint *check
     pare_gguf_put_u32(entries, "general.file_type", file_type(dtype));
     pare_gguf_put_u32(entries, "general.quantization_version", QUANTISATION_VERSION);
     pare_gguf_put_u32(entries, "general.alignment", ALIGNMENT);
+}
+
+/* How a folder's model was made, where its pare.json says so; a GGUF source's is carried over. */
+static bool put_made(pare_gguf_entries *entries, const pare_checkpoint *checkpoint, pare_error *error) {
+    json_t *made = checkpoint->inner->gguf ? NULL : pare_checkpoint_made(checkpoint, false);
+    char *text = made ? json_dumps(made, JSON_COMPACT) : NULL;
+    if (text)
+        pare_gguf_put_string(entries, "pare.made", text, strlen(text));
+    bool done = !made || text || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while pare.made was put together");
+    free(text);
+    json_decref(made);
+    return done;
 }
 
 static const char *arch_key(char text[96], const char *arch, const char *key) {
@@ -92,6 +105,8 @@ static void carry(pare_gguf_entries *entries, const pare_gguf *gguf, const char 
 bool pare_gguf_metadata(pare_gguf_entries *entries, const pare_checkpoint *checkpoint, const pare_config *config, const char *arch,
                         pare_dtype dtype, pare_error *error) {
     put_general(entries, checkpoint, arch, dtype);
+    if (!put_made(entries, checkpoint, error))
+        return false;
     put_shape(entries, config, arch);
     if (checkpoint->inner->gguf)
         carry(entries, checkpoint->inner->gguf, arch);

@@ -3,6 +3,7 @@
  * A reader of src/model/format gives a list of tensors with checked bytes and a configuration; binding walks the tensors that the
  * configuration asks for (config.c) and takes each from the list: none may be missing, of another shape, or left over.
  */
+#include <ctype.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,13 +198,35 @@ static void open_gguf_tokenizer(pare_checkpoint *checkpoint) {
 
 /* ---- opening ---- */
 
+/* The hub's cache has a model's files some folders deeper, under the hash of their revision. */
+static bool fail_no_config(const pare_checkpoint *checkpoint, pare_error *error) {
+    pare_arena *arena = checkpoint->inner->arena;
+    pare_map map;
+    char *reference = pare_arena_format(arena, error, "%s/refs/main", checkpoint->path);
+    if (!reference)
+        return false;
+    if (pare_path_exists(reference) && pare_map_open(&map, reference, NULL)) {
+        size_t n = 0;
+        while (n < map.size && n < 64 && isxdigit(map.data[n]))
+            n++;
+        char *snapshot = pare_arena_format(arena, error, "%s/snapshots/%.*s", checkpoint->path, (int)n, (const char *)map.data);
+        pare_map_close(&map);
+        if (!snapshot)
+            return false;
+        if (n > 0 && pare_path_is_folder(snapshot))
+            return pare_fail(error, PARE_ERROR_FORMAT, "%s: this is a model of the hub's cache; its files are in %s", checkpoint->path,
+                             snapshot);
+    }
+    return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: no config.json in this folder", checkpoint->path);
+}
+
 static bool open_folder(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error *error) {
     pare_checkpoint_inner *inner = checkpoint->inner;
     char *path = pare_arena_format(inner->arena, error, "%s/config.json", checkpoint->path);
     if (!path)
         return false;
     if (!pare_path_exists(path))
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: no config.json in this folder", checkpoint->path);
+        return fail_no_config(checkpoint, error);
     checkpoint->format = PARE_FORMAT_HF;
     if (!(inner->config_json = pare_json_read_lenient(path, NULL, error)) ||
         !pare_hf_config_read(&checkpoint->config, inner->config_json, path, inner->arena, error) ||

@@ -291,8 +291,8 @@ static void a_cache_of_links_opens(void **state) {
     static const char *const names[] = {"config.json", "model.safetensors", "tokenizer.json"};
     pare_error error = {0};
     char folder[512];
-    snprintf(folder, sizeof folder, "%s/snapshot", work);
-    run_shell("mkdir", folder);
+    snprintf(folder, sizeof folder, "%s/models--a--b/snapshots/0123abcd", work);
+    run_shell("mkdir -p", folder);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         char from[64];
         snprintf(from, sizeof from, "qwen2/%.32s", names[i]);
@@ -302,6 +302,11 @@ static void a_cache_of_links_opens(void **state) {
     assert_int_equal(symlink("../../blobs/gone", inside(folder, "tokenizer_config.json")), 0);
     pare_checkpoint *checkpoint = pare_checkpoint_open(folder, &error);
     assert_done(checkpoint && checkpoint->tokenizer, error);
+    run_shell("mkdir", inside(work, "models--a--b/refs"));
+    write_file(inside(work, "models--a--b/refs/main"), "0123abcd\n", 9);
+    refuse(inside(work, "models--a--b"), PARE_ERROR_FORMAT, "its files are in ");
+    write_file(inside(work, "models--a--b/refs/main"), "../x", 4);
+    refuse(inside(work, "models--a--b"), PARE_ERROR_FORMAT, "no config.json in this folder");
     char out[512];
     snprintf(out, sizeof out, "%s/from-snapshot", work);
     assert_done(pare_checkpoint_write(out, checkpoint, NULL, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error);

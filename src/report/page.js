@@ -589,7 +589,7 @@ const start = () => {
     state.budget = budgets.length > 1 && budgets[0] === 0 ? "0" : "all"; /* one budget at a time is one cloud of marks */
     addOptions(controls.form, Object.keys(fits.nominal ?? {}).map((form) => [form, form]));
     state.form = bestForm();
-    if (groups().some((group) => group.curves.length > 6)) /* so many bands would hide each other */
+    if (groups().length > 4) /* so many bands would hide each other */
         state.band = "none";
     readAddress();
     for (const key of Object.keys(state)) {

@@ -104,6 +104,21 @@ static void refused(const char *path, json_t *value, pare_code code, const char 
         fail_msg("%s: %s; wanted %s: …%s…", path, done ? "accepted" : error.message, pare_code_name(code), part);
 }
 
+/* Version 1 knew classical errors alone. */
+static void older_files_are_read(void **state) {
+    (void)state;
+    json_t *copy = json_deep_copy(good), *law = json_array_get(json_object_get(copy, "laws"), 0);
+    json_object_set_new(copy, "version", json_integer(1));
+    json_object_del(law, "errors");
+    json_object_del(law, "n_models");
+    pare_law *read;
+    size_t n;
+    assert_done(pare_law_from_json(&read, &n, copy, "law.json", arena, &error), error);
+    assert_true(n == 2 && read[0].errors == PARE_LAW_ERRORS_CLASSICAL && read[0].n_models == 0);
+    near(read[0].coefficients[0].p, pare_student_p(read[0].coefficients[0].t, read[0].degrees), 1e-12, "version 1", "p", 0);
+    json_decref(copy);
+}
+
 static void hostile(void **state) {
     (void)state;
     const pare_code format = PARE_ERROR_FORMAT;
@@ -201,7 +216,7 @@ static int close_all(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(hostile), cmocka_unit_test(without_its_ratio),
-                                       cmocka_unit_test(truncated_and_flipped)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(round_trip), cmocka_unit_test(older_files_are_read), cmocka_unit_test(hostile),
+                                       cmocka_unit_test(without_its_ratio), cmocka_unit_test(truncated_and_flipped)};
     return cmocka_run_group_tests(tests, open_all, close_all);
 }

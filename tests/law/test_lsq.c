@@ -101,6 +101,45 @@ static void refuses_what_cannot_be_fitted(void **state) {
     assert_fails(pare_lsq_solve(&lsq, x, broken, 3, 1, 1e-10, arena, &error), error, PARE_ERROR_NUMERIC, "not finite");
 }
 
+/* The second column is there in one cluster alone, so that nothing determines it when that is left out: no jackknife, and CR1 by its
+ * formula. */
+static void clusters_that_cannot_be_left_out(void **state) {
+    (void)state;
+    enum { N = 9 };
+    double x[2 * N], y[N];
+    size_t cluster[N], order[N];
+    for (size_t i = 0; i < N; i++) {
+        cluster[i] = i / 3;
+        order[i] = i;
+        x[i] = 1, x[i + N] = i < 3 ? (double)i + 1 : 0;
+        y[i] = 1 + 0.5 * x[i + N] + 0.1 * sin(7 * (double)i);
+    }
+    pare_lsq lsq;
+    bool cr3;
+    double got[PARE_LSQ_MAX_TERMS][PARE_LSQ_MAX_TERMS];
+    assert_done(pare_lsq_solve(&lsq, x, y, N, 2, 1e-10, arena, &error), error);
+    pare_lsq_clustered(got, &cr3, &lsq, x, order, cluster, 3);
+    assert_false(cr3);
+    for (size_t j = 0; j < 2; j++)
+        for (size_t k = 0; k < 2; k++) {
+            double wanted = 0;
+            for (size_t g = 0; g < 3; g++) {
+                double moved[2] = {0};
+                for (size_t i = 3 * g; i < 3 * g + 3; i++)
+                    for (size_t m = 0; m < 2; m++)
+                        moved[0] += lsq.inverse[j][m] * x[i + m * N] * lsq.residual[i],
+                            moved[1] += lsq.inverse[k][m] * x[i + m * N] * lsq.residual[i];
+                wanted += moved[0] * moved[1];
+            }
+            assert_true(fabs(got[j][k] - wanted * 3.0 / 2 * 8 / 7) < 1e-12);
+        }
+    for (size_t i = 0; i < N; i++)
+        x[i + N] = (double)(i % 3); /* every cluster determines both */
+    assert_done(pare_lsq_solve(&lsq, x, y, N, 2, 1e-10, arena, &error), error);
+    pare_lsq_clustered(got, &cr3, &lsq, x, order, cluster, 3);
+    assert_true(cr3);
+}
+
 static int open_arena(void **state) {
     (void)state;
     arena = pare_arena_open(&error);
@@ -115,6 +154,6 @@ static int close_arena(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(certified_problems), cmocka_unit_test(drops_what_earlier_columns_express),
-                                       cmocka_unit_test(refuses_what_cannot_be_fitted)};
+                                       cmocka_unit_test(refuses_what_cannot_be_fitted), cmocka_unit_test(clusters_that_cannot_be_left_out)};
     return cmocka_run_group_tests(tests, open_arena, close_arena);
 }

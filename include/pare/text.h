@@ -64,6 +64,12 @@ typedef struct {
 } pare_chat_template;
 bool pare_tokenizer_set_chat(pare_tokenizer *tokenizer, const pare_chat_template *given, pare_error *error) PARE_MUST_CHECK;
 
+/* A user's one message by the chat template, up to where the assistant's answer begins: for encoding with PARE_ENCODE_TEMPLATE. *end: the
+ * text that ends the answer. The caller frees `out`; `end` belongs to the tokenizer. UNSUPPORTED when there is no template, or one that
+ * pare does not know. */
+bool pare_chat_prompt(pare_string *out, const char **end, const pare_tokenizer *tokenizer, const char *message, size_t n, const char *what,
+                      pare_error *error) PARE_MUST_CHECK;
+
 /* Ids; grows as needed; free with pare_tokens_free. */
 typedef struct {
     uint32_t *ids;

@@ -14,6 +14,7 @@ static const command commands[] = {
     {"tokenizer", "trains a byte-level BPE tokenizer on texts", cmd_tokenizer},
     {"logits", "logits of a text, for comparison with other programs", cmd_logits},
     {"eval", "test cross-entropy by a named protocol", cmd_eval},
+    {"generate", "text out of a model, alone or beside another model", cmd_generate},
     {"compress", "a smaller checkpoint, or a plan of it", cmd_compress},
     {"export", "a checkpoint as a GGUF file for llama.cpp", cmd_export},
     {"policy", "a policy for compress --method prunenet, trained on weights", cmd_policy},

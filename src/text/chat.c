@@ -418,3 +418,32 @@ void pare_chat_text_free(pare_chat_text *out) {
     pare_free(out->stretches);
     *out = (pare_chat_text){0};
 }
+
+/* "<|im_end|>" of "<|im_end|>\n" */
+static const char *end_of_turn(const pare_chat *chat, pare_arena *arena, pare_error *error) {
+    const char *behind = chat->form->behind[ASSISTANT];
+    return strncmp(behind, "{eos}", 5) == 0 ? chat->eos : pare_arena_copy(arena, behind, strcspn(behind, "\n"), error);
+}
+
+bool pare_chat_prompt(pare_string *out, const char **end, const pare_tokenizer *tokenizer, const char *message, size_t n, const char *what,
+                      pare_error *error) {
+    pare_chat_text text = {0};
+    renderer r = {.out = &text, .what = what, .error = error};
+    if (!tokenizer->chat)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: the model has no chat template; without --chat it continues the text as it is",
+                         what);
+    if (!tokenizer->chat->form)
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: %s; write the prompt as the model expects it, and leave out --chat", what,
+                         tokenizer->chat->missing);
+    bool done = find_form(&r.chat, tokenizer, what, error) && begin(&r, tokenizer, USER) &&
+                put_message(&r, USER, (pare_piece){message, n}) && (*end = end_of_turn(r.chat, tokenizer->arena, error)) &&
+                pare_string_check(&text.text, error);
+    if (done) {
+        const char *before = r.chat->form->before[ASSISTANT];
+        pare_string_push(out, text.text.data, text.text.length);
+        pare_string_print(out, "%s", strcmp(before, " ") == 0 ? "" : before); /* Mistral's space belongs to the answer */
+        done = pare_string_check(out, error);
+    }
+    pare_chat_text_free(&text);
+    return done;
+}

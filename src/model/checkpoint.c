@@ -63,6 +63,12 @@ bool pare_tensor_carries_nothing(const char *name) {
     return false;
 }
 
+/* The table of who attends to whom that GPT-2's code kept as "attn.bias", (1, 1, T, T). */
+static bool is_mask(const pare_tensor *tensor) {
+    return ends_with(tensor->name, ".bias") && tensor->n_dims == 4 && tensor->dims[0] == 1 && tensor->dims[1] == 1 &&
+           tensor->dims[2] == tensor->dims[3];
+}
+
 /* The same numbers, whatever type they are stored in. */
 static bool same_values(bool *same, const pare_tensor *a, const pare_tensor *b, pare_error *error) {
     *same = same_shape(a, b->n_dims, b->dims) && a->dtype != PARE_DTYPE_COUNT;
@@ -82,7 +88,7 @@ static bool same_values(bool *same, const pare_tensor *a, const pare_tensor *b, 
 /* Tensors that are there on purpose and carry nothing; and a tied head written out, as long as it is the embedding. */
 static bool may_be_left(const pare_tensor_list *list, const pare_tensor *tensor, const pare_checkpoint *checkpoint, bool *left,
                         pare_error *error) {
-    *left = pare_tensor_carries_nothing(tensor->name);
+    *left = pare_tensor_carries_nothing(tensor->name) || is_mask(tensor);
     if (!checkpoint->config.tied || strcmp(tensor->name, "lm_head.weight") != 0)
         return true;
     if (!same_values(left, tensor, &pare_tensor_list_find(list, "model.embed_tokens.weight")->tensor, error))

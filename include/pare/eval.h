@@ -32,10 +32,11 @@ bool pare_protocol_parse(pare_protocol *protocol, const char *name, pare_error *
 typedef struct {
     pare_protocol protocol;
     pare_windows windows;
-    pare_sha256 data_sha256; /* of the file's bytes */
-    int64_t bos;             /* the id that replaced first tokens, or began the text; -1: none */
-    const char *bos_rule;    /* "none", "start of text", "first token of every window" */
-    uint32_t first_scored;   /* position whose logits give the first target */
+    pare_sha256 data_sha256;  /* of the file's bytes */
+    int64_t bos;              /* the id that replaced first tokens, or began the text; -1: none */
+    const char *bos_rule;     /* "none", "start of text", "first token of every window" */
+    const char *special_rule; /* what a special token spelled out in the text is: "text", "token" */
+    uint32_t first_scored;    /* position whose logits give the first target */
 } pare_eval_text;
 bool pare_eval_text_open(pare_eval_text *text, const pare_protocol *protocol, const char *path, const pare_tokenizer *tokenizer,
                          const pare_context *context, pare_error *error) PARE_MUST_CHECK;

@@ -333,6 +333,8 @@ static bool compress(const char *path, const compress_options *given, const comm
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
     bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && head_settle(c.checkpoint, given->tie, shared, error) &&
                 choose_type(&c, given, shared, error) && choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error);
+    if (c.checkpoint && pare_tokenizer_note(c.checkpoint->tokenizer))
+        pare_context_note(&shared->context, "%s", pare_tokenizer_note(c.checkpoint->tokenizer));
     if (done)
         say_departures(&c, shared);
     done = done && (given->plan || write_out(&c, given, shared, error)) && print_result(&c, given, shared, error);

@@ -11,15 +11,15 @@ typedef struct {
 } eval_options;
 
 static json_t *to_json(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r, const common *shared) {
-    return json_pack("{s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:s}", "model",
-                     checkpoint->path, "architecture", pare_arch_name(checkpoint->config.arch), "protocol", text->protocol.name,
+    return json_pack("{s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:s, s:s}",
+                     "model", checkpoint->path, "architecture", pare_arch_name(checkpoint->config.arch), "protocol", text->protocol.name,
                      "cross_entropy", r->cross_entropy, "cross_entropy_error", pare_json_number(r->cross_entropy_error), "window_error",
                      pare_json_number(r->window_error), "perplexity", pare_json_number(r->perplexity), "perplexity_error",
                      pare_json_number(r->perplexity_error), "tokens_in_text", (json_int_t)text->windows.tokens_in_text, "tokens_scored",
                      (json_int_t)r->tokens_scored, "windows", (int)r->windows, "context", (int)text->protocol.length, "bos", text->bos_rule,
                      "data_sha256", text->data_sha256.hex, "weight_type", pare_dtype_info(checkpoint->dtype)->name, "kernels",
                      pare_kernels_best()->name, "threads", (int)shared->n_threads, "seconds", r->seconds, "tokens_per_s", r->tokens_per_s,
-                     "max_rss_mib", pare_memory_peak_mib(), "version", PARE_VERSION);
+                     "max_rss_mib", pare_memory_peak_mib(), "version", PARE_VERSION, "special_tokens", text->special_rule);
 }
 
 static void print_text(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r) {

@@ -177,6 +177,8 @@ bool cmd_info(int argc, char **argv, pare_error *error) {
         return false;
     pare_head_likeness likeness;
     bool done = pare_head_compare(&likeness, checkpoint, error);
+    if (done && pare_tokenizer_note(checkpoint->tokenizer))
+        pare_context_note(&shared.context, "%s", pare_tokenizer_note(checkpoint->tokenizer));
     if (done && shared.json) {
         done = print_json(info_json(checkpoint, &likeness, tensors), error);
     } else if (done) {

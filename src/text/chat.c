@@ -19,6 +19,7 @@ typedef struct {
     const char *before[ROLES], *behind[ROLES];
     enum { OWN_TURN, IN_FIRST_USER, NO_SYSTEM } system;
     bool trim, bos;             /* contents without white space around them; the text begins with the BOS token */
+    bool alternates;            /* user and assistant take turns, or the template fails */
     const char *default_system; /* what stands before a system message that the template brings along itself; NULL: it brings none */
 } form;
 
@@ -48,14 +49,16 @@ static const form forms[] = {
      .behind = {NULL, "<end_of_turn>\n", "<end_of_turn>\n"},
      .system = NO_SYSTEM,
      .trim = true,
-     .bos = true},
+     .bos = true,
+     .alternates = true},
     {.name = "Gemma-3",
      .has = {"'<start_of_turn>'+role+'\\n'+(first_user_prefix if loop.first else '')", "message.content|trim", "'<end_of_turn>\\n'"},
      .before = {NULL, "<start_of_turn>user\n", "<start_of_turn>model\n"},
      .behind = {"\n\n", "<end_of_turn>\n", "<end_of_turn>\n"},
      .system = IN_FIRST_USER,
      .trim = true,
-     .bos = true},
+     .bos = true,
+     .alternates = true},
     {.name = "Zephyr",
      .has = {"'<|user|>\\n'+message.content+eos_token}}\\n", "'<|system|>\\n'+message.content+eos_token}}\\n",
              "'<|assistant|>\\n'+message.content+eos_token}}\\n"},
@@ -68,7 +71,8 @@ static const form forms[] = {
      .before = {NULL, "[INST] ", ""},
      .behind = {NULL, " [/INST]", "{eos}"},
      .system = NO_SYSTEM,
-     .bos = true},
+     .bos = true,
+     .alternates = true},
     {.name = "Mistral with a space",
      .has = {"'[INST] '+message.content+' [/INST]'", "' '+message.content+eos_token}}", "{{bos_token}}"},
      .has_not = {"system_message", "eos_token}}\\n"},
@@ -76,7 +80,8 @@ static const form forms[] = {
      .before = {NULL, "[INST] ", " "},
      .behind = {NULL, " [/INST]", "{eos}"},
      .system = NO_SYSTEM,
-     .bos = true},
+     .bos = true,
+     .alternates = true},
 };
 
 typedef struct pare_chat {
@@ -317,6 +322,7 @@ typedef struct {
     const char *what;
     pare_piece system; /* waits for the first user's message */
     bool started;
+    size_t n_turns; /* without system messages */
     pare_error *error;
 } renderer;
 
@@ -327,6 +333,9 @@ static bool put_message(renderer *r, int role, pare_piece content) {
     if (role == SYSTEM && (f->system == NO_SYSTEM || (f->system == IN_FIRST_USER && r->started)))
         return pare_fail(r->error, PARE_ERROR_UNSUPPORTED, "%s: the model's chat template (%s) has no system message%s", r->what, f->name,
                          f->system == NO_SYSTEM ? "" : " but at the start");
+    if (f->alternates && role != SYSTEM && (role == USER) != (r->n_turns++ % 2 == 0))
+        return pare_fail(r->error, PARE_ERROR_FORMAT,
+                         "%s: with the model's chat template (%s) user and assistant take turns, the user first", r->what, f->name);
     r->started = true;
     if (f->trim && !(role == SYSTEM && f->system == IN_FIRST_USER))
         content = trim(content);

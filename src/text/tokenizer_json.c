@@ -213,13 +213,14 @@ typedef struct {
     uint32_t next; /* the id of the next token that the vocabulary lacks */
 } added_list;
 
-/* The token behind the list's end was there before: `tokenizers` keeps the first; a second one that says the same says nothing. */
+/* The token behind the list's end was there before. `tokenizers` takes no notice of its id, and of different flags those of one of the two:
+ * which one has changed. */
 static bool check_again(const pare_tokenizer *tokenizer, const added_list *list, uint32_t first, pare_error *error) {
     const pare_added *a = &list->items[first], *b = &list->items[list->n];
-    if (a->id == b->id && a->special == b->special && a->single_word == b->single_word && a->lstrip == b->lstrip &&
-        a->rstrip == b->rstrip && a->normalized == b->normalized)
+    if (a->special == b->special && a->single_word == b->single_word && a->lstrip == b->lstrip && a->rstrip == b->rstrip &&
+        a->normalized == b->normalized)
         return true;
-    return pare_fail(error, PARE_ERROR_FORMAT, "%s: added token \"%.100s\" is there twice, with different ids or flags", tokenizer->what,
+    return pare_fail(error, PARE_ERROR_FORMAT, "%s: added token \"%.100s\" is there twice, with different flags", tokenizer->what,
                      b->content.bytes);
 }
 

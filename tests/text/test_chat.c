@@ -105,6 +105,8 @@ static void what_cannot_be_rendered_is_told(void **state) {
         {CHATML "{{ strftime_now('%d') }}", "[" USER "]", "looks like ChatML"},
         {LLAMA3 "{{ 'Cutting Knowledge Date: December 2023' }}", "[" USER "]", "writes a date"},
         {GEMMA, "[" SYSTEM "," USER "]", "no system message"},
+        {GEMMA, "[" USER "," USER "]", "take turns"},
+        {MISTRAL(""), "[" ASSISTANT "]", "take turns"},
         {CHATML, "[{\"role\": \"tool\", \"content\": \"x\"}]", "the role \"tool\""},
         {CHATML, "[{\"role\": \"assistant\", \"content\": \"x\", \"tool_calls\": [{}]}]", "calls tools"},
         {CHATML, "[{\"role\": \"user\", \"content\": [{\"type\": \"text\"}]}]", "without the strings"},

@@ -39,6 +39,7 @@ bool pare_eval_text_open(pare_eval_text *text, const pare_protocol *protocol, co
     *text = (pare_eval_text){.protocol = *protocol, .bos = pare_tokenizer_bos(tokenizer)};
     bool joined = protocol->kind == PARE_PROTOCOL_JOINED;
     text->first_scored = joined ? 0 : protocol->length / 2;
+    text->special_rule = joined ? "token" : "text";
     text->bos_rule = text->bos < 0 ? "none" : joined ? "start of text" : "first token of every window";
     pare_corpus corpus;
     if (!pare_corpus_open(&corpus, path, tokenizer, context, error))

@@ -194,6 +194,10 @@ void pare_context_progress(const pare_context *context, const char *stage, doubl
 void pare_context_note(const pare_context *context, const char *format, ...) PARE_PRINTF(2, 3);
 bool pare_context_check(const pare_context *context, pare_error *error) PARE_MUST_CHECK; /* false when cancelled */
 
+/* How many threads can compute at once: the processors that this process may run on, and no more than its control groups (cgroup v1 and
+ * v2) pay for, rounded up: at least 1. */
+int pare_processors(void);
+
 double pare_clock_s(void);         /* monotonic seconds */
 double pare_memory_peak_mib(void); /* peak resident set of this process, since the start or the last restart, MiB */
 void pare_memory_peak_restart(void);

@@ -85,6 +85,10 @@ void progress_end(void);
 const char *human_bytes(double bytes);
 const char *human_count(uint64_t n);
 
+/* Starts the program again so that waiting threads sleep, unless the environment says how they wait already. arguments: main's. */
+void wait_asleep(char **arguments);
+extern char **cli_arguments; /* main's */
+
 /* Ctrl-C and SIGTERM set this. */
 extern volatile sig_atomic_t cli_cancel;
 void progress_bar(void *user, const char *stage, double done, double total);

@@ -94,6 +94,7 @@ int main(int argc, char **argv) {
     sigaction(SIGTERM, &action, NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), not the end */
     pare_error error = {0};
+    cli_arguments = argv;
     bool done = run(argc, argv, &error);
     progress_end();
     if (done && (fflush(stdout) != 0 || ferror(stdout)))

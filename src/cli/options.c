@@ -1,7 +1,6 @@
 /* options: getopt_long driven by a command's table; the help is made from the same table. */
 #include <errno.h>
 #include <getopt.h>
-#include <omp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +40,8 @@ static bool add_rows(option_table *table, const option *rows, const command_face
 static bool fill_table(option_table *table, const command_face *face, common *shared, pare_error *error) {
     const option every_command[] = {
         {"json", 0, OPTION_FLAG, NULL, "print one JSON object to stdout and nothing else there", &shared->json},
-        {"threads", 't', OPTION_COUNT, "N", "number of threads (default: all processors)", &shared->n_threads},
+        {"threads", 't', OPTION_COUNT, "N", "number of threads (default: the processors that affinity and the CPU quota allow)",
+         &shared->n_threads},
         {"quiet", 'q', OPTION_FLAG, NULL, "print no progress and no notes to stderr", &shared->quiet},
         {"help", 'h', OPTION_FLAG, NULL, "print this text", NULL},
         {0},
@@ -255,7 +255,9 @@ static bool finish(common *shared, pare_error *error) {
     if (shared->n_threads > THREADS_MAX) /* OpenMP ends the process when it cannot have what it is asked for */
         return pare_fail(error, PARE_ERROR_USAGE, "--threads %u: at most %d", shared->n_threads, THREADS_MAX);
     if (shared->n_threads == 0)
-        shared->n_threads = (uint32_t)omp_get_num_procs();
+        shared->n_threads = (uint32_t)pare_processors();
+    if (shared->n_threads > 1)
+        wait_asleep(cli_arguments);
     shared->context = (pare_context){.n_threads = (int)shared->n_threads, .cancel = &cli_cancel};
     if (!shared->quiet) {
         shared->context.progress = progress_bar;

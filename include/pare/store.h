@@ -141,6 +141,13 @@ bool pare_store_release(pare_store *store, const char *key, const pare_claim *wo
 /* All there are, of the dead as well, into `arena`. */
 bool pare_store_claims(pare_claim **claims, size_t *n, pare_store *store, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
+/* What several runs need (the costs that an allocation goes by), kept for all of them under a key of its own, the SHA-256 of its spec. The
+ * key is claimed as a run's is; the first value stays, and ends the claim. */
+bool pare_store_share(pare_store *store, const char *key, const char *spec, const void *value, size_t n, pare_error *error) PARE_MUST_CHECK;
+/* *value: n bytes in the arena, or NULL when there is none. */
+bool pare_store_shared(const void **value, size_t *n, pare_store *store, const char *key, pare_arena *arena,
+                       pare_error *error) PARE_MUST_CHECK;
+
 /* All runs as CSV (RFC 4180; header model,method,l0,r,d,l,…: d in million tokens, l empty for a failed run; `pare fit` reads it)
  * or as JSON, {"runs": [one object each]}. Appends to *out. */
 bool pare_store_export_csv(pare_string *out, pare_store *store, pare_error *error) PARE_MUST_CHECK;

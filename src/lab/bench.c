@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 bool bench_is_outcome(pare_code code) {
     return code == PARE_ERROR_NUMERIC || code == PARE_ERROR_SHAPE || code == PARE_ERROR_RANGE || code == PARE_ERROR_UNSUPPORTED ||
@@ -25,8 +26,16 @@ pare_context study_progress_context(study_progress *progress) {
                           .cancel = progress->outer ? progress->outer->cancel : NULL};
 }
 
-void bench_begin(study_bench *bench, const pare_study *study, size_t model, study_progress *progress) {
-    *bench = (study_bench){.study = study, .model = model, .progress = progress, .dense = PARE_UNKNOWN};
+bool study_pause(const study_progress *progress, const char *stage, pare_error *error) {
+    static const struct timespec fifth = {0, 200000000}; /* costs nothing, and is up when a run of seconds is over */
+    pare_context_progress(progress->outer, stage, progress->done, progress->total);
+    nanosleep(&fifth, NULL);
+    return pare_context_check(progress->outer, error);
+}
+
+void bench_begin(study_bench *bench, const pare_study *study, size_t model, pare_store *store, study_worker *worker,
+                 study_progress *progress) {
+    *bench = (study_bench){.study = study, .model = model, .store = store, .worker = worker, .progress = progress, .dense = PARE_UNKNOWN};
 }
 
 void bench_end(study_bench *bench) {
@@ -116,14 +125,12 @@ static bench_scores *ensure_scores(pare_run_record *record, study_bench *bench, 
 }
 
 /* Measured once, in vain too: its costs hold for every ratio. */
-static bool ensure_sensitivity(pare_run_record *record, bench_scores *slot, const study_bench *bench, const pare_plan *plan,
-                               pare_error *error) {
+static bool ensure_sensitivity(pare_run_record *record, bench_scores *slot, const study_bench *bench, const pare_run *run,
+                               const pare_plan *plan, pare_error *error) {
     if (!slot->sensitivity.cost && slot->sensitivity_problem.code == PARE_OK) {
         double begin = pare_clock_s();
-        pare_context context = study_progress_context(bench->progress);
         pare_error problem = {0};
-        bool done = pare_sensitivity_measure(&slot->sensitivity, plan, slot->method, &slot->scores, bench->subject.checkpoint,
-                                             &bench->calibration, &context, &problem);
+        bool done = study_sensitivity(slot, bench, run, plan, &problem);
         record->seconds.score += pare_clock_s() - begin;
         if (!done && error)
             *error = problem;
@@ -143,7 +150,7 @@ static bool make_plan(pare_plan *plan, pare_run_record *record, bench_scores *sl
     switch (run->allocation) {
     case PARE_ALLOCATION_GLOBAL: return pare_plan_allocate_global(plan, &slot->scores, error);
     case PARE_ALLOCATION_SENSITIVITY:
-        return ensure_sensitivity(record, slot, bench, plan, error) && pare_plan_allocate_sensitivity(plan, &slot->sensitivity, error);
+        return ensure_sensitivity(record, slot, bench, run, plan, error) && pare_plan_allocate_sensitivity(plan, &slot->sensitivity, error);
     default: return true;
     }
 }

@@ -3,6 +3,7 @@
 #define LAB_BENCH_H
 
 #include "study_impl.h"
+#include "worker.h"
 
 /* One bar over the whole study, in multiply-accumulates. */
 typedef struct {
@@ -26,6 +27,8 @@ typedef struct {
 typedef struct {
     const pare_study *study;
     size_t model;
+    pare_store *store;
+    study_worker *worker;
     study_progress *progress;
     study_subject subject;   /* checkpoint NULL: not opened yet */
     double seconds_open;     /* not yet charged to a run */
@@ -39,7 +42,8 @@ typedef struct {
     size_t n_scores;
 } study_bench;
 
-void bench_begin(study_bench *bench, const pare_study *study, size_t model, study_progress *progress);
+void bench_begin(study_bench *bench, const pare_study *study, size_t model, pare_store *store, study_worker *worker,
+                 study_progress *progress);
 void bench_end(study_bench *bench);
 bool bench_open(study_bench *bench, pare_error *error);
 /* The run's cross-entropy and seconds into *record, which study_record_begin has filled. */
@@ -50,6 +54,12 @@ bool bench_refuse(const study_bench *bench, pare_error *error);
 double bench_calibration_work(const pare_study *study, size_t model);
 /* Whether an error says something about the run itself, so that it belongs into the ledger. */
 bool bench_is_outcome(pare_code code);
+
+/* Fills slot->sensitivity, from the ledger where it is. */
+bool study_sensitivity(bench_scores *slot, const study_bench *bench, const pare_run *run, const pare_plan *plan, pare_error *error);
+
+/* A fifth of a second for others, under a stage of this name; false: cancelled. */
+bool study_pause(const study_progress *progress, const char *stage, pare_error *error);
 
 /* The caller's threads and cancellation with progress put into the bar of the whole study. `progress` is its user. */
 pare_context study_progress_context(study_progress *progress);

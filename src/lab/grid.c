@@ -69,6 +69,12 @@ static void print_recovery(pare_string *out, const pare_run *run, const pare_spe
                       (unsigned long long)spec->seeds[0], (unsigned long long)steps);
 }
 
+static void print_calibration(pare_string *out, const pare_spec *spec, const study_model *model) {
+    pare_string_print(out, "\"calibration\":{\"length\":%zu,\"seed\":%llu,\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},",
+                      spec->calibrate.length, (unsigned long long)model->calibration.seed, model->calibration.text.hex,
+                      model->calibration.tokens.hex, spec->calibrate.n_windows);
+}
+
 /* Keys sorted, no blanks; every text in it is a hash or a known name, so nothing needs escaping. */
 static void print_spec(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
     const pare_method *method = run->method;
@@ -76,9 +82,7 @@ static void print_spec(pare_string *out, const pare_run *run, const pare_spec *s
     if (run->allocation != PARE_ALLOCATION_UNIFORM)
         pare_string_print(out, "\"allocation\":\"%s\",", pare_allocation_name(run->allocation));
     if (study_run_calibrated(run))
-        pare_string_print(out, "\"calibration\":{\"length\":%zu,\"seed\":%llu,\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},",
-                          spec->calibrate.length, (unsigned long long)model->calibration.seed, model->calibration.text.hex,
-                          model->calibration.tokens.hex, spec->calibrate.n_windows);
+        print_calibration(out, spec, model);
     pare_string_print(
         out, "\"evaluation\":{\"protocol\":\"%s\",\"text\":\"%s\",\"tokens\":\"%s\",\"windows\":%zu},\"kernels\":\"%s\",\"method\":\"%s\"",
         spec->evaluate.protocol.name, model->evaluation.text.hex, model->evaluation.tokens.hex, model->evaluation.n_windows,
@@ -104,6 +108,16 @@ bool study_identify(pare_run *run, const pare_spec *spec, const study_model *mod
                 pare_sha256_bytes(&run->key, text.data, text.length, error);
     pare_string_free(&text);
     return done;
+}
+
+void study_sensitivity_spec(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model) {
+    const pare_method *method = run->method;
+    pare_string_print(out, "{");
+    print_calibration(out, spec, model);
+    pare_string_print(out, "\"kernels\":\"%s\",\"method\":\"%s\",\"model\":\"%s\",\"multiple\":%u", pare_kernels_best()->name, method->name,
+                      model->model.hex, run->multiple);
+    pare_string_print(out, ",\"revision\":%u,\"schema\":%d,\"seed\":%llu,\"what\":\"sensitivity\"}", method->revision, SPEC_SCHEMA,
+                      (unsigned long long)(method->stochastic ? run->seed : 0));
 }
 
 /* Token ids are hashed as they lie in memory, little-endian 32 bits. */

@@ -3,10 +3,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include "bench.h"
-#include "worker.h"
 
 /* What this call knows of a run. */
 typedef struct {
@@ -165,16 +163,12 @@ static bool insert(runner *r, size_t i, const pare_run_record *record, pare_erro
     return problem.code == PARE_OK;
 }
 
-/* Long enough to cost nothing, short enough to be up when a run of seconds is over. */
 static bool pause_for_others(runner *r, pare_error *error) {
-    static const struct timespec fifth = {0, 200000000};
     char stage[sizeof r->progress.label];
     snprintf(stage, sizeof stage, "waiting for %zu run%s that process %lld computes", r->n_taken, r->n_taken == 1 ? "" : "s",
              (long long)r->waiting.pid);
-    pare_context_progress(r->progress.outer, stage, r->progress.done, r->progress.total);
     r->n_taken = 0;
-    nanosleep(&fifth, NULL);
-    return pare_context_check(r->progress.outer, error);
+    return study_pause(&r->progress, stage, error);
 }
 
 static bool visit(bool *computed, runner *r, size_t i, pare_error *error);
@@ -250,7 +244,7 @@ static bool ask(bool *wanted, uint32_t *attempt, runner *r, size_t i, pare_error
     if (done && !*wanted) {
         keep_dense(&r->bench, run, &record);
         if (!state->settled && state->planned)
-            r->progress.total -= run->work;
+            r->progress.done += run->work; /* by another worker, in the same time */
         if (!state->settled)
             settle(r, i, &r->summary->n_present);
     }
@@ -307,7 +301,7 @@ static bool is_shared(bool *shared, const runner *r, size_t first, size_t end, p
  * twice only when there is nothing else to do. */
 static bool work_model(bool *computed, runner *r, size_t first, size_t end, bool shared, pare_error *error) {
     bool done = true, one;
-    bench_begin(&r->bench, r->study, r->study->runs[first].model, &r->progress);
+    bench_begin(&r->bench, r->study, r->study->runs[first].model, r->store, &r->worker, &r->progress);
     for (int all = shared ? 0 : 1; done && all < 2; all++)
         for (size_t i = first; done && i < end; i++) {
             bool settled = r->states[i].settled && i != first; /* the dense run is asked again: the bench needs L0 */

@@ -31,6 +31,9 @@ bool study_run_calibrated(const pare_run *run);
 /* Writes run->spec and run->key: a function of the run's place, the model's hashes and the spec's settings alone. */
 bool study_identify(pare_run *run, const pare_spec *spec, const study_model *model, pare_arena *arena, pare_error *error);
 
+/* The canonical spec of the costs that the run's allocation goes by: they are the same for all of its ratios. */
+void study_sensitivity_spec(pare_string *out, const pare_run *run, const pare_spec *spec, const study_model *model);
+
 /* ---- subject: one model of a study, opened for work ---------------------------------------- */
 
 typedef struct {

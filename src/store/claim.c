@@ -114,3 +114,40 @@ bool pare_store_claims(pare_claim **claims, size_t *n, pare_store *store, pare_a
     pare_free(found);
     return done && *claims;
 }
+
+/* ---- what runs share ------------------------------------------------------------------------ */
+
+bool pare_store_share(pare_store *store, const char *key, const char *spec, const void *value, size_t n, pare_error *error) {
+    sqlite3_stmt *statement = NULL;
+    static const char sql[] = "INSERT OR IGNORE INTO shared (key, spec, value) VALUES (?, ?, ?)";
+    bool done = sqlite3_prepare_v2(store->db, sql, -1, &statement, NULL) == SQLITE_OK &&
+                sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC) == SQLITE_OK &&
+                sqlite3_bind_text(statement, 2, spec, -1, SQLITE_STATIC) == SQLITE_OK &&
+                sqlite3_bind_blob64(statement, 3, value, n, SQLITE_STATIC) == SQLITE_OK && sqlite3_step(statement) == SQLITE_DONE;
+    if (!done)
+        store_fail(error, store->db, store->path, "cannot keep what runs share");
+    sqlite3_finalize(statement);
+    return done;
+}
+
+bool pare_store_shared(const void **value, size_t *n, pare_store *store, const char *key, pare_arena *arena, pare_error *error) {
+    sqlite3_stmt *statement = NULL;
+    *value = NULL;
+    *n = 0;
+    int status = sqlite3_prepare_v2(store->db, "SELECT value FROM shared WHERE key = ?", -1, &statement, NULL);
+    if (status == SQLITE_OK)
+        status = sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
+    if (status == SQLITE_OK)
+        status = sqlite3_step(statement);
+    bool done = status == SQLITE_DONE;
+    const void *blob = status == SQLITE_ROW ? sqlite3_column_blob(statement, 0) : NULL;
+    if (blob) {
+        *n = (size_t)sqlite3_column_bytes(statement, 0);
+        *value = pare_arena_copy(arena, blob, *n, error);
+        done = *value != NULL;
+    } else if (!done) {
+        store_fail(error, store->db, store->path, "cannot read what runs share");
+    }
+    sqlite3_finalize(statement);
+    return done;
+}

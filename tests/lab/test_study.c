@@ -551,7 +551,7 @@ static void make_old(const char *ledger) {
                      "UPDATE run SET spec = replace(json_remove(spec, '$.kernels', '$.recovery.recipe'), '\"schema\":2', '\"schema\":1');"
                      "UPDATE run SET key = sha256(spec), kernels = iif(rowid = (SELECT max(rowid) FROM run), NULL, kernels);"
                      "CREATE TRIGGER run_not_edited BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'results are never edited'); END;"
-                     "PRAGMA user_version = 3",
+                     "DROP TABLE shared; PRAGMA user_version = 3",
                      NULL, NULL, NULL),
         SQLITE_OK);
     sqlite3_close(db);
@@ -633,14 +633,9 @@ static void failures_are_outcomes(void **state) {
     remove_folder(folder);
 }
 
-/* The dense model is known and well, one method fails: its runs are recorded, the others measured. A ledger that says so is made
- * by recording the dense run by hand. */
-static void one_method_may_fail(void **state) {
-    (void)state;
-    char *folder = test_folder();
+/* The dense model is known and well: a row by hand. */
+static void record_dense(const pare_study *study) {
     pare_error error = {0};
-    spoil(folder, "model.layers.0.mlp.down_proj.weight");
-    pare_study *study = open_study(write_spec(folder, "s.yaml", "%s", spoilt_spec));
     pare_run_record record;
     pare_run_record_init(&record);
     record.key = study->runs[0].key.hex;
@@ -653,6 +648,16 @@ static void one_method_may_fail(void **state) {
     assert_done(store, error);
     assert_done(pare_store_insert(store, &record, &error), error);
     pare_store_close(store);
+}
+
+/* The dense model is known and well, one method fails: its runs are recorded, the others measured. A ledger that says so is made
+ * by recording the dense run by hand. */
+static void one_method_may_fail(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    spoil(folder, "model.layers.0.mlp.down_proj.weight");
+    pare_study *study = open_study(write_spec(folder, "s.yaml", "%s", spoilt_spec));
+    record_dense(study);
     pare_study_summary summary = run_study(study, NULL);
     assert_true(summary.n_present == 1 && summary.n_failed >= 1);
     pare_arena *arena = pare_arena_open(NULL);
@@ -664,6 +669,60 @@ static void one_method_may_fail(void **state) {
     assert_true(s.records[2]->seconds.calibrate > 0 && s.records[4]->seconds.calibrate == 0); /* in vain once, not twice */
     pare_arena_close(arena);
     pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* Costs of layers are measured once for all ratios; when that fails, it has failed for all of them. */
+static void costs_may_fail_once(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    spoil(folder, "model.layers.1.self_attn.o_proj.weight");
+    pare_study *study = open_study(write_spec(folder, "s.yaml",
+                                              "models: [m]\nevaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
+                                              "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
+                                              "methods: [{name: random, allocation: sensitivity}]\nratios: [0.25, 0.5]\nmultiple: 8\n"));
+    record_dense(study);
+    assert_int_equal(run_study(study, NULL).n_failed, 2);
+    pare_arena *arena = pare_arena_open(NULL);
+    pare_study_state s = status_of(study, arena);
+    assert_non_null(strstr(s.records[1]->reason, "not finite"));
+    assert_string_equal(s.records[1]->reason, s.records[2]->reason);
+    assert_true(s.records[1]->seconds.score > 0 && s.records[2]->seconds.score == 0);
+    pare_arena_close(arena);
+    pare_study_close(study);
+    remove_folder(folder);
+}
+
+/* How often costs of layers are told to be measured: the stage behind the run's label. */
+static void count_costs(void *user, const char *stage, double done, double total) {
+    static const char end[] = " sensitivity";
+    size_t n = strlen(stage);
+    (void)done, (void)total;
+    *(size_t *)user += n >= sizeof end - 1 && strcmp(stage + n - (sizeof end - 1), end) == 0;
+}
+
+/* They wait in the ledger for the next call, or the next worker. */
+static void costs_are_measured_once(void **state) {
+    (void)state;
+    char *folder = test_folder();
+    size_t n = 0, first = 0;
+    pare_context context = {.progress = count_costs, .user = &n};
+    for (int grown = 0; grown < 2; grown++) {
+        pare_error error = {0};
+        pare_study_summary summary;
+        pare_study *study =
+            open_study(write_spec(folder, "s.yaml",
+                                  "models: [" TINY "qwen2]\nevaluate: {text: " PARE_FIXTURES "/test.txt, protocol: joined64}\n"
+                                  "calibrate: {text: " PARE_FIXTURES "/calibration.txt, windows: 2, length: 32}\n"
+                                  "methods: [{name: magnitude, allocation: sensitivity}]\nmultiple: 8\nratios: [%s]\n",
+                                  grown ? "0.25, 0.5" : "0.25"));
+        assert_done(pare_study_run(&summary, study, NULL, &context, &error), error);
+        assert_int_equal(summary.n_done, grown ? 1 : 2);
+        first = grown ? first : n;
+        pare_study_close(study);
+    }
+    assert_true(first > 0);
+    assert_int_equal(n, first);
     remove_folder(folder);
 }
 
@@ -791,6 +850,7 @@ int main(void) {
         cmocka_unit_test(two_processes_share_a_study), cmocka_unit_test(a_claim_lasts_as_long_as_its_worker),
         cmocka_unit_test(the_dead_are_known),          cmocka_unit_test(older_rows_keep_their_meaning),
         cmocka_unit_test(failures_are_outcomes),       cmocka_unit_test(one_method_may_fail),
+        cmocka_unit_test(costs_may_fail_once),         cmocka_unit_test(costs_are_measured_once),
         cmocka_unit_test(cancel_loses_nothing),        cmocka_unit_test(ledger_trouble_stops_the_study),
         cmocka_unit_test(survives_lack_of_memory),     cmocka_unit_test(progress_is_one_bar),
     };

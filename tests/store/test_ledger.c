@@ -343,10 +343,11 @@ static void test_refuses_other_files(void **state) {
 /* Version 1 knew no recovery. */
 static void test_older_ledgers_are_brought_up(void **state) {
     (void)state;
-    static const char down[] = "DROP TRIGGER run_ends_claim; DROP TABLE claim; ALTER TABLE run DROP COLUMN recovery_method; ALTER TABLE "
-                               "run DROP COLUMN recovery_text;"
-                               "ALTER TABLE run DROP COLUMN recovery_sha256; ALTER TABLE run DROP COLUMN recovery_loss;"
-                               "ALTER TABLE run DROP COLUMN seconds_recover; PRAGMA user_version = 1";
+    static const char down[] =
+        "DROP TRIGGER run_ends_claim; DROP TABLE claim; DROP TABLE shared; ALTER TABLE run DROP COLUMN recovery_method; ALTER TABLE "
+        "run DROP COLUMN recovery_text;"
+        "ALTER TABLE run DROP COLUMN recovery_sha256; ALTER TABLE run DROP COLUMN recovery_loss;"
+        "ALTER TABLE run DROP COLUMN seconds_recover; PRAGMA user_version = 1";
     pare_error error = {0};
     pare_run_record record = sample(key_of(1)), found;
     bool there = false;
@@ -376,7 +377,7 @@ static void test_refuses_newer_and_broken_ledgers(void **state) {
     assert_fails(pare_store_open(path, PARE_STORE_WRITE, &error), error, PARE_ERROR_FORMAT, "version -3");
     run_sql("PRAGMA user_version = 1; DROP TABLE run", SQLITE_OK);
     assert_fails(pare_store_open(path, PARE_STORE_WRITE, &error), error, PARE_ERROR_FORMAT, "table of runs is missing");
-    run_sql("CREATE TABLE run (key); PRAGMA user_version = 4", SQLITE_OK);
+    run_sql("CREATE TABLE run (key); PRAGMA user_version = 5", SQLITE_OK);
     pare_store *store = open_store(PARE_STORE_READ);
     walk seen = {0};
     assert_fails(pare_store_each(store, note, &seen, &error), error, PARE_ERROR_FORMAT, "no such column");

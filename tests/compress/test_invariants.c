@@ -8,24 +8,48 @@
 enum { WINDOWS = 4, LENGTH = 64 };
 #define TEXT PARE_FIXTURES "/slice.txt"
 
-static pare_cut *cut_with(const pare_method *m, const pare_checkpoint *checkpoint, const uint32_t *ids, int threads) {
+/* A model, windows and threads; calibrated once for all methods, with and without activations. */
+typedef struct {
+    const pare_checkpoint *checkpoint;
+    const uint32_t *ids;
+    int threads;
+    pare_calibration made[2];
+    bool there[2];
+} bench;
+
+static const pare_calibration *calibration_for(bench *b, const pare_method *m) {
     pare_error error = {0};
-    pare_context context = {.n_threads = threads};
-    pare_windows windows = {.ids = (uint32_t *)(uintptr_t)ids, .n = WINDOWS, .length = LENGTH};
-    pare_calibration calibration = {0};
+    pare_context context = {.n_threads = b->threads};
+    pare_windows windows = {.ids = (uint32_t *)(uintptr_t)b->ids, .n = WINDOWS, .length = LENGTH};
+    bool activations = !m->text_only;
+    if (!m->calibrated)
+        return NULL;
+    if (!b->there[activations])
+        assert_done(pare_calibrate(&b->made[activations], b->checkpoint, &windows, activations, &context, &error), error);
+    b->there[activations] = true;
+    return &b->made[activations];
+}
+
+static void bench_free(bench *b) {
+    for (int i = 0; i < 2; i++)
+        if (b->there[i])
+            pare_calibration_free(&b->made[i]);
+}
+
+static pare_cut *cut_with(bench *b, const pare_method *m) {
+    pare_error error = {0};
+    pare_context context = {.n_threads = b->threads};
+    const pare_calibration *calibration = calibration_for(b, m);
     pare_scores scores;
     pare_plan plan;
-    if (m->calibrated)
-        assert_done(pare_calibrate(&calibration, checkpoint, &windows, !m->text_only, &context, &error), error);
-    assert_done(pare_plan_make(&plan, m->unit, &checkpoint->config, 0.5, 4, &error) &&
-                    pare_score(&scores, m, checkpoint, m->calibrated ? &calibration : NULL, 3, &context, &error),
+    assert_done(pare_plan_make(&plan, m->unit, &b->checkpoint->config, 0.5, 4, &error) &&
+                    pare_score(&scores, m, b->checkpoint, calibration, 3, &context, &error),
                 error);
-    pare_cut *cut = pare_method_cut(m, checkpoint, m->calibrated ? &calibration : NULL, &scores, &plan, &context, &error);
+    pare_cut *cut = pare_method_cut(m, b->checkpoint, calibration, &scores, &plan, &context, &error);
     if (!cut)
         fail_msg("%s: %s", m->name, error.message);
     pare_scores_free(&scores);
     pare_plan_free(&plan);
-    pare_calibration_free(&calibration);
     return cut;
 }
 
@@ -45,9 +69,11 @@ static void threads_and_windows(void **state) {
     uint32_t turned[WINDOWS * LENGTH];
     for (size_t i = 0; i < WINDOWS; i++)
         memcpy(turned + i * LENGTH, t.ids + order[i] * LENGTH, LENGTH * sizeof *turned);
+    bench single = {.checkpoint = checkpoint, .ids = t.ids, .threads = 1}, plain = single, reordered = single;
+    plain.threads = reordered.threads = 2;
+    reordered.ids = turned;
     for (const pare_method *const *m = pare_methods; *m; m++) {
-        pare_cut *alone = cut_with(*m, checkpoint, t.ids, 1), *one = cut_with(*m, checkpoint, t.ids, 2),
-                 *two = cut_with(*m, checkpoint, turned, 2);
+        pare_cut *alone = cut_with(&single, *m), *one = cut_with(&plain, *m), *two = cut_with(&reordered, *m);
         pare_sha256 by_one_thread = hash_of(alone), first = hash_of(one), second = hash_of(two);
         if (strcmp(by_one_thread.hex, first.hex) != 0)
             fail_msg("%s cuts %s otherwise with two threads than with one", (*m)->name, name);
@@ -60,6 +86,9 @@ static void threads_and_windows(void **state) {
         pare_cut_close(one);
         pare_cut_close(two);
     }
+    bench_free(&single);
+    bench_free(&plain);
+    bench_free(&reordered);
     pare_checkpoint_close(checkpoint);
 }
 
@@ -79,16 +108,20 @@ static void order_of_units(void **state) {
             swap_groups(turned.checkpoint, i, j, c->n_kv_heads - 1 - j);
     }
     assert_true(c->n_kv_heads > 1 && fabs(loss_of(checkpoint, NULL, &t, 2) - loss_of(turned.checkpoint, NULL, &t, 2)) < 1e-5);
+    bench plain = {.checkpoint = checkpoint, .ids = t.ids, .threads = 2}, reordered = plain;
+    reordered.checkpoint = turned.checkpoint;
     for (const pare_method *const *m = pare_methods; *m; m++) {
         if ((*m)->stochastic)
             continue;
-        pare_cut *one = cut_with(*m, checkpoint, t.ids, 2), *two = cut_with(*m, turned.checkpoint, t.ids, 2);
+        pare_cut *one = cut_with(&plain, *m), *two = cut_with(&reordered, *m);
         double a = loss_of(checkpoint, one, &t, 2), b = loss_of(turned.checkpoint, two, &t, 2);
         if (!(fabs(a - b) < 1e-4))
             fail_msg("%s on %s: %.9g, with its units in another order %.9g", (*m)->name, name, a, b);
         pare_cut_close(one);
         pare_cut_close(two);
     }
+    bench_free(&plain);
+    bench_free(&reordered);
     pare_thawed_close(&turned);
     pare_checkpoint_close(checkpoint);
 }

@@ -118,7 +118,9 @@ typedef struct {
 bool pare_map_open(pare_map *map, const char *path, pare_error *error) PARE_MUST_CHECK;
 void pare_map_close(pare_map *map);
 
-bool pare_path_exists(const char *path);
+bool pare_path_exists(const char *path); /* as a name: a link to nothing does */
+bool pare_path_is_file(
+    const char *path); /* at the end of links: for files that may be absent, as links of the hub's cache may lead nowhere */
 bool pare_path_is_folder(const char *path);
 
 /* One output file: written under a temporary name beside `path`; commit does flush, fsync, rename, fsync of the folder.

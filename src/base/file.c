@@ -55,6 +55,11 @@ bool pare_path_exists(const char *path) {
     return lstat(path, &status) == 0;
 }
 
+bool pare_path_is_file(const char *path) {
+    struct stat status;
+    return stat(path, &status) == 0 && S_ISREG(status.st_mode);
+}
+
 bool pare_path_is_folder(const char *path) {
     struct stat status;
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);

@@ -178,7 +178,7 @@ static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
     pare_map map;
     pare_tokenizer *tokenizer = NULL;
     char *path = pare_arena_format(checkpoint->inner->arena, &problem, "%s/tokenizer.json", checkpoint->path);
-    if (path && !pare_path_exists(path)) {
+    if (path && !pare_path_is_file(path)) {
         pare_fail(&problem, PARE_ERROR_IO, "%s is missing", path);
     } else if (path && pare_map_open(&map, path, &problem)) {
         tokenizer = pare_tokenizer_open_json((const char *)map.data, map.size, path, &problem);
@@ -211,7 +211,7 @@ static bool fail_no_config(const pare_checkpoint *checkpoint, pare_error *error)
     char *reference = pare_arena_format(arena, error, "%s/refs/main", checkpoint->path);
     if (!reference)
         return false;
-    if (pare_path_exists(reference) && pare_map_open(&map, reference, NULL)) {
+    if (pare_path_is_file(reference) && pare_map_open(&map, reference, NULL)) {
         size_t n = 0;
         while (n < map.size && n < 64 && isxdigit(map.data[n]))
             n++;

@@ -19,7 +19,7 @@ json_t *pare_checkpoint_made(const pare_checkpoint *checkpoint, bool whole) {
     pare_piece text = {0};
     if (gguf && pare_gguf_get_string(&text, gguf, "pare.made", NULL) && text.length)
         made = pare_json_parse(text.bytes, text.length, "pare.made", NULL);
-    else if (!gguf && snprintf(path, sizeof path, "%s/pare.json", checkpoint->path) < (int)sizeof path && pare_path_exists(path))
+    else if (!gguf && snprintf(path, sizeof path, "%s/pare.json", checkpoint->path) < (int)sizeof path && pare_path_is_file(path))
         made = pare_json_read(path, NULL);
     if (made && !json_is_object(made)) {
         json_decref(made);

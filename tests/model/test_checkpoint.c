@@ -309,6 +309,8 @@ static void names_may_lack_their_prefix(void **state) {
 static void a_cache_of_links_opens(void **state) {
     (void)state;
     static const char *const names[] = {"config.json", "model.safetensors", "tokenizer.json"};
+    static const char *const gone[] = {"generation_config.json", "tokenizer_config.json", "pare.json", "chat_template.jinja",
+                                       "model.safetensors.index.json"};
     pare_error error = {0};
     char folder[512];
     snprintf(folder, sizeof folder, "%s/models--a--b/snapshots/0123abcd", work);
@@ -318,8 +320,8 @@ static void a_cache_of_links_opens(void **state) {
         snprintf(from, sizeof from, "qwen2/%.32s", names[i]);
         assert_int_equal(symlink(fixture(from), inside(folder, names[i])), 0);
     }
-    assert_int_equal(symlink("../../blobs/gone", inside(folder, "generation_config.json")), 0);
-    assert_int_equal(symlink("../../blobs/gone", inside(folder, "tokenizer_config.json")), 0);
+    for (size_t i = 0; i < sizeof gone / sizeof *gone; i++)
+        assert_int_equal(symlink("../../blobs/gone", inside(folder, gone[i])), 0);
     pare_checkpoint *checkpoint = pare_checkpoint_open(folder, &error);
     assert_done(checkpoint && checkpoint->tokenizer, error);
     run_shell("mkdir", inside(work, "models--a--b/refs"));
@@ -330,8 +332,12 @@ static void a_cache_of_links_opens(void **state) {
     char out[512];
     snprintf(out, sizeof out, "%s/from-snapshot", work);
     assert_done(pare_checkpoint_write(out, checkpoint, NULL, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error);
+    assert_done(pare_checkpoint_export(NULL, inside(work, "from-snapshot.gguf"), checkpoint, NULL, PARE_DTYPE_F16, NULL, &error), error);
     assert_true(pare_path_exists(inside(out, "generation_config.json")) && !pare_path_exists(inside(out, "tokenizer_config.json")));
     pare_checkpoint_close(checkpoint);
+    unlink(inside(folder, "model.safetensors"));
+    assert_int_equal(symlink("../../blobs/gone", inside(folder, "model.safetensors")), 0);
+    refuse(folder, PARE_ERROR_IO, "model.safetensors: a link to a file that is not there");
 }
 
 /* A copy of the qwen2 fixture with a head beside its tied embedding. */

@@ -80,7 +80,7 @@ static bool put_templates(const source *s) {
 
 static bool read_settings(source *s) {
     const char *path = inside(s, "tokenizer_config.json");
-    return path && (!pare_path_exists(path) || (s->settings = pare_json_read_lenient(path, NULL, s->error)));
+    return path && (!pare_path_is_file(path) || (s->settings = pare_json_read_lenient(path, NULL, s->error)));
 }
 
 bool pare_gguf_put_tokenizer(pare_gguf_entries *entries, const pare_checkpoint *checkpoint, const pare_config *config, pare_error *error) {

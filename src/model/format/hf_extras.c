@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "format/chat_templates.h"
 
@@ -24,7 +23,7 @@ static bool carry(const char *into, const char *from, const char *name, pare_err
     pare_map map;
     if (!join(source, from, name, error) || !join(target, into, name, error))
         return false;
-    if (access(source, F_OK) != 0) /* the hub's cache may hold links to what was not fetched */
+    if (!pare_path_is_file(source))
         return true;
     if (!pare_map_open(&map, source, error))
         return false;

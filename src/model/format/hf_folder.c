@@ -112,10 +112,13 @@ static bool read_shards(pare_tensor_list *list, pare_checkpoint *checkpoint, jso
 
 static bool fail_no_weights(const pare_checkpoint *checkpoint, pare_error *error) {
     char path[4096];
+    snprintf(path, sizeof path, "%s/%s", checkpoint->path, single_name);
+    if (pare_path_exists(path))
+        return pare_fail(error, PARE_ERROR_IO, "%s: a link to a file that is not there: fetch it again", path);
     snprintf(path, sizeof path, "%s/pytorch_model.bin", checkpoint->path);
     return pare_fail(
         error, PARE_ERROR_FORMAT, "%s: neither %s nor %s is there%s", checkpoint->path, single_name, index_name,
-        pare_path_exists(path) ? " (pytorch_model.bin holds Python objects, which pare does not run; convert it to safetensors)" : "");
+        pare_path_is_file(path) ? " (pytorch_model.bin holds Python objects, which pare does not run; convert it to safetensors)" : "");
 }
 
 bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) {
@@ -123,11 +126,11 @@ bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, p
     char *single = join(checkpoint, single_name, error), *index_path = join(checkpoint, index_name, error);
     if (!single || !index_path)
         return false;
-    if (pare_path_exists(single)) { /* as transformers: it goes before an index */
+    if (pare_path_is_file(single)) { /* as transformers: it goes before an index */
         inner->maps = PARE_PUSH(inner->arena, pare_map, 1, error);
         return inner->maps && read_shard(list, checkpoint, single, error) && pare_tensor_list_sort(list, error);
     }
-    if (!pare_path_exists(index_path))
+    if (!pare_path_is_file(index_path))
         return fail_no_weights(checkpoint, error);
     json_t *index = pare_json_read_lenient(index_path, NULL, error);
     bool done = index && read_shards(list, checkpoint, index, index_path, error);

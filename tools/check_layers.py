@@ -17,6 +17,8 @@ ONLY_IN = [
     (r'#include <pcre2\.h>', "src/text", "PCRE2"),
     (r'\b(printf|puts|fputs|putchar|exit|_exit|abort)\s*\(', "src/cli", "printing or ending the process"),
     (r'(?<![\w.])(malloc|calloc|realloc|aligned_alloc|strdup)\s*\(', "src/base", "the heap"),
+    (r'(?<!\w)json_((v?pack|load|dump)\w*|object|array|stringn?(_nocheck)?|integer|real|v?sprintf|copy|deep_copy|(object_|array_)?(set|update|append|insert|extend)\w*)\s*\(',
+     "src/base", "JSON that is not checked for memory (pare_json_…)"),
     (r'(?<![\w.])(sprintf|strcpy|strcat|gets|atoi|rand|strtok)\s*\(', "nowhere", "a banned function"),
 ]
 

@@ -147,7 +147,7 @@ bool pare_law_critical_find(pare_law_critical *critical, const pare_law *law, do
 /* A law file holds one or more laws (one per method, and the pooled one). */
 bool pare_law_write(const char *path, const pare_law *laws, size_t n, bool replace, pare_error *error) PARE_MUST_CHECK;
 bool pare_law_read(pare_law **laws, size_t *n, const char *path, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
-json_t *pare_law_to_json(const pare_law *laws, size_t n); /* what the file holds; NULL: no memory */
+json_t *pare_law_to_json(pare_json_doc *doc, const pare_law *laws, size_t n); /* what the file holds */
 bool pare_law_from_json(pare_law **laws, size_t *n, const json_t *json, const char *what, pare_arena *arena,
                         pare_error *error) PARE_MUST_CHECK;
 
@@ -306,10 +306,10 @@ bool pare_law_exponent_find(pare_law_exponent *exponent, const pare_law_points *
                             pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 
 /* The fit as a JSON object: form, method, ratio_kind, n, coefficients, r2, r2_kind, r2_adjusted, f, f_p, loo_error, critical_ratio, …;
- * `points` (may be NULL) adds the table of residuals with each point's names. NULL: no memory. */
-json_t *pare_law_fit_json(const pare_law_fit *fit, const pare_law_points *points);
-json_t *pare_law_prediction_json(const pare_law_prediction *prediction);
-json_t *pare_law_critical_json(const pare_law_critical *critical);
+ * `points` (may be NULL) adds the table of residuals with each point's names. */
+json_t *pare_law_fit_json(pare_json_doc *doc, const pare_law_fit *fit, const pare_law_points *points);
+json_t *pare_law_prediction_json(pare_json_doc *doc, const pare_law_prediction *prediction);
+json_t *pare_law_critical_json(pare_json_doc *doc, const pare_law_critical *critical);
 
 /* ---- distributions ------------------------------------------------------------------------ */
 

@@ -124,7 +124,7 @@ bool pare_head_compare(pare_head_likeness *likeness, const pare_checkpoint *chec
 bool pare_checkpoint_tie(pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 /* How the checkpoint was made: the pare.json of its folder, the "pare.made" of a GGUF; NULL when that is not told or not readable. whole:
  * with the lists by unit and by step, which are long. The caller owns the result. */
-json_t *pare_checkpoint_made(const pare_checkpoint *checkpoint, bool whole);
+json_t *pare_checkpoint_made(pare_json_doc *doc, const pare_checkpoint *checkpoint, bool whole);
 
 /* The tensors that a config asks for, in checkpoint order: calls back with Hugging Face name and shape (dims slowest first). */
 typedef bool pare_tensor_visit(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error);

@@ -78,7 +78,7 @@ typedef struct {
 /* Attempt 1, done, every number unknown or zero, every string NULL. */
 void pare_run_record_init(pare_run_record *record);
 /* A flat object under the ledger's column names, unknown numbers null, the spec as the object it is. NULL: no memory. */
-json_t *pare_run_record_json(const pare_run_record *record);
+json_t *pare_run_record_json(pare_json_doc *doc, const pare_run_record *record);
 
 /* ---- the ledger --------------------------------------------------------------------------- */
 

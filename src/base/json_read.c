@@ -86,6 +86,14 @@ static size_t character_bytes(const char *at, const char *end) {
     return n;
 }
 
+bool pare_json_is_text(const char *bytes, size_t n) {
+    const char *end = bytes + n;
+    for (size_t length = 0; bytes < end; bytes += length)
+        if ((length = character_bytes(bytes, end)) == 0)
+            return false;
+    return true;
+}
+
 /* The four digits of \uXXXX; -1: there are none. */
 static int32_t hex4(const char *at, const char *end) {
     int32_t value = 0;

@@ -76,7 +76,7 @@ command_run cmd_info, cmd_tokenize, cmd_tokenizer, cmd_logits, cmd_eval, cmd_com
 /* ---- output --------------------------------------------------------------------------------- */
 
 /* Prints one JSON object to stdout and releases it. */
-bool print_json(json_t *json, pare_error *error) PARE_MUST_CHECK;
+bool print_json(json_t *json, const pare_json_doc *doc, pare_error *error) PARE_MUST_CHECK;
 /* A line to stderr, unless --quiet. */
 void say(const common *shared, const char *format, ...) PARE_PRINTF(2, 3);
 /* Ends a progress bar's line before other output. */

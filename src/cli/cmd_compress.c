@@ -111,47 +111,54 @@ static bool score(compression *c, const compress_options *given, const common *s
            pare_policy_score(&c->scores, &c->policy, c->checkpoint, given->seed, &shared->context, error);
 }
 
-static json_t *indices_json(const pare_kept *kept) {
-    json_t *list = json_array();
+static json_t *indices_json(pare_json_doc *doc, const pare_kept *kept) {
+    json_t *list = pare_json_array(doc);
     for (uint32_t i = 0; i < kept->n; i++)
-        json_array_append_new(list, json_integer(kept->index ? kept->index[i] : i));
+        pare_json_append(doc, list, pare_json_integer(doc, kept->index ? kept->index[i] : i));
     return list;
 }
 
-static json_t *ranks_json(const pare_layer_ranks *ranks) {
-    json_t *json = json_object();
+static json_t *ranks_json(pare_json_doc *doc, const pare_layer_ranks *ranks) {
+    json_t *json = pare_json_object(doc);
     for (int p = 0; p < PARE_PROJECTIONS; p++)
         if (ranks->of[p])
-            json_object_set_new(json, pare_projection_name((pare_projection)p), json_integer(ranks->of[p]));
+            pare_json_set(doc, json, pare_projection_name((pare_projection)p), pare_json_integer(doc, ranks->of[p]));
     return json;
 }
 
 /* What stays, unit by unit: of each layer, or of the model. Of factored matrices the ranks. */
-static json_t *kept_json(const pare_cut *cut, pare_unit unit) {
+static json_t *kept_json(pare_json_doc *doc, const pare_cut *cut, pare_unit unit) {
     if (pare_unit_of_width(unit))
-        return indices_json(&cut->channels);
+        return indices_json(doc, &cut->channels);
     if (unit == PARE_UNIT_LAYERS)
-        return indices_json(&cut->layers);
-    json_t *layers = json_array();
+        return indices_json(doc, &cut->layers);
+    json_t *layers = pare_json_array(doc);
     for (uint32_t i = 0; i < cut->source.n_layers; i++) {
         const pare_layer_cut *l = &cut->each[i];
         if (unit == PARE_UNIT_SEVERAL) {
-            json_array_append_new(layers, json_pack("{s:o, s:o}", "ffn", indices_json(&l->ffn), "groups", indices_json(&l->kv_heads)));
+            pare_json_append(
+                doc, layers,
+                pare_json_pack(doc, "{s:o, s:o}", "ffn", indices_json(doc, &l->ffn), "groups", indices_json(doc, &l->kv_heads)));
             continue;
         }
         if (unit == PARE_UNIT_DIRECTIONS) {
-            json_array_append_new(layers, ranks_json(&l->ranks));
+            pare_json_append(doc, layers, ranks_json(doc, &l->ranks));
             continue;
         }
-        json_array_append_new(layers, indices_json(unit == PARE_UNIT_FFN ? &l->ffn : unit == PARE_UNIT_GROUPS ? &l->kv_heads : &l->heads));
+        pare_json_append(doc, layers,
+                         indices_json(doc, unit == PARE_UNIT_FFN      ? &l->ffn
+                                           : unit == PARE_UNIT_GROUPS ? &l->kv_heads
+                                                                      : &l->heads));
     }
     return layers;
 }
 
 /* What no stock program loads is padded, unless pare's own format was asked for; what was kept is noted before. */
 static bool settle(compression *c, const compress_options *given, const common *shared, pare_error *error) {
-    if (!(c->kept = kept_json(c->cut, c->method->unit)))
-        return pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the decision was put together");
+    pare_json_doc doc = {0};
+    c->kept = kept_json(&doc, c->cut, c->method->unit);
+    if (!pare_json_check(&doc, error))
+        return false;
     c->padded = c->cut->config.shapes && !given->own_format;
     if (c->padded)
         say(shared,
@@ -191,35 +198,37 @@ static bool make_cut(compression *c, const compress_options *given, const common
            settle(c, given, shared, error);
 }
 
-static json_t *recommended_json(const compression *c) {
+static json_t *recommended_json(pare_json_doc *doc, const compression *c) {
     const pare_recommendation *r = &c->recommended;
     if (!r->method)
         return NULL;
-    return json_pack("{s:f, s:f, s:i, s:i, s:s*, s:o*}", "share", r->share, "excess", r->excess, "methods", (int)r->n_methods, "models",
-                     (int)r->n_models, "next", r->next ? r->next->name : NULL, "next_excess", r->next ? json_real(r->next_excess) : NULL);
+    return pare_json_pack(doc, "{s:f, s:f, s:i, s:i, s:s*, s:o*}", "share", r->share, "excess", r->excess, "methods", (int)r->n_methods,
+                          "models", (int)r->n_models, "next", r->next ? r->next->name : NULL, "next_excess",
+                          r->next ? pare_json_number(doc, r->next_excess) : NULL);
 }
 
-static json_t *calibration_json(const compression *c, const compress_options *given) {
+static json_t *calibration_json(pare_json_doc *doc, const compression *c, const compress_options *given) {
     if (!needs_text(c, given))
         return NULL;
-    return json_pack("{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n, "length",
-                     (int)c->windows.length);
+    return pare_json_pack(doc, "{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n,
+                          "length", (int)c->windows.length);
 }
 
-static json_t *policy_json(const compression *c, const compress_options *given) {
+static json_t *policy_json(pare_json_doc *doc, const compression *c, const compress_options *given) {
     if (!c->policy.values)
         return NULL;
-    pare_sha256 hash;
-    if (!pare_sha256_bytes(&hash, c->policy.values, c->policy.n_values * sizeof *c->policy.values, NULL))
-        return NULL;
-    return json_pack("{s:s, s:s, s:f, s:i, s:I}", "file", given->policy, "sha256", hash.hex, "ratio", c->policy.ratio, "episodes",
-                     (int)c->policy.episodes, "seed", (json_int_t)c->policy.seed);
+    pare_sha256 hash = {0};
+    pare_error error = {0};
+    if (!pare_sha256_bytes(&hash, c->policy.values, c->policy.n_values * sizeof *c->policy.values, &error))
+        pare_json_fail(doc, &error);
+    return pare_json_pack(doc, "{s:s, s:s, s:f, s:i, s:I}", "file", given->policy, "sha256", hash.hex, "ratio", c->policy.ratio, "episodes",
+                          (int)c->policy.episodes, "seed", (json_int_t)c->policy.seed);
 }
 
-static json_t *counts_json(const compression *c) {
-    json_t *counts = json_array();
+static json_t *counts_json(pare_json_doc *doc, const compression *c) {
+    json_t *counts = pare_json_array(doc);
     for (uint32_t i = 0; i < c->plan.n_rows; i++)
-        json_array_append_new(counts, json_integer(pare_plan_kept(&c->plan, i)));
+        pare_json_append(doc, counts, pare_json_integer(doc, pare_plan_kept(&c->plan, i)));
     return counts;
 }
 
@@ -234,30 +243,30 @@ static pare_achieved achieved(const compression *c) {
     return multiplies_back(c) ? (pare_achieved){.before = a.before, .after = a.before} : a;
 }
 
-static json_t *fractions_json(const pare_achieved *a) {
-    return json_pack("{s:f, s:f, s:f, s:f}", "parameters", a->parameters, "non_embedding", a->non_embedding, "bytes", a->bytes, "macs",
-                     a->macs);
+static json_t *fractions_json(pare_json_doc *doc, const pare_achieved *a) {
+    return pare_json_pack(doc, "{s:f, s:f, s:f, s:f}", "parameters", a->parameters, "non_embedding", a->non_embedding, "bytes", a->bytes,
+                          "macs", a->macs);
 }
 
 /* What the factors would save, where they are not what is written. */
-static json_t *as_factors_json(const compression *c) {
+static json_t *as_factors_json(pare_json_doc *doc, const compression *c) {
     pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
-    return multiplies_back(c) ? fractions_json(&a) : NULL;
+    return multiplies_back(c) ? fractions_json(doc, &a) : NULL;
 }
 
 /* The decision, small and printable: what was cut, by what, and what that removes. */
-static json_t *decision_json(const compression *c, const compress_options *given, bool with_units) {
+static json_t *decision_json(pare_json_doc *doc, const compression *c, const compress_options *given, bool with_units) {
     pare_achieved a = achieved(c);
-    return json_pack("{s:s, s:s, s:s, s:o*, s:f, s:i, s:s, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
-                     "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "auto", recommended_json(c), "ratio",
-                     c->plan.ratio, "multiple", (int)given->target.multiple, "allocation",
-                     given->target.allocation ? given->target.allocation : "uniform", "seed", (json_int_t)given->seed, "calibration",
-                     calibration_json(c, given), "policy", policy_json(c, given), "unit", pare_unit_name(c->method->unit), "units",
-                     (int)c->plan.n_units, "kept", counts_json(c), "achieved", fractions_json(&a), "achieved_as_factors",
-                     as_factors_json(c), "size", "parameters", (json_int_t)a.after.parameters, "non_embedding",
-                     (json_int_t)a.after.non_embedding, "macs", (json_int_t)a.after.macs, "bytes",
-                     (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type", pare_dtype_info(c->type)->name,
-                     "kept_units", with_units ? json_incref(c->kept) : NULL);
+    return pare_json_pack(
+        doc, "{s:s, s:s, s:s, s:o*, s:f, s:i, s:s, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
+        "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "auto", recommended_json(doc, c), "ratio",
+        c->plan.ratio, "multiple", (int)given->target.multiple, "allocation",
+        given->target.allocation ? given->target.allocation : "uniform", "seed", (json_int_t)given->seed, "calibration",
+        calibration_json(doc, c, given), "policy", policy_json(doc, c, given), "unit", pare_unit_name(c->method->unit), "units",
+        (int)c->plan.n_units, "kept", counts_json(doc, c), "achieved", fractions_json(doc, &a), "achieved_as_factors",
+        as_factors_json(doc, c), "size", "parameters", (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding,
+        "macs", (json_int_t)a.after.macs, "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type",
+        pare_dtype_info(c->type)->name, "kept_units", with_units ? json_incref(c->kept) : NULL);
 }
 
 /* Where the file is another than might be thought. */
@@ -268,17 +277,18 @@ static void say_departures(const compression *c, const common *shared) {
 }
 
 static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     if (shared->json) {
-        json_t *json = decision_json(c, given, given->plan);
+        json_t *json = decision_json(&doc, c, given, given->plan);
         if (!given->plan)
-            json_object_set_new(json, "output", json_string(given->out));
+            pare_json_set(&doc, json, "output", pare_json_string(&doc, given->out));
         if (c->forecast_mib > 0) {
-            json_object_set_new(json, "calibration_cached", json_boolean(c->recalled));
-            json_object_set_new(json, "memory_forecast_mib", json_real(c->forecast_mib));
+            pare_json_set(&doc, json, "calibration_cached", json_boolean(c->recalled));
+            pare_json_set(&doc, json, "memory_forecast_mib", pare_json_number(&doc, c->forecast_mib));
         }
-        json_object_set_new(json, "seconds", json_real(pare_clock_s() - c->begin));
-        json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
-        return print_json(json, error);
+        pare_json_set(&doc, json, "seconds", pare_json_number(&doc, pare_clock_s() - c->begin));
+        pare_json_set(&doc, json, "max_rss_mib", pare_json_number(&doc, pare_memory_peak_mib()));
+        return print_json(json, &doc, error);
     }
     pare_achieved a = achieved(c);
     double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
@@ -298,12 +308,13 @@ static bool print_result(const compression *c, const compress_options *given, co
 }
 
 static bool write_out(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     pare_string note = {0};
-    json_t *decision = decision_json(c, given, true);
-    json_t *base = pare_checkpoint_made(c->checkpoint, true); /* how what was cut had been made */
+    json_t *decision = decision_json(&doc, c, given, true);
+    json_t *base = pare_checkpoint_made(&doc, c->checkpoint, true); /* how what was cut had been made */
     if (base)
-        json_object_set_new(decision, "base", base);
-    bool done = decision && pare_json_print(&note, decision, error);
+        pare_json_set(&doc, decision, "base", base);
+    bool done = pare_json_print(&note, decision, &doc, error);
     if (done && multiplies_back(c))
         done = pare_checkpoint_write_whole(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
     else if (done)

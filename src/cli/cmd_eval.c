@@ -10,16 +10,18 @@ typedef struct {
     uint32_t windows;
 } eval_options;
 
-static json_t *to_json(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r, const common *shared) {
-    return json_pack("{s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:s, s:s}",
-                     "model", checkpoint->path, "architecture", pare_arch_name(checkpoint->config.arch), "protocol", text->protocol.name,
-                     "cross_entropy", r->cross_entropy, "cross_entropy_error", pare_json_number(r->cross_entropy_error), "window_error",
-                     pare_json_number(r->window_error), "perplexity", pare_json_number(r->perplexity), "perplexity_error",
-                     pare_json_number(r->perplexity_error), "tokens_in_text", (json_int_t)text->windows.tokens_in_text, "tokens_scored",
-                     (json_int_t)r->tokens_scored, "windows", (int)r->windows, "context", (int)text->protocol.length, "bos", text->bos_rule,
-                     "data_sha256", text->data_sha256.hex, "weight_type", pare_dtype_info(checkpoint->dtype)->name, "kernels",
-                     pare_kernels_best()->name, "threads", (int)shared->n_threads, "seconds", r->seconds, "tokens_per_s", r->tokens_per_s,
-                     "max_rss_mib", pare_memory_peak_mib(), "version", PARE_VERSION, "special_tokens", text->special_rule);
+static json_t *to_json(pare_json_doc *doc, const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r,
+                       const common *shared) {
+    return pare_json_pack(
+        doc, "{s:s, s:s, s:s, s:f, s:o, s:o, s:o, s:o, s:I, s:I, s:i, s:i, s:s, s:s, s:s, s:s, s:i, s:f, s:f, s:f, s:s, s:s}", "model",
+        checkpoint->path, "architecture", pare_arch_name(checkpoint->config.arch), "protocol", text->protocol.name, "cross_entropy",
+        r->cross_entropy, "cross_entropy_error", pare_json_number(doc, r->cross_entropy_error), "window_error",
+        pare_json_number(doc, r->window_error), "perplexity", pare_json_number(doc, r->perplexity), "perplexity_error",
+        pare_json_number(doc, r->perplexity_error), "tokens_in_text", (json_int_t)text->windows.tokens_in_text, "tokens_scored",
+        (json_int_t)r->tokens_scored, "windows", (int)r->windows, "context", (int)text->protocol.length, "bos", text->bos_rule,
+        "data_sha256", text->data_sha256.hex, "weight_type", pare_dtype_info(checkpoint->dtype)->name, "kernels", pare_kernels_best()->name,
+        "threads", (int)shared->n_threads, "seconds", r->seconds, "tokens_per_s", r->tokens_per_s, "max_rss_mib", pare_memory_peak_mib(),
+        "version", PARE_VERSION, "special_tokens", text->special_rule);
 }
 
 static void print_text(const pare_checkpoint *checkpoint, const pare_eval_text *text, const pare_eval_result *r) {
@@ -35,6 +37,7 @@ static void print_text(const pare_checkpoint *checkpoint, const pare_eval_text *
 }
 
 static bool evaluate(const char *path, const eval_options *given, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     pare_protocol protocol;
     if (!given->text)
         return pare_fail(error, PARE_ERROR_USAGE, "--text FILE is missing: the text to score");
@@ -53,7 +56,7 @@ static bool evaluate(const char *path, const eval_options *given, const common *
     if (!done)
         pare_checkpoint_blame(checkpoint, &shared->context, error);
     if (done && shared->json)
-        done = print_json(to_json(checkpoint, &text, &result, shared), error);
+        done = print_json(to_json(&doc, checkpoint, &text, &result, shared), &doc, error);
     else if (done) {
         progress_end();
         print_text(checkpoint, &text, &result);

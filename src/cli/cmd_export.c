@@ -17,10 +17,10 @@ static bool choose_type(pare_dtype *type, const export_options *given, pare_erro
            pare_fail(error, PARE_ERROR_USAGE, "--type %s: a GGUF is written in f32, f16, bf16, q8_0, q4_0 or q4_1", given->type);
 }
 
-static json_t *fallbacks_json(const pare_export *result) {
-    json_t *list = json_array();
+static json_t *fallbacks_json(pare_json_doc *doc, const pare_export *result) {
+    json_t *list = pare_json_array(doc);
     for (const char *name = result->fallbacks.data, *end; name && (end = strchr(name, '\n')); name = end + 1)
-        json_array_append_new(list, json_stringn(name, (size_t)(end - name)));
+        pare_json_append(doc, list, pare_json_text(doc, name, (size_t)(end - name)));
     return list;
 }
 
@@ -55,12 +55,13 @@ static void say_departures(const pare_export *result, const pare_checkpoint *che
 
 static bool print_result(const pare_export *result, const export_options *given, pare_dtype type, double seconds, const common *shared,
                          pare_error *error) {
+    pare_json_doc doc = {0};
     if (shared->json)
-        return print_json(json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:f, s:f}", "version", PARE_VERSION, "output", given->out, "type",
-                                    pare_dtype_info(type)->name, "architecture", result->architecture, "bytes", (json_int_t)result->bytes,
-                                    "tensors", (json_int_t)result->n_tensors, "f16_instead", fallbacks_json(result), "seconds", seconds,
-                                    "max_rss_mib", pare_memory_peak_mib()),
-                          error);
+        return print_json(pare_json_pack(&doc, "{s:s, s:s, s:s, s:s, s:I, s:I, s:o, s:f, s:f}", "version", PARE_VERSION, "output",
+                                         given->out, "type", pare_dtype_info(type)->name, "architecture", result->architecture, "bytes",
+                                         (json_int_t)result->bytes, "tensors", (json_int_t)result->n_tensors, "f16_instead",
+                                         fallbacks_json(&doc, result), "seconds", seconds, "max_rss_mib", pare_memory_peak_mib()),
+                          &doc, error);
     progress_end();
     printf("%s: %s, %zu tensors, %s as %s\n", given->out, result->architecture, result->n_tensors, human_bytes((double)result->bytes),
            pare_dtype_info(type)->name);

@@ -81,38 +81,37 @@ static bool tell_memory(const finetuning *f, pare_error *error) {
 }
 
 /* How the model itself was made, where its folder says so: the cut, with every neuron that was kept. */
-static void add_base(json_t *json, const char *path) {
+static void add_base(pare_json_doc *doc, json_t *json, const char *path) {
     pare_string name = {0};
-    pare_map map;
+    pare_error problem = {0};
     pare_string_print(&name, "%s/pare.json", path);
-    if (!name.failed && pare_path_exists(name.data) && pare_map_open(&map, name.data, NULL)) {
-        json_t *base = pare_json_parse((const char *)map.data, map.size, name.data, NULL);
-        if (base)
-            json_object_set_new(json, "base", base);
-        pare_map_close(&map);
-    }
+    json_t *base = pare_string_check(&name, &problem) && pare_path_exists(name.data) ? pare_json_read(name.data, &problem) : NULL;
+    if (base)
+        pare_json_set(doc, json, "base", base);
+    else if (problem.code == PARE_ERROR_MEMORY)
+        pare_json_fail(doc, &problem);
     pare_string_free(&name);
 }
 
-static json_t *about(const finetuning *f) {
+static json_t *about(pare_json_doc *doc, const finetuning *f) {
     const pare_tune_options *o = &f->training.tune;
-    json_t *json = json_pack("{s:s, s:s}", "model", f->checkpoint->path, "mode", o->full ? "full" : "lora");
+    json_t *json = pare_json_pack(doc, "{s:s, s:s}", "model", f->checkpoint->path, "mode", o->full ? "full" : "lora");
     if (o->adapter)
-        json_object_set_new(json, "adapter", json_string(o->adapter));
-    add_base(json, f->checkpoint->path);
+        pare_json_set(doc, json, "adapter", pare_json_string(doc, o->adapter));
+    add_base(doc, json, f->checkpoint->path);
     const pare_adapters *adapters = pare_tuner_adapters(f->tuner);
-    json_t *targets = adapters ? json_array() : NULL;
+    json_t *targets = adapters ? pare_json_array(doc) : NULL;
     for (int p = 0; targets && p < PARE_PROJECTIONS; p++)
         if (adapters->targets[p])
-            json_array_append_new(targets, json_string(pare_projection_name((pare_projection)p)));
+            pare_json_append(doc, targets, pare_json_string(doc, pare_projection_name((pare_projection)p)));
     if (adapters)
-        json_object_set_new(json, "lora",
-                            json_pack("{s:i, s:f, s:f, s:o}", "rank", (int)adapters->rank, "alpha", adapters->alpha, "dropout", o->dropout,
-                                      "targets", targets));
+        pare_json_set(doc, json, "lora",
+                      pare_json_pack(doc, "{s:i, s:f, s:f, s:o}", "rank", (int)adapters->rank, "alpha", adapters->alpha, "dropout",
+                                     o->dropout, "targets", targets));
     if (f->teacher)
-        json_object_set_new(
-            json, "distillation",
-            json_pack("{s:s, s:f, s:f}", "teacher", f->teacher->path, "weight", o->distil_weight, "temperature", o->distil_temperature));
+        pare_json_set(doc, json, "distillation",
+                      pare_json_pack(doc, "{s:s, s:f, s:f}", "teacher", f->teacher->path, "weight", o->distil_weight, "temperature",
+                                     o->distil_temperature));
     return json;
 }
 
@@ -129,13 +128,14 @@ static bool open_all(finetuning *f, const char *path, pare_error *error) {
 }
 
 static bool write_out(finetuning *f, pare_error *error) {
+    pare_json_doc doc = {0};
     const char *out = f->given->training.out;
     pare_dtype type = f->checkpoint->dtype;
     pare_string note = {0};
-    json_t *more = about(f), *json = training_json(&f->training, f->tuner, more);
+    json_t *more = about(&doc, f), *json = training_json(&doc, &f->training, f->tuner, more);
     json_decref(more);
-    bool done = training_type(&type, &f->training, pare_dtype_info(type)->quantised ? PARE_DTYPE_BF16 : type, error) && json &&
-                pare_json_print(&note, json, error) &&
+    bool done = training_type(&type, &f->training, pare_dtype_info(type)->quantised ? PARE_DTYPE_BF16 : type, error) &&
+                pare_json_print(&note, json, &doc, error) &&
                 (!f->given->save_adapter || pare_tuner_write_adapter(f->given->save_adapter, f->tuner, f->checkpoint->path, error)) &&
                 pare_tuner_write(out, f->tuner, type, note.data, &f->shared->context, error);
     json_decref(json);
@@ -145,8 +145,9 @@ static bool write_out(finetuning *f, pare_error *error) {
 
 static bool finetune(const char *path, const finetune_options *given, const common *shared, pare_error *error) {
     finetuning f = {.given = given, .shared = shared};
+    pare_json_doc doc = {0};
     bool done = open_all(&f, path, error) && training_run(&f.training, f.tuner, error) && write_out(&f, error) &&
-                training_finish(&f.training, f.tuner, about(&f), error);
+                training_finish(&f.training, f.tuner, &doc, about(&doc, &f), error);
     pare_tuner_close(f.tuner);
     training_close(&f.training);
     pare_checkpoint_close(f.teacher);

@@ -188,37 +188,38 @@ static void print_comparison(const pare_law_candidate candidates[PARE_LAW_N_FORM
 /* ---- output for programs ---- */
 
 /* r2_adjusted is of each form's own response, and of the kind r2_kind: it compares nothing between forms; r2_loss and the errors do. */
-static json_t *candidate_json(const pare_law_fit *fit) {
-    return json_pack("{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "form", pare_law_form_name(fit->law.form), "n",
-                     (json_int_t)fit->law.n, "lost_model_error", pare_json_number(fit->lost_model_error), "lost_rolling_error",
-                     pare_json_number(fit->lost_rolling_error), "lost_point_error", pare_json_number(fit->lost_point_error), "loo_error",
-                     pare_json_number(fit->loo_error), "r2_loss", pare_json_number(fit->r2_loss), "r2_adjusted",
-                     pare_json_number(fit->r2_adjusted), "r2_kind", fit->r2_kind, "baseline_lost_error",
-                     pare_json_number(fit->baseline_lost_error));
+static json_t *candidate_json(pare_json_doc *doc, const pare_law_fit *fit) {
+    return pare_json_pack(doc, "{s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o}", "form", pare_law_form_name(fit->law.form), "n",
+                          (json_int_t)fit->law.n, "lost_model_error", pare_json_number(doc, fit->lost_model_error), "lost_rolling_error",
+                          pare_json_number(doc, fit->lost_rolling_error), "lost_point_error", pare_json_number(doc, fit->lost_point_error),
+                          "loo_error", pare_json_number(doc, fit->loo_error), "r2_loss", pare_json_number(doc, fit->r2_loss), "r2_adjusted",
+                          pare_json_number(doc, fit->r2_adjusted), "r2_kind", fit->r2_kind, "baseline_lost_error",
+                          pare_json_number(doc, fit->baseline_lost_error));
 }
 
 /* The pooled fit, or the only one, on top; every method's own below. */
-static json_t *fit_json(const pare_law_groups *groups, const pare_law_points *points, const pare_law_candidate *candidates) {
+static json_t *fit_json(pare_json_doc *doc, const pare_law_groups *groups, const pare_law_points *points,
+                        const pare_law_candidate *candidates) {
     const pare_law_group *last = &groups->items[groups->n - 1];
-    json_t *json = last->done ? pare_law_fit_json(&last->fit, points) : json_pack("{s:s}", "failure", last->failure.message);
-    json_t *by_method = json_array();
+    json_t *json = last->done ? pare_law_fit_json(doc, &last->fit, points) : pare_json_pack(doc, "{s:s}", "failure", last->failure.message);
+    json_t *by_method = pare_json_array(doc);
     for (size_t i = 0; groups->n > 1 && i + 1 < groups->n; i++) {
         const pare_law_group *group = &groups->items[i];
-        json_array_append_new(by_method, group->done
-                                             ? pare_law_fit_json(&group->fit, points)
-                                             : json_pack("{s:s?, s:s}", "method", group->method, "failure", group->failure.message));
+        pare_json_append(doc, by_method,
+                         group->done ? pare_law_fit_json(doc, &group->fit, points)
+                                     : pare_json_pack(doc, "{s:s?, s:s}", "method", group->method, "failure", group->failure.message));
     }
-    json_object_set_new(json, "by_method", by_method);
-    json_object_set_new(json, "pooling",
-                        json_pack("{s:I, s:o, s:o, s:o, s:o}", "methods", (json_int_t)groups->n_pooled, "f",
-                                  pare_json_number(groups->pooling_f), "f_p", pare_json_number(groups->pooling_p), "pooled_lost_error",
-                                  pare_json_number(groups->pooled_lost_error), "apart_lost_error",
-                                  pare_json_number(groups->apart_lost_error)));
-    json_t *forms = json_array();
+    pare_json_set(doc, json, "by_method", by_method);
+    pare_json_set(doc, json, "pooling",
+                  pare_json_pack(doc, "{s:I, s:o, s:o, s:o, s:o}", "methods", (json_int_t)groups->n_pooled, "f",
+                                 pare_json_number(doc, groups->pooling_f), "f_p", pare_json_number(doc, groups->pooling_p),
+                                 "pooled_lost_error", pare_json_number(doc, groups->pooled_lost_error), "apart_lost_error",
+                                 pare_json_number(doc, groups->apart_lost_error)));
+    json_t *forms = pare_json_array(doc);
     for (int i = 0; i < PARE_LAW_N_FORMS; i++)
         if (candidates[i].done)
-            json_array_append_new(forms, candidate_json(&candidates[i].fit));
-    json_object_set_new(json, "forms", forms);
+            pare_json_append(doc, forms, candidate_json(doc, &candidates[i].fit));
+    pare_json_set(doc, json, "forms", forms);
     return json;
 }
 
@@ -248,6 +249,7 @@ static bool keep_method(pare_law_points *points, const char *method, const char 
 }
 
 static bool fit_points(const char *path, const fit_options *given, const common *shared, pare_arena *arena, pare_error *error) {
+    pare_json_doc doc = {0};
     pare_law_form form;
     pare_law_options options = {.include_broken = given->include_broken,
                                 .threshold = given->threshold,
@@ -268,7 +270,7 @@ static bool fit_points(const char *path, const fit_options *given, const common 
     if (!done)
         return false;
     if (shared->json)
-        return print_json(fit_json(&groups, &points, candidates), error);
+        return print_json(fit_json(&doc, &groups, &points, candidates), &doc, error);
     print_groups(&groups);
     print_comparison(candidates, given->method ? given->method : "all points");
     return true;

@@ -166,17 +166,18 @@ static double rate(size_t tokens, double seconds) {
     return seconds > 0 ? (double)tokens / seconds : 0;
 }
 
-static json_t *to_json(const speaker *s) {
-    json_t *ids = json_array(), *json = json_object();
+static json_t *to_json(pare_json_doc *doc, const speaker *s) {
+    json_t *ids = pare_json_array(doc), *json = pare_json_object(doc);
     for (size_t i = 0; i < s->answer.n; i++)
-        json_array_append_new(ids, json_integer(s->answer.ids[i]));
-    json_object_set_new(json, "model", json_string(s->path));
-    json_object_set_new(json, "text", json_stringn_nocheck(s->text.data ? s->text.data : "", s->text.length));
-    json_object_set_new(json, "ids", ids);
-    json_object_set_new(json, "prompt_tokens", json_integer((json_int_t)s->result.prompt));
-    json_object_set_new(json, "stopped", json_boolean(s->result.stopped));
-    json_object_set_new(json, "prompt_s", json_real(s->result.prompt_s));
-    json_object_set_new(json, "tokens_per_s", json_real(rate(s->result.generated ? s->result.generated - 1 : 0, s->result.generate_s)));
+        pare_json_append(doc, ids, pare_json_integer(doc, s->answer.ids[i]));
+    pare_json_set(doc, json, "model", pare_json_string(doc, s->path));
+    pare_json_set(doc, json, "text", pare_json_mended(doc, s->text.data, s->text.length));
+    pare_json_set(doc, json, "ids", ids);
+    pare_json_set(doc, json, "prompt_tokens", pare_json_integer(doc, (json_int_t)s->result.prompt));
+    pare_json_set(doc, json, "stopped", json_boolean(s->result.stopped));
+    pare_json_set(doc, json, "prompt_s", pare_json_number(doc, s->result.prompt_s));
+    pare_json_set(doc, json, "tokens_per_s",
+                  pare_json_number(doc, rate(s->result.generated ? s->result.generated - 1 : 0, s->result.generate_s)));
     return json;
 }
 
@@ -188,16 +189,17 @@ static void tell_speed(const common *shared, const speaker *s) {
 
 static bool answer(speaker *first, speaker *second, const generate_options *given, const char *prompt, size_t n, const common *shared,
                    pare_error *error) {
+    pare_json_doc doc = {0};
     first->stream = !shared->json && !second;
     if (first->stream && !given->chat)
         fwrite(prompt, 1, n, stdout);
     if (!speak(first, given, prompt, n, shared, error) || (second && !speak(second, given, prompt, n, shared, error)))
         return false;
     if (shared->json) {
-        json_t *json = to_json(first);
+        json_t *json = to_json(&doc, first);
         if (second)
-            json_object_set_new(json, "beside", to_json(second));
-        return print_json(json, error);
+            pare_json_set(&doc, json, "beside", to_json(&doc, second));
+        return print_json(json, &doc, error);
     }
     if (second)
         print_columns(first, second);

@@ -20,10 +20,10 @@ static by_type count_types(const pare_checkpoint *checkpoint) {
     return types;
 }
 
-static json_t *shape_json(const pare_tensor *tensor) {
-    json_t *shape = json_array();
+static json_t *shape_json(pare_json_doc *doc, const pare_tensor *tensor) {
+    json_t *shape = pare_json_array(doc);
     for (uint32_t i = 0; i < tensor->n_dims; i++)
-        json_array_append_new(shape, json_integer((json_int_t)tensor->dims[i]));
+        pare_json_append(doc, shape, pare_json_integer(doc, (json_int_t)tensor->dims[i]));
     return shape;
 }
 
@@ -32,54 +32,59 @@ static const char *rope_name(pare_rope_type type) {
     return names[type];
 }
 
-static json_t *config_json(const pare_config *c) {
-    return json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:s, s:b, s:b, s:b, s:i}", "num_hidden_layers", (int)c->n_layers,
-                     "hidden_size", (int)c->width, "intermediate_size", (int)c->ffn_width, "num_attention_heads", (int)c->n_heads,
-                     "num_key_value_heads", (int)c->n_kv_heads, "head_dim", (int)c->head_dim, "vocab_size", (int)c->vocabulary,
-                     "max_position_embeddings", (int)c->max_positions, "rms_norm_eps", pare_json_number(c->rms_eps), "rope_theta",
-                     pare_json_number(c->rope.theta), "rope_type", rope_name(c->rope.type), "tie_word_embeddings", (int)c->tied,
-                     "attention_bias", (int)c->attention_bias, "shortcuts", (int)c->shortcuts, "sliding_window", (int)c->sliding_window);
+static json_t *config_json(pare_json_doc *doc, const pare_config *c) {
+    return pare_json_pack(doc, "{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:o, s:o, s:s, s:b, s:b, s:b, s:i}", "num_hidden_layers",
+                          (int)c->n_layers, "hidden_size", (int)c->width, "intermediate_size", (int)c->ffn_width, "num_attention_heads",
+                          (int)c->n_heads, "num_key_value_heads", (int)c->n_kv_heads, "head_dim", (int)c->head_dim, "vocab_size",
+                          (int)c->vocabulary, "max_position_embeddings", (int)c->max_positions, "rms_norm_eps",
+                          pare_json_number(doc, c->rms_eps), "rope_theta", pare_json_number(doc, c->rope.theta), "rope_type",
+                          rope_name(c->rope.type), "tie_word_embeddings", (int)c->tied, "attention_bias", (int)c->attention_bias,
+                          "shortcuts", (int)c->shortcuts, "sliding_window", (int)c->sliding_window);
 }
 
-static json_t *unit_json(const pare_checkpoint *checkpoint, pare_unit unit) {
+static json_t *unit_json(pare_json_doc *doc, const pare_checkpoint *checkpoint, pare_unit unit) {
     pare_plan whole = {0}; /* of a cut that takes nothing */
-    json_t *methods = json_array();
+    json_t *methods = pare_json_array(doc);
     for (const pare_method *const *m = pare_methods; *m; m++)
         if ((*m)->unit == unit && pare_plan_make(&whole, unit, &checkpoint->config, 0, 1, NULL))
-            json_array_append_new(methods, json_string((*m)->name));
-    return json_pack("{s:s, s:i, s:i, s:o}", "unit", pare_unit_name(unit), "units", (int)whole.n_units, "rows", (int)whole.n_rows,
-                     "methods", methods);
+            pare_json_append(doc, methods, pare_json_string(doc, (*m)->name));
+    return pare_json_pack(doc, "{s:s, s:i, s:i, s:o}", "unit", pare_unit_name(unit), "units", (int)whole.n_units, "rows", (int)whole.n_rows,
+                          "methods", methods);
 }
 
 /* Of a head that is the embedding stored again; left out of all others. */
-static json_t *likeness_json(const pare_head_likeness *likeness) {
-    return likeness->same ? json_pack("{s:f, s:I}", "distance", likeness->distance, "parameters", (json_int_t)likeness->parameters) : NULL;
+static json_t *likeness_json(pare_json_doc *doc, const pare_head_likeness *likeness) {
+    return likeness->same
+               ? pare_json_pack(doc, "{s:f, s:I}", "distance", likeness->distance, "parameters", (json_int_t)likeness->parameters)
+               : NULL;
 }
 
-static json_t *info_json(const pare_checkpoint *checkpoint, const pare_head_likeness *likeness, bool with_tensors) {
+static json_t *info_json(pare_json_doc *doc, const pare_checkpoint *checkpoint, const pare_head_likeness *likeness, bool with_tensors) {
     pare_size size = pare_checkpoint_size(checkpoint, NULL);
     by_type types = count_types(checkpoint);
-    json_t *bytes = json_object(), *units = json_array(), *tensors = NULL;
+    json_t *bytes = pare_json_object(doc), *units = pare_json_array(doc), *tensors = NULL;
     for (int i = 0; i < PARE_DTYPE_COUNT; i++)
         if (types.n[i])
-            json_object_set_new(bytes, pare_dtype_info((pare_dtype)i)->name, json_integer((json_int_t)types.bytes[i]));
+            pare_json_set(doc, bytes, pare_dtype_info((pare_dtype)i)->name, pare_json_integer(doc, (json_int_t)types.bytes[i]));
     for (int unit = 0; unit < PARE_UNITS; unit++)
-        json_array_append_new(units, unit_json(checkpoint, (pare_unit)unit));
+        pare_json_append(doc, units, unit_json(doc, checkpoint, (pare_unit)unit));
     if (with_tensors) {
-        tensors = json_array();
+        tensors = pare_json_array(doc);
         for (size_t i = 0; i < checkpoint->n_tensors; i++) {
             const pare_tensor *t = &checkpoint->tensors[i];
-            json_array_append_new(tensors, json_pack("{s:s, s:s, s:o, s:I}", "name", t->name, "type", pare_dtype_info(t->dtype)->name,
-                                                     "shape", shape_json(t), "bytes", (json_int_t)t->n_bytes));
+            pare_json_append(doc, tensors,
+                             pare_json_pack(doc, "{s:s, s:s, s:o, s:I}", "name", t->name, "type", pare_dtype_info(t->dtype)->name, "shape",
+                                            shape_json(doc, t), "bytes", (json_int_t)t->n_bytes));
         }
     }
-    return json_pack("{s:s, s:s, s:s, s:o, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:s?, s:o*, s:o*, s:o, s:o*}", "model", checkpoint->path,
-                     "format", checkpoint->format == PARE_FORMAT_GGUF ? "gguf" : "hf", "architecture",
-                     pare_arch_name(checkpoint->config.arch), "config", config_json(&checkpoint->config), "parameters", "total",
-                     (json_int_t)size.parameters, "non_embedding", (json_int_t)size.non_embedding, "bytes", (json_int_t)size.bytes,
-                     "file_bytes", (json_int_t)checkpoint->file_bytes, "macs_per_token", (json_int_t)size.macs, "bytes_by_type", bytes,
-                     "tokenizer_missing", checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "head_is_embedding",
-                     likeness_json(likeness), "made", pare_checkpoint_made(checkpoint, false), "can_be_cut", units, "tensors", tensors);
+    return pare_json_pack(doc, "{s:s, s:s, s:s, s:o, s:{s:I, s:I}, s:I, s:I, s:I, s:o, s:s?, s:o*, s:o*, s:o, s:o*}", "model",
+                          checkpoint->path, "format", checkpoint->format == PARE_FORMAT_GGUF ? "gguf" : "hf", "architecture",
+                          pare_arch_name(checkpoint->config.arch), "config", config_json(doc, &checkpoint->config), "parameters", "total",
+                          (json_int_t)size.parameters, "non_embedding", (json_int_t)size.non_embedding, "bytes", (json_int_t)size.bytes,
+                          "file_bytes", (json_int_t)checkpoint->file_bytes, "macs_per_token", (json_int_t)size.macs, "bytes_by_type", bytes,
+                          "tokenizer_missing", checkpoint->tokenizer ? NULL : checkpoint->tokenizer_missing, "head_is_embedding",
+                          likeness_json(doc, likeness), "made", pare_checkpoint_made(doc, checkpoint, false), "can_be_cut", units,
+                          "tensors", tensors);
 }
 
 static void print_factors(const pare_config *c) {
@@ -156,6 +161,7 @@ static void print_tensors(const pare_checkpoint *checkpoint) {
 }
 
 bool cmd_info(int argc, char **argv, pare_error *error) {
+    pare_json_doc doc = {0};
     bool tensors = false;
     const option options[] = {{"tensors", 0, OPTION_FLAG, NULL, "list every tensor", &tensors}, {0}};
     const command_face face = {
@@ -180,7 +186,7 @@ bool cmd_info(int argc, char **argv, pare_error *error) {
     if (done && pare_tokenizer_note(checkpoint->tokenizer))
         pare_context_note(&shared.context, "%s", pare_tokenizer_note(checkpoint->tokenizer));
     if (done && shared.json) {
-        done = print_json(info_json(checkpoint, &likeness, tensors), error);
+        done = print_json(info_json(&doc, checkpoint, &likeness, tensors), &doc, error);
     } else if (done) {
         print_config(checkpoint, &likeness);
         made_print(checkpoint);

@@ -48,10 +48,11 @@ static bool write_logits(const char *path, const pare_model *model, const pare_t
 }
 
 static bool report(const char *path, const pare_model *model, const pare_tokens *tokens, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     if (shared->json)
-        return print_json(json_pack("{s:s, s:I, s:I, s:s}", "output", path, "tokens", (json_int_t)tokens->n, "vocabulary",
-                                    (json_int_t)model->head.n_rows, "layout", "little-endian f32, tokens x vocabulary"),
-                          error);
+        return print_json(pare_json_pack(&doc, "{s:s, s:I, s:I, s:s}", "output", path, "tokens", (json_int_t)tokens->n, "vocabulary",
+                                         (json_int_t)model->head.n_rows, "layout", "little-endian f32, tokens x vocabulary"),
+                          &doc, error);
     progress_end();
     printf("%s: %zu tokens x %u logits, little-endian f32\n", path, tokens->n, model->head.n_rows);
     return true;

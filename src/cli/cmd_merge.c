@@ -21,15 +21,17 @@ static bool choose_type(pare_dtype *type, const merge_options *given, pare_error
 /* pare.json: how the merged model was made, and what was merged into. */
 static bool note_print(pare_string *note, const pare_checkpoint *checkpoint, const char *adapter, const pare_adapters *adapters,
                        pare_error *error) {
-    json_t *made =
-        json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:o*}", "version", PARE_VERSION, "mode", "merge", "model", checkpoint->path, "adapter",
-                  adapter, "rank", (int)adapters->rank, "alpha", adapters->alpha, "base", pare_checkpoint_made(checkpoint, true));
-    bool done = made ? pare_json_print(note, made, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory for pare.json");
+    pare_json_doc doc = {0};
+    json_t *made = pare_json_pack(&doc, "{s:s, s:s, s:s, s:s, s:i, s:f, s:o*}", "version", PARE_VERSION, "mode", "merge", "model",
+                                  checkpoint->path, "adapter", adapter, "rank", (int)adapters->rank, "alpha", adapters->alpha, "base",
+                                  pare_checkpoint_made(&doc, checkpoint, true));
+    bool done = pare_json_print(note, made, &doc, error);
     json_decref(made);
     return done;
 }
 
 static bool merge(const char *path, const char *adapter, const merge_options *given, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
     pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
@@ -42,10 +44,10 @@ static bool merge(const char *path, const char *adapter, const merge_options *gi
                 pare_checkpoint_write(given->out, checkpoint, NULL, adapters, type, 0, note.data, &shared->context, error);
     pare_string_free(&note);
     if (done && shared->json)
-        done = print_json(json_pack("{s:s, s:s, s:s, s:s, s:i, s:f, s:s, s:s}", "version", PARE_VERSION, "model", path, "adapter", adapter,
-                                    "output", given->out, "rank", (int)adapters->rank, "alpha", adapters->alpha, "type",
-                                    pare_dtype_info(type)->name, "architecture", pare_arch_name(checkpoint->config.arch)),
-                          error);
+        done = print_json(pare_json_pack(&doc, "{s:s, s:s, s:s, s:s, s:i, s:f, s:s, s:s}", "version", PARE_VERSION, "model", path,
+                                         "adapter", adapter, "output", given->out, "rank", (int)adapters->rank, "alpha", adapters->alpha,
+                                         "type", pare_dtype_info(type)->name, "architecture", pare_arch_name(checkpoint->config.arch)),
+                          &doc, error);
     else if (done) {
         progress_end();
         printf("%s: %s with %s (rank %u) merged, as %s\n", given->out, path, adapter, adapters->rank, pare_dtype_info(type)->name);

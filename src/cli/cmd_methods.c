@@ -40,11 +40,11 @@ static bool memory_of(double *bytes, const pare_method *method, const pare_check
     return done;
 }
 
-static json_t *method_json(const pare_method *m, double memory) {
-    return json_pack("{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s, s:s*, s:o*}", "name", m->name, "unit", pare_unit_name(m->unit), "summary",
-                     m->summary, "calibrated", (int)m->calibrated, "gradients", (int)m->gradients, "stochastic", (int)m->stochastic,
-                     "loads_in", loads_in(m), "source", m->source, "warning", m->warning, "memory_forecast_mib",
-                     memory > 0 ? json_real(memory / 1048576.0) : NULL);
+static json_t *method_json(pare_json_doc *doc, const pare_method *m, double memory) {
+    return pare_json_pack(doc, "{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s, s:s*, s:o*}", "name", m->name, "unit", pare_unit_name(m->unit),
+                          "summary", m->summary, "calibrated", (int)m->calibrated, "gradients", (int)m->gradients, "stochastic",
+                          (int)m->stochastic, "loads_in", loads_in(m), "source", m->source, "warning", m->warning, "memory_forecast_mib",
+                          memory > 0 ? pare_json_number(doc, memory / 1048576.0) : NULL);
 }
 
 static void print_method(const pare_method *m, double memory) {
@@ -54,8 +54,8 @@ static void print_method(const pare_method *m, double memory) {
     printf("; loads in %s; %s\n", loads_in(m), m->source);
 }
 
-static bool list_methods(json_t *list, const pare_checkpoint *checkpoint, const methods_options *given, const common *shared,
-                         pare_error *error) {
+static bool list_methods(pare_json_doc *doc, json_t *list, const pare_checkpoint *checkpoint, const methods_options *given,
+                         const common *shared, pare_error *error) {
     for (int unit = 0; unit < PARE_UNITS; unit++) {
         if (!shared->json)
             printf("%s%s\n", unit ? "\n" : "", pare_unit_name((pare_unit)unit));
@@ -65,7 +65,7 @@ static bool list_methods(json_t *list, const pare_checkpoint *checkpoint, const 
                 continue;
             if (!memory_of(&memory, *m, checkpoint, given, shared, error))
                 return false;
-            json_array_append_new(list, method_json(*m, memory));
+            pare_json_append(doc, list, method_json(doc, *m, memory));
             if (!shared->json)
                 print_method(*m, memory);
         }
@@ -74,6 +74,7 @@ static bool list_methods(json_t *list, const pare_checkpoint *checkpoint, const 
 }
 
 bool cmd_methods(int argc, char **argv, pare_error *error) {
+    pare_json_doc doc = {0};
     methods_options given = {.windows = 32, .length = 512};
     const option options[] = {
         {"windows", 0, OPTION_COUNT, "N", "calibration windows that memory is told for (32)", &given.windows},
@@ -97,9 +98,9 @@ bool cmd_methods(int argc, char **argv, pare_error *error) {
     if (n < 0)
         return n == -2;
     pare_checkpoint *checkpoint = n > 0 ? pare_checkpoint_open(arguments[0], error) : NULL;
-    json_t *list = json_array();
-    bool done = (n == 0 || checkpoint) && list_methods(list, checkpoint, &given, &shared, error) &&
-                (!shared.json || print_json(json_pack("{s:O}", "methods", list), error));
+    json_t *list = pare_json_array(&doc);
+    bool done = (n == 0 || checkpoint) && list_methods(&doc, list, checkpoint, &given, &shared, error) &&
+                (!shared.json || print_json(pare_json_pack(&doc, "{s:O}", "methods", list), &doc, error));
     json_decref(list);
     pare_checkpoint_close(checkpoint);
     return done;

@@ -12,18 +12,19 @@ typedef struct {
     bool force;
 } train_options;
 
-static json_t *result_json(const pare_policy *p, const train_options *given, const char *model, double seconds) {
-    return json_pack("{s:s, s:s, s:s, s:i, s:i, s:f, s:i, s:I, s:I, s:f, s:f, s:f}", "version", PARE_VERSION, "model", model, "output",
-                     given->out, "width", (int)p->width, "ffn_width", (int)p->ffn_width, "ratio", p->ratio, "episodes", (int)p->episodes,
-                     "seed", (json_int_t)p->seed, "parameters", (json_int_t)p->n_values, "reward", p->reward, "seconds", seconds,
-                     "max_rss_mib", pare_memory_peak_mib());
+static json_t *result_json(pare_json_doc *doc, const pare_policy *p, const train_options *given, const char *model, double seconds) {
+    return pare_json_pack(doc, "{s:s, s:s, s:s, s:i, s:i, s:f, s:i, s:I, s:I, s:f, s:f, s:f}", "version", PARE_VERSION, "model", model,
+                          "output", given->out, "width", (int)p->width, "ffn_width", (int)p->ffn_width, "ratio", p->ratio, "episodes",
+                          (int)p->episodes, "seed", (json_int_t)p->seed, "parameters", (json_int_t)p->n_values, "reward", p->reward,
+                          "seconds", seconds, "max_rss_mib", pare_memory_peak_mib());
 }
 
 static bool print_result(const pare_policy *p, const train_options *given, const common *shared, const char *model, double begin,
                          pare_error *error) {
+    pare_json_doc doc = {0};
     double seconds = pare_clock_s() - begin;
     if (shared->json)
-        return print_json(result_json(p, given, model, seconds), error);
+        return print_json(result_json(&doc, p, given, model, seconds), &doc, error);
     progress_end();
     printf("policy of %s parameters for models of width %u and FFN width %u\n", human_count(p->n_values), p->width, p->ffn_width);
     printf("best of %u episodes at r = %g: mean 1/KS %.3f; %.1f s: %s\n", p->episodes, p->ratio, p->reward, seconds, given->out);

@@ -71,22 +71,23 @@ static void print_critical(const answer *a) {
         printf("warning: %s\n", c->note);
 }
 
-static json_t *answer_json(const answer *a) {
-    json_t *json = a->has_prediction ? pare_law_prediction_json(&a->prediction) : json_object();
+static json_t *answer_json(pare_json_doc *doc, const answer *a) {
+    json_t *json = a->has_prediction ? pare_law_prediction_json(doc, &a->prediction) : pare_json_object(doc);
     if (!json)
         return NULL;
-    json_object_set_new(json, "form", json_string(pare_law_form_name(a->law->form)));
-    json_object_set_new(json, "method", json_string(title(a->law)));
-    json_object_set_new(json, "ratio_kind", json_string(pare_law_ratio_name(a->law->ratio)));
-    json_object_set_new(json, "d", pare_json_number(a->d));
+    pare_json_set(doc, json, "form", pare_json_string(doc, pare_law_form_name(a->law->form)));
+    pare_json_set(doc, json, "method", pare_json_string(doc, title(a->law)));
+    pare_json_set(doc, json, "ratio_kind", pare_json_string(doc, pare_law_ratio_name(a->law->ratio)));
+    pare_json_set(doc, json, "d", pare_json_number(doc, a->d));
     if (a->has_critical)
-        json_object_set_new(json, "critical", pare_law_critical_json(&a->critical));
+        pare_json_set(doc, json, "critical", pare_law_critical_json(doc, &a->critical));
     return json;
 }
 
 static bool print_answer(const answer *a, const predict_options *given, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     if (shared->json)
-        return print_json(answer_json(a), error);
+        return print_json(answer_json(&doc, a), &doc, error);
     if (a->has_prediction)
         print_prediction(a, given);
     if (a->has_critical)

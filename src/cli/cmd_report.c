@@ -5,6 +5,7 @@
 #include "pare/report.h"
 
 bool cmd_report(int argc, char **argv, pare_error *error) {
+    pare_json_doc doc = {0};
     const char *out = NULL;
     const option options[] = {{"output", 'o', OPTION_STRING, "FILE", "the page; a file of that name is replaced", &out}, {0}};
     const command_face face = {
@@ -28,10 +29,10 @@ bool cmd_report(int argc, char **argv, pare_error *error) {
     if (!pare_report_write(&s, arguments[0], out, error))
         return false;
     if (shared.json)
-        return print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "output", out, "done", (json_int_t)s.n_done, "failed",
-                                    (json_int_t)s.n_failed, "broken", (json_int_t)s.n_broken, "views", (json_int_t)s.n_views, "bytes",
-                                    (json_int_t)s.bytes),
-                          error);
+        return print_json(pare_json_pack(&doc, "{s:s, s:I, s:I, s:I, s:I, s:I}", "output", out, "done", (json_int_t)s.n_done, "failed",
+                                         (json_int_t)s.n_failed, "broken", (json_int_t)s.n_broken, "views", (json_int_t)s.n_views, "bytes",
+                                         (json_int_t)s.bytes),
+                          &doc, error);
     printf("%s: %zu runs, %zu failed, %zu worse than a uniform guess; %s\n", out, s.n_done, s.n_failed, s.n_broken,
            human_bytes((double)s.bytes));
     return true;

@@ -53,12 +53,14 @@ static void print_recorded(void *user, const pare_run_record *record) {
     fflush(stdout);
 }
 
-static json_t *summary_json(const pare_study_summary *s, const char *ledger) {
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:f}", "ledger", ledger, "total", (json_int_t)s->n_total, "present",
-                     (json_int_t)s->n_present, "done", (json_int_t)s->n_done, "failed", (json_int_t)s->n_failed, "seconds", s->seconds);
+static json_t *summary_json(pare_json_doc *doc, const pare_study_summary *s, const char *ledger) {
+    return pare_json_pack(doc, "{s:s, s:I, s:I, s:I, s:I, s:f}", "ledger", ledger, "total", (json_int_t)s->n_total, "present",
+                          (json_int_t)s->n_present, "done", (json_int_t)s->n_done, "failed", (json_int_t)s->n_failed, "seconds",
+                          s->seconds);
 }
 
 static bool study_run(const char *spec, const study_options *given, common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     pare_study *study = pare_study_open(spec, &shared->context, error);
     if (!study)
         return false;
@@ -71,7 +73,7 @@ static bool study_run(const char *spec, const study_options *given, common *shar
     pare_study_summary summary = {0};
     bool done = pare_study_run(&summary, study, &options, &shared->context, error);
     if (done && shared->json) {
-        done = print_json(summary_json(&summary, ledger), error);
+        done = print_json(summary_json(&doc, &summary, ledger), &doc, error);
     } else if (done || summary.n_done) {
         progress_end();
         printf("%zu of %zu runs were in the ledger; %zu done now, %zu failed%s, in %.1f s: %s\n", summary.n_present, summary.n_total,
@@ -88,19 +90,20 @@ static const char *state_name(const pare_study_state *state, size_t i) {
     return record ? pare_run_status_name(record->status) : state->claimed[i] ? "running" : "missing";
 }
 
-static json_t *state_json(const pare_study *study, const pare_study_state *state) {
-    json_t *runs = json_array();
+static json_t *state_json(pare_json_doc *doc, const pare_study *study, const pare_study_state *state) {
+    json_t *runs = pare_json_array(doc);
     for (size_t i = 0; i < study->n_runs; i++) {
         const pare_run *run = &study->runs[i];
         const char *recovery = run->recovery_tokens ? pare_recovery_name(run->recovery) : NULL;
-        json_array_append_new(runs, json_pack("{s:s, s:s, s:s, s:f, s:I, s:s?, s:I, s:s}", "key", run->key.hex, "model",
-                                              study->spec->models[run->model].name, "method", pare_run_method(run), "ratio", run->ratio,
-                                              "seed", (json_int_t)run->seed, "recovery_method", recovery, "recovery_tokens",
-                                              (json_int_t)run->recovery_tokens, "status", state_name(state, i)));
+        pare_json_append(doc, runs,
+                         pare_json_pack(doc, "{s:s, s:s, s:s, s:f, s:I, s:s?, s:I, s:s}", "key", run->key.hex, "model",
+                                        study->spec->models[run->model].name, "method", pare_run_method(run), "ratio", run->ratio, "seed",
+                                        (json_int_t)run->seed, "recovery_method", recovery, "recovery_tokens",
+                                        (json_int_t)run->recovery_tokens, "status", state_name(state, i)));
     }
-    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)study->n_runs, "done", (json_int_t)state->n_done, "failed",
-                     (json_int_t)state->n_failed, "missing", (json_int_t)state->n_missing, "running", (json_int_t)state->n_claimed, "runs",
-                     runs);
+    return pare_json_pack(doc, "{s:I, s:I, s:I, s:I, s:I, s:o}", "total", (json_int_t)study->n_runs, "done", (json_int_t)state->n_done,
+                          "failed", (json_int_t)state->n_failed, "missing", (json_int_t)state->n_missing, "running",
+                          (json_int_t)state->n_claimed, "runs", runs);
 }
 
 static void print_state(const pare_study *study, const pare_study_state *state) {
@@ -125,6 +128,7 @@ static void print_state(const pare_study *study, const pare_study_state *state) 
 }
 
 static bool study_status(const char *spec, const study_options *given, common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     pare_arena *arena = pare_arena_open(error);
     if (!arena)
         return false;
@@ -132,7 +136,7 @@ static bool study_status(const char *spec, const study_options *given, common *s
     pare_study_state state;
     bool done = study && pare_study_status(&state, study, given->ledger, arena, error);
     if (done && shared->json)
-        done = print_json(state_json(study, &state), error);
+        done = print_json(state_json(&doc, study, &state), &doc, error);
     else if (done)
         print_state(study, &state);
     pare_study_close(study);
@@ -152,6 +156,7 @@ static bool find_format(bool *json, const study_options *given, const common *sh
 }
 
 static bool write_export(const pare_string *text, pare_store *store, const study_options *given, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     if (!given->out)
         return fwrite(text->data, 1, text->length, stdout) == text->length ||
                pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");
@@ -159,7 +164,8 @@ static bool write_export(const pare_string *text, pare_store *store, const study
     if (!pare_store_count(&counts, store, error) || !pare_file_write(given->out, text->data, text->length, true, error))
         return false;
     return !shared->json ||
-           print_json(json_pack("{s:s, s:I}", "output", given->out, "runs", (json_int_t)(counts.n_done + counts.n_failed)), error);
+           print_json(pare_json_pack(&doc, "{s:s, s:I}", "output", given->out, "runs", (json_int_t)(counts.n_done + counts.n_failed)), &doc,
+                      error);
 }
 
 static bool study_export(const char *ledger, const study_options *given, const common *shared, pare_error *error) {

@@ -29,20 +29,20 @@ static void print_piece(pare_piece piece) {
 }
 
 /* Pieces may be parts of a character: such bytes are replaced in JSON, which holds text only. */
-static json_t *piece_json(pare_piece piece) {
-    json_t *text = json_stringn(piece.bytes, piece.length);
-    if (text)
-        return text;
+static json_t *piece_json(pare_json_doc *doc, pare_piece piece) {
+    if (pare_json_is_text(piece.bytes, piece.length))
+        return pare_json_text(doc, piece.bytes, piece.length);
     pare_string escaped = {0};
     for (size_t i = 0; i < piece.length; i++)
         pare_string_print(&escaped, "<0x%02X>", (unsigned char)piece.bytes[i]);
-    text = json_string(escaped.data ? escaped.data : "");
+    json_t *text = escaped.failed ? NULL : pare_json_string(doc, escaped.data);
     pare_string_free(&escaped);
     return text;
 }
 
 static bool print_tokens(const pare_tokens *tokens, const pare_tokenizer *tokenizer, const tokenize_options *given, const common *shared,
                          pare_error *error) {
+    pare_json_doc doc = {0};
     if (!shared->json) {
         for (size_t i = 0; i < tokens->n; i++) {
             printf("%u", tokens->ids[i]);
@@ -54,13 +54,13 @@ static bool print_tokens(const pare_tokens *tokens, const pare_tokenizer *tokeni
         }
         return true;
     }
-    json_t *ids = json_array(), *pieces = given->pieces ? json_array() : NULL;
+    json_t *ids = pare_json_array(&doc), *pieces = given->pieces ? pare_json_array(&doc) : NULL;
     for (size_t i = 0; i < tokens->n; i++) {
-        json_array_append_new(ids, json_integer(tokens->ids[i]));
+        pare_json_append(&doc, ids, pare_json_integer(&doc, tokens->ids[i]));
         if (pieces)
-            json_array_append_new(pieces, piece_json(pare_tokenizer_piece(tokenizer, tokens->ids[i])));
+            pare_json_append(&doc, pieces, piece_json(&doc, pare_tokenizer_piece(tokenizer, tokens->ids[i])));
     }
-    return print_json(json_pack("{s:I, s:o, s:o*}", "tokens", (json_int_t)tokens->n, "ids", ids, "pieces", pieces), error);
+    return print_json(pare_json_pack(&doc, "{s:I, s:o, s:o*}", "tokens", (json_int_t)tokens->n, "ids", ids, "pieces", pieces), &doc, error);
 }
 
 static bool tokenize_with(const pare_tokenizer *tokenizer, const tokenize_options *given, const common *shared, pare_error *error) {

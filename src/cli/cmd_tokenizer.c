@@ -17,7 +17,8 @@ typedef struct {
     pare_string special_text; /* the special tokens, each with a NUL */
     pare_piece special[ARGUMENTS_MAX];
     size_t n_special;
-    json_t *files; /* path, bytes, sha256 of each */
+    pare_json_doc doc; /* of files */
+    json_t *files;     /* path, bytes, sha256 of each */
     pare_string hashes;
     pare_bpe_trainer *trainer;
     pare_tokenizer *tokenizer;
@@ -89,25 +90,26 @@ static bool feed_file(training *t, const char *path, const common *shared, pare_
         return false;
     t->n_texts += file.documents;
     pare_string_print(&t->hashes, "%s\n", file.sha256.hex);
-    json_array_append_new(t->files, json_pack("{s:s, s:I, s:s}", "path", path, "bytes", (json_int_t)file.bytes, "sha256", file.sha256.hex));
+    pare_json_append(&t->doc, t->files,
+                     pare_json_pack(&t->doc, "{s:s, s:I, s:s}", "path", path, "bytes", (json_int_t)file.bytes, "sha256", file.sha256.hex));
     return true;
 }
 
 static bool feed_all(training *t, const option_list *data, const common *shared, pare_error *error) {
-    t->files = json_array();
+    t->files = pare_json_array(&t->doc);
     for (size_t i = 0; i < data->n; i++)
         if (!feed_file(t, data->items[i], shared, error))
             return false;
-    return pare_string_check(&t->hashes, error);
+    return pare_string_check(&t->hashes, error) && pare_json_check(&t->doc, error);
 }
 
 /* ---- output ---- */
 
 /* What transformers' AutoTokenizer wants beside the tokenizer itself: the first special token begins and ends texts. */
-static json_t *config_json(const training *t) {
-    json_t *role = json_stringn(t->special[0].bytes, t->special[0].length);
-    json_t *config = json_pack("{s:s, s:O, s:O, s:b, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "bos_token", role, "eos_token",
-                               role, "add_bos_token", 0, "clean_up_tokenization_spaces", 0);
+static json_t *config_json(pare_json_doc *doc, const training *t) {
+    json_t *role = pare_json_text(doc, t->special[0].bytes, t->special[0].length);
+    json_t *config = pare_json_pack(doc, "{s:s, s:O, s:O, s:b, s:b}", "tokenizer_class", "PreTrainedTokenizerFast", "bos_token", role,
+                                    "eos_token", role, "add_bos_token", 0, "clean_up_tokenization_spaces", 0);
     json_decref(role);
     return config;
 }
@@ -140,9 +142,10 @@ static bool is_file_name(const char *out) {
 }
 
 static bool write_out(const training *t, const train_options *given, pare_error *error) {
+    pare_json_doc doc = {0};
     pare_string tokenizer = {0}, config = {0};
-    json_t *json = config_json(t);
-    bool done = json ? pare_json_print(&config, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    json_t *json = config_json(&doc, t);
+    bool done = pare_json_print(&config, json, &doc, error);
     done = done && pare_tokenizer_print_json(&tokenizer, t->tokenizer, error) &&
            (is_file_name(given->out) ? pare_file_write(given->out, tokenizer.data, tokenizer.length, given->force, error)
                                      : write_folder(given->out, &tokenizer, &config, error));
@@ -152,20 +155,21 @@ static bool write_out(const training *t, const train_options *given, pare_error 
     return done;
 }
 
-static json_t *summary_json(const training *t, const train_options *given, double bytes_per_token, const char *sha256) {
-    json_t *special = json_array();
+static json_t *summary_json(pare_json_doc *doc, const training *t, const train_options *given, double bytes_per_token, const char *sha256) {
+    json_t *special = pare_json_array(doc);
     for (size_t i = 0; i < t->n_special; i++)
-        json_array_append_new(special, json_stringn(t->special[i].bytes, t->special[i].length));
-    return json_pack("{s:s, s:s, s:I, s:I, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s, s:O}", "version", PARE_VERSION,
-                     "output", given->out, "vocabulary", (json_int_t)t->summary.vocabulary, "merges", (json_int_t)t->summary.merges,
-                     "special", special, "pre", given->pre, "min_frequency", (json_int_t)given->min_frequency, "texts",
-                     (json_int_t)t->n_texts, "bytes", (json_int_t)t->summary.bytes, "words", (json_int_t)t->summary.words,
-                     "different_words", (json_int_t)t->summary.different_words, "tokens", (json_int_t)t->summary.tokens, "bytes_per_token",
-                     bytes_per_token, "seconds", pare_clock_s() - t->begin, "max_rss_mib", pare_memory_peak_mib(), "sha256", sha256, "data",
-                     t->files);
+        pare_json_append(doc, special, pare_json_text(doc, t->special[i].bytes, t->special[i].length));
+    return pare_json_pack(doc, "{s:s, s:s, s:I, s:I, s:o, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:s, s:O}", "version",
+                          PARE_VERSION, "output", given->out, "vocabulary", (json_int_t)t->summary.vocabulary, "merges",
+                          (json_int_t)t->summary.merges, "special", special, "pre", given->pre, "min_frequency",
+                          (json_int_t)given->min_frequency, "texts", (json_int_t)t->n_texts, "bytes", (json_int_t)t->summary.bytes, "words",
+                          (json_int_t)t->summary.words, "different_words", (json_int_t)t->summary.different_words, "tokens",
+                          (json_int_t)t->summary.tokens, "bytes_per_token", bytes_per_token, "seconds", pare_clock_s() - t->begin,
+                          "max_rss_mib", pare_memory_peak_mib(), "sha256", sha256, "data", t->files);
 }
 
 static bool print_result(const training *t, const train_options *given, const common *shared, pare_error *error) {
+    pare_json_doc doc = {0};
     const pare_bpe_summary *s = &t->summary;
     double bytes_per_token = s->tokens ? (double)s->bytes / (double)s->tokens : 0;
     pare_sha256 hash = {.hex = ""};
@@ -177,7 +181,7 @@ static bool print_result(const training *t, const train_options *given, const co
         say(shared, "note: the text gives %s tokens, not %s: no further pair occurs %u times", human_count(s->vocabulary),
             human_count(given->vocabulary), given->min_frequency > 1 ? given->min_frequency : 1);
     if (shared->json)
-        return print_json(summary_json(t, given, bytes_per_token, hash.hex), error);
+        return print_json(summary_json(&doc, t, given, bytes_per_token, hash.hex), &doc, error);
     progress_end();
     printf("%s tokens: %zu special, 256 bytes, %s merges; from %s bytes with %s different words\n", human_count(s->vocabulary),
            t->n_special, human_count(s->merges), human_count(s->bytes), human_count(s->different_words));

@@ -8,16 +8,17 @@ typedef struct {
     const char *config, *tokenizer;
 } train_options;
 
-static json_t *about(const train_options *given) {
-    return json_pack("{s:s, s:s, s:s}", "mode", "pretraining", "config", given->config, "tokenizer", given->tokenizer);
+static json_t *about(pare_json_doc *doc, const train_options *given) {
+    return pare_json_pack(doc, "{s:s, s:s, s:s}", "mode", "pretraining", "config", given->config, "tokenizer", given->tokenizer);
 }
 
 static bool write_out(const train_options *given, const training *t, const pare_tuner *tuner, pare_error *error) {
+    pare_json_doc doc = {0};
     pare_dtype type;
     pare_string note = {0};
-    json_t *more = about(given), *json = training_json(t, tuner, more);
+    json_t *more = about(&doc, given), *json = training_json(&doc, t, tuner, more);
     json_decref(more);
-    bool done = training_type(&type, t, PARE_DTYPE_BF16, error) && json && pare_json_print(&note, json, error) &&
+    bool done = training_type(&type, t, PARE_DTYPE_BF16, error) && pare_json_print(&note, json, &doc, error) &&
                 pare_tuner_write(given->training.out, tuner, type, note.data, &t->shared->context, error);
     json_decref(json);
     pare_string_free(&note);
@@ -26,6 +27,7 @@ static bool write_out(const train_options *given, const training *t, const pare_
 
 static bool train(const train_options *given, const common *shared, pare_error *error) {
     training t = {0};
+    pare_json_doc doc = {0};
     pare_tune_options o = pare_tune_defaults();
     pare_thawed shape = {0}; /* only for its tokenizer and EOS: the data come first, for they say how many steps there are */
     o.full = true;
@@ -36,7 +38,8 @@ static bool train(const train_options *given, const common *shared, pare_error *
     pare_tuner *tuner = done ? pare_tuner_open_new(&t.tune, given->config, given->tokenizer, &shared->context, error) : NULL;
     if (shape.checkpoint)
         pare_thawed_close(&shape);
-    done = tuner && training_run(&t, tuner, error) && write_out(given, &t, tuner, error) && training_finish(&t, tuner, about(given), error);
+    done = tuner && training_run(&t, tuner, error) && write_out(given, &t, tuner, error) &&
+           training_finish(&t, tuner, &doc, about(&doc, given), error);
     pare_tuner_close(tuner);
     training_close(&t);
     return done;

@@ -4,6 +4,7 @@
 #include "cli.h"
 
 bool cmd_version(int argc, char **argv, pare_error *error) {
+    pare_json_doc doc = {0};
     const command_face face = {
         .name = "version",
         .usage = "",
@@ -17,7 +18,7 @@ bool cmd_version(int argc, char **argv, pare_error *error) {
     if (n < 0)
         return n == -2;
     if (shared.json)
-        return print_json(json_pack("{s:s}", "version", PARE_VERSION), error);
+        return print_json(pare_json_pack(&doc, "{s:s}", "version", PARE_VERSION), &doc, error);
     printf("pare %s\n", PARE_VERSION);
     return true;
 }

@@ -73,7 +73,8 @@ static void print_step(const json_t *made) {
 }
 
 void made_print(const pare_checkpoint *checkpoint) {
-    json_t *made = pare_checkpoint_made(checkpoint, false);
+    pare_json_doc doc = {0};
+    json_t *made = pare_checkpoint_made(&doc, checkpoint, false);
     const char *before = "  made        ";
     for (const json_t *step = made; json_is_object(step); step = json_object_get(step, "base")) {
         if (!*text_of(step, "method") && !*text_of(step, "mode"))

@@ -5,10 +5,9 @@
 
 #include "cli.h"
 
-bool print_json(json_t *json, pare_error *error) {
+bool print_json(json_t *json, const pare_json_doc *doc, pare_error *error) {
     pare_string text = {0};
-    bool done = json ? pare_json_print(&text, json, error)
-                     : pare_fail(error, PARE_ERROR_FORMAT, "the result cannot be said in JSON (is a path no UTF-8?)");
+    bool done = pare_json_print(&text, json, doc, error);
     progress_end();
     if (done && fwrite(text.data, 1, text.length, stdout) != text.length)
         done = pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");

@@ -240,54 +240,55 @@ bool training_run(training *t, pare_tuner *tuner, pare_error *error) {
 
 /* ---- result ---- */
 
-static json_t *losses_json(const pare_tune_result *r) {
-    json_t *list = json_array();
+static json_t *losses_json(pare_json_doc *doc, const pare_tune_result *r) {
+    json_t *list = pare_json_array(doc);
     for (uint64_t i = 0; i < r->steps; i++)
-        json_array_append_new(list, pare_json_number((double)r->losses[i]));
+        pare_json_append(doc, list, pare_json_number(doc, (double)r->losses[i]));
     return list;
 }
 
-static json_t *evaluations_json(const training *t) {
-    json_t *list = json_array();
+static json_t *evaluations_json(pare_json_doc *doc, const training *t) {
+    json_t *list = pare_json_array(doc);
     for (size_t i = 0; i < t->result.n_evaluations; i++) {
         const pare_tune_evaluation *e = &t->result.evaluations[i];
         size_t there = t->texts[e->text].windows.n, windows = t->eval_windows && t->eval_windows < there ? t->eval_windows : there;
-        json_array_append_new(list, json_pack("{s:I, s:I, s:f, s:s?, s:s, s:I}", "step", (json_int_t)e->step, "tokens",
-                                              (json_int_t)e->tokens, "cross_entropy", e->cross_entropy, "text", t->names[e->text],
-                                              "protocol", t->texts[e->text].protocol.name, "windows", (json_int_t)windows));
+        pare_json_append(doc, list,
+                         pare_json_pack(doc, "{s:I, s:I, s:f, s:s?, s:s, s:I}", "step", (json_int_t)e->step, "tokens",
+                                        (json_int_t)e->tokens, "cross_entropy", e->cross_entropy, "text", t->names[e->text], "protocol",
+                                        t->texts[e->text].protocol.name, "windows", (json_int_t)windows));
     }
     return list;
 }
 
-static json_t *data_json(const training *t) {
+static json_t *data_json(pare_json_doc *doc, const training *t) {
     const pare_dataset_facts *f = pare_dataset_facts_of(t->dataset);
-    json_t *files = json_array();
+    json_t *files = pare_json_array(doc);
     for (size_t i = 0; i < t->given->data.n; i++)
-        json_array_append_new(files, json_string(t->given->data.items[i]));
-    return json_pack("{s:o, s:I, s:I, s:I, s:I, s:s, s:f, s:s}", "files", files, "documents", (json_int_t)f->training.documents, "tokens",
-                     (json_int_t)f->training.tokens, "windows", (json_int_t)f->training.windows, "bytes", (json_int_t)f->bytes, "sha256",
-                     f->sha256.hex, "held_out", t->given->held_out, "order", t->given->order);
+        pare_json_append(doc, files, pare_json_string(doc, t->given->data.items[i]));
+    return pare_json_pack(doc, "{s:o, s:I, s:I, s:I, s:I, s:s, s:f, s:s}", "files", files, "documents", (json_int_t)f->training.documents,
+                          "tokens", (json_int_t)f->training.tokens, "windows", (json_int_t)f->training.windows, "bytes",
+                          (json_int_t)f->bytes, "sha256", f->sha256.hex, "held_out", t->given->held_out, "order", t->given->order);
 }
 
-static json_t *settings_json(const pare_tune_options *o) {
-    return json_pack("{s:I, s:I, s:I, s:f, s:s, s:I, s:f, s:f, s:f, s:f, s:b, s:I}", "steps", (json_int_t)o->steps, "seq",
-                     (json_int_t)o->length, "batch", (json_int_t)o->batch, "lr", o->rate, "schedule", pare_schedule_name(o->schedule),
-                     "warmup", (json_int_t)o->warmup, "weight_decay", o->decay, "clip", o->clip, "beta1", o->beta1, "beta2", o->beta2,
-                     "checkpoint", o->recompute, "seed", (json_int_t)o->seed);
+static json_t *settings_json(pare_json_doc *doc, const pare_tune_options *o) {
+    return pare_json_pack(doc, "{s:I, s:I, s:I, s:f, s:s, s:I, s:f, s:f, s:f, s:f, s:b, s:I}", "steps", (json_int_t)o->steps, "seq",
+                          (json_int_t)o->length, "batch", (json_int_t)o->batch, "lr", o->rate, "schedule", pare_schedule_name(o->schedule),
+                          "warmup", (json_int_t)o->warmup, "weight_decay", o->decay, "clip", o->clip, "beta1", o->beta1, "beta2", o->beta2,
+                          "checkpoint", o->recompute, "seed", (json_int_t)o->seed);
 }
 
-json_t *training_json(const training *t, const pare_tuner *tuner, const json_t *more) {
+json_t *training_json(pare_json_doc *doc, const training *t, const pare_tuner *tuner, const json_t *more) {
     const pare_tune_result *r = &t->result;
-    json_t *json = json_pack("{s:s}", "version", PARE_VERSION);
-    json_object_update(json, (json_t *)(uintptr_t)more);
-    json_object_set_new(json, "trainable", json_integer((json_int_t)pare_tuner_trainable(tuner)));
-    json_object_set_new(json, "tokens", json_integer((json_int_t)r->tokens));
-    json_object_set_new(json, "targets", json_integer((json_int_t)r->targets));
-    json_object_set_new(json, "epochs", json_integer((json_int_t)r->epochs));
-    json_object_set_new(json, "settings", settings_json(&t->tune));
-    json_object_set_new(json, "data", data_json(t));
-    json_object_set_new(json, "evaluations", evaluations_json(t));
-    json_object_set_new(json, "losses", losses_json(r));
+    json_t *json = pare_json_pack(doc, "{s:s}", "version", PARE_VERSION);
+    pare_json_update(doc, json, more);
+    pare_json_set(doc, json, "trainable", pare_json_integer(doc, (json_int_t)pare_tuner_trainable(tuner)));
+    pare_json_set(doc, json, "tokens", pare_json_integer(doc, (json_int_t)r->tokens));
+    pare_json_set(doc, json, "targets", pare_json_integer(doc, (json_int_t)r->targets));
+    pare_json_set(doc, json, "epochs", pare_json_integer(doc, (json_int_t)r->epochs));
+    pare_json_set(doc, json, "settings", settings_json(doc, &t->tune));
+    pare_json_set(doc, json, "data", data_json(doc, t));
+    pare_json_set(doc, json, "evaluations", evaluations_json(doc, t));
+    pare_json_set(doc, json, "losses", losses_json(doc, r));
     return json;
 }
 
@@ -321,22 +322,21 @@ static void print_text(const training *t, const pare_tuner *tuner) {
     printf("%.1f s, %.1f tokens/s, %.0f MiB at the peak\n%s\n", r->seconds, r->tokens_per_s, pare_memory_peak_mib(), t->given->out);
 }
 
-bool training_finish(training *t, const pare_tuner *tuner, json_t *more, pare_error *error) {
+bool training_finish(training *t, const pare_tuner *tuner, pare_json_doc *doc, json_t *more, pare_error *error) {
     bool done = picture_write(t->given->out, &t->result, error);
     if (done)
         unlink(t->state.data);
-    json_t *json = done && t->shared->json ? training_json(t, tuner, more) : NULL;
+    json_t *json = done && t->shared->json ? training_json(doc, t, tuner, more) : NULL;
     json_decref(more);
-    if (!json) {
-        if (done)
-            print_text(t, tuner);
+    if (done && !t->shared->json)
+        print_text(t, tuner);
+    if (!done || !t->shared->json)
         return done;
-    }
-    json_object_set_new(json, "output", json_string(t->given->out));
-    json_object_set_new(json, "resumed", json_integer((json_int_t)t->result.resumed));
-    json_object_set_new(json, "seconds", json_real(t->result.seconds));
-    json_object_set_new(json, "tokens_per_s", pare_json_number(t->result.tokens_per_s));
-    json_object_set_new(json, "max_rss_mib", json_real(pare_memory_peak_mib()));
-    json_object_set_new(json, "threads", json_integer((json_int_t)t->shared->n_threads));
-    return print_json(json, error);
+    pare_json_set(doc, json, "output", pare_json_string(doc, t->given->out));
+    pare_json_set(doc, json, "resumed", pare_json_integer(doc, (json_int_t)t->result.resumed));
+    pare_json_set(doc, json, "seconds", pare_json_number(doc, t->result.seconds));
+    pare_json_set(doc, json, "tokens_per_s", pare_json_number(doc, t->result.tokens_per_s));
+    pare_json_set(doc, json, "max_rss_mib", pare_json_number(doc, pare_memory_peak_mib()));
+    pare_json_set(doc, json, "threads", pare_json_integer(doc, (json_int_t)t->shared->n_threads));
+    return print_json(json, doc, error);
 }

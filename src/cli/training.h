@@ -45,10 +45,11 @@ training_table training_rows(training_options *given);
 bool training_open(training *t, const training_options *given, const common *shared, const pare_tune_options *tune,
                    const pare_tokenizer *tokenizer, int64_t separator, pare_error *error) PARE_MUST_CHECK;
 bool training_run(training *t, pare_tuner *tuner, pare_error *error) PARE_MUST_CHECK;
-/* After the model was written: picture, result to stdout, the state file goes. more: what the command adds to the JSON (stolen). */
-bool training_finish(training *t, const pare_tuner *tuner, json_t *more, pare_error *error) PARE_MUST_CHECK;
+/* After the model was written: picture, result to stdout, the state file goes. more: what the command adds to the JSON (stolen), built in
+ * doc. */
+bool training_finish(training *t, const pare_tuner *tuner, pare_json_doc *doc, json_t *more, pare_error *error) PARE_MUST_CHECK;
 /* How it was made, for pare.json; more: borrowed. */
-json_t *training_json(const training *t, const pare_tuner *tuner, const json_t *more);
+json_t *training_json(pare_json_doc *doc, const training *t, const pare_tuner *tuner, const json_t *more);
 void training_close(training *t);
 /* The number type of the output: --type, or `otherwise`. */
 bool training_type(pare_dtype *type, const training *t, pare_dtype otherwise, pare_error *error) PARE_MUST_CHECK;

@@ -47,14 +47,14 @@ static size_t list_parts(part parts[PARTS_MAX], pare_calibration *c, const pare_
     return n;
 }
 
-static json_t *tensors_json(const part *parts, size_t n, uint32_t n_layers) {
-    json_t *header = json_object();
+static json_t *tensors_json(pare_json_doc *doc, const part *parts, size_t n, uint32_t n_layers) {
+    json_t *header = pare_json_object(doc);
     uint64_t at = 0;
     for (size_t i = 0; i < n; i++) {
         uint64_t end = at + (uint64_t)n_layers * parts[i].columns * sizeof(double);
-        json_object_set_new(header, parts[i].name,
-                            json_pack("{s:s, s:[II], s:[II]}", "dtype", "F64", "shape", (json_int_t)n_layers, (json_int_t)parts[i].columns,
-                                      "data_offsets", (json_int_t)at, (json_int_t)end));
+        pare_json_set(doc, header, parts[i].name,
+                      pare_json_pack(doc, "{s:s, s:[II], s:[II]}", "dtype", "F64", "shape", (json_int_t)n_layers,
+                                     (json_int_t)parts[i].columns, "data_offsets", (json_int_t)at, (json_int_t)end));
         at = end;
     }
     return header;
@@ -109,11 +109,12 @@ static bool make_folder(char *folder, pare_error *error) {
 
 static bool print_header(pare_string *text, const part *parts, size_t n, const pare_calibration *c, const char *sha256, pare_error *error) {
     char tokens[24];
-    json_t *header = tensors_json(parts, n, c->n_layers);
+    pare_json_doc doc = {0};
+    json_t *header = tensors_json(&doc, parts, n, c->n_layers);
     snprintf(tokens, sizeof tokens, "%llu", (unsigned long long)c->tokens);
-    json_object_set_new(header, "__metadata__",
-                        json_pack("{s:s, s:s, s:s}", "format", "pare-calibration", "sha256", sha256, "tokens", tokens));
-    bool done = header && pare_json_print(text, header, error);
+    pare_json_set(&doc, header, "__metadata__",
+                  pare_json_pack(&doc, "{s:s, s:s, s:s}", "format", "pare-calibration", "sha256", sha256, "tokens", tokens));
+    bool done = pare_json_print(text, header, &doc, error);
     while (done && text->length % 8)
         pare_string_push(text, " ", 1);
     json_decref(header);
@@ -214,8 +215,9 @@ static bool read_map(pare_calibration *c, const pare_map *map, const char *path,
     bool whole = format && strcmp(format, "pare-calibration") == 0 && sha256 && map->size - LENGTH_BYTES - length == bytes &&
                  pare_sha256_bytes(&hash, numbers, bytes, NULL) && strcmp(hash.hex, sha256) == 0;
     json_object_del(header, "__metadata__");
-    json_t *wanted = tensors_json(parts, n, c->n_layers);
-    whole = whole && json_equal(wanted, header);
+    pare_json_doc doc = {0};
+    json_t *wanted = tensors_json(&doc, parts, n, c->n_layers);
+    whole = whole && !doc.failed && json_equal(wanted, header);
     json_decref(wanted);
     json_decref(header);
     return whole ? fill(c, parts, n, (const double *)(const void *)numbers, error)

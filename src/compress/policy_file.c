@@ -22,15 +22,16 @@ static size_t shape_of(uint64_t dims[2], const pare_policy *p, int i) {
 
 /* ---- out ---- */
 
-static json_t *tensors_json(const pare_policy *p) {
-    json_t *header = json_object();
+static json_t *tensors_json(pare_json_doc *doc, const pare_policy *p) {
+    json_t *header = pare_json_object(doc);
     uint64_t at = 0, dims[2];
     for (int i = 0; i < 3; i++) {
         uint64_t end = at + shape_of(dims, p, i) * sizeof(float);
-        json_t *shape = i == 1 ? json_pack("[I]", (json_int_t)dims[0]) : json_pack("[II]", (json_int_t)dims[0], (json_int_t)dims[1]);
-        json_object_set_new(
-            header, names[i],
-            json_pack("{s:s, s:o, s:[II]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)at, (json_int_t)end));
+        json_t *shape = i == 1 ? pare_json_pack(doc, "[I]", (json_int_t)dims[0])
+                               : pare_json_pack(doc, "[II]", (json_int_t)dims[0], (json_int_t)dims[1]);
+        pare_json_set(
+            doc, header, names[i],
+            pare_json_pack(doc, "{s:s, s:o, s:[II]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)at, (json_int_t)end));
         at = end;
     }
     return header;
@@ -41,20 +42,20 @@ static bool print_header(pare_string *text, const pare_policy *p, pare_error *er
     pare_sha256 hash;
     pare_string ratio = {0}, reward = {0};
     char seed[24], episodes[16];
-    json_t *header = tensors_json(p);
+    pare_json_doc doc = {0};
+    json_t *header = tensors_json(&doc, p);
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)p->seed);
     snprintf(episodes, sizeof episodes, "%u", p->episodes);
     pare_string_number(&ratio, p->ratio);
     pare_string_number(&reward, p->reward);
-    bool done = header && pare_sha256_bytes(&hash, p->values, p->n_values * sizeof *p->values, error) && pare_string_check(&ratio, error) &&
+    bool done = pare_sha256_bytes(&hash, p->values, p->n_values * sizeof *p->values, error) && pare_string_check(&ratio, error) &&
                 pare_string_check(&reward, error);
     if (done) {
-        json_object_set_new(header, "__metadata__",
-                            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "format", "pare-policy", "sha256", hash.hex, "ratio", ratio.data,
-                                      "episodes", episodes, "seed", seed, "reward", reward.data));
-        done = pare_json_print(text, header, error);
-    } else if (!header)
-        done = pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+        pare_json_set(&doc, header, "__metadata__",
+                      pare_json_pack(&doc, "{s:s, s:s, s:s, s:s, s:s, s:s}", "format", "pare-policy", "sha256", hash.hex, "ratio",
+                                     ratio.data, "episodes", episodes, "seed", seed, "reward", reward.data));
+        done = pare_json_print(text, header, &doc, error);
+    }
     while (done && text->length % 8) /* the format's readers like the floats aligned */
         pare_string_push(text, " ", 1);
     done = done && pare_string_check(text, error);
@@ -115,11 +116,14 @@ static bool read_header(pare_policy *p, const char **sha256, const json_t *heade
     if (ffn_width < 1 || ffn_width > WIDTH_MAX || width < 1 || width > WIDTH_MAX)
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: tensor %s has no shape [FFN width, width]", path, names[0]);
     *p = (pare_policy){.width = (uint32_t)width, .ffn_width = (uint32_t)ffn_width};
-    json_t *wanted = tensors_json(p), *found = json_copy((json_t *)(uintptr_t)header);
+    pare_json_doc doc = {0};
+    json_t *wanted = tensors_json(&doc, p), *found = pare_json_copy(&doc, header);
     json_object_del(found, "__metadata__");
-    bool same = wanted && found && json_equal(wanted, found);
+    bool same = json_equal(wanted, found);
     json_decref(wanted);
     json_decref(found);
+    if (!pare_json_check(&doc, error))
+        return false;
     if (!same)
         return pare_fail(error, PARE_ERROR_SHAPE, "%s: its tensors are not those of a policy for width %u and FFN width %u", path, p->width,
                          p->ffn_width);

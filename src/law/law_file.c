@@ -11,60 +11,57 @@ enum { VERSION = 2, MAX_LAWS = 1024, MAX_FILE_BYTES = 16 << 20 };
 
 /* ---- writing ------------------------------------------------------------------------------ */
 
-static json_t *covariance_json(const pare_law *law) {
-    json_t *matrix = json_array();
+static json_t *covariance_json(pare_json_doc *doc, const pare_law *law) {
+    json_t *matrix = pare_json_array(doc);
     for (size_t j = 0; j < law->n_terms; j++) {
-        json_t *row = json_array();
+        json_t *row = pare_json_array(doc);
         for (size_t k = 0; k < law->n_terms; k++)
-            json_array_append_new(row, pare_json_number(law->covariance[j][k]));
-        json_array_append_new(matrix, row);
+            pare_json_append(doc, row, pare_json_number(doc, law->covariance[j][k]));
+        pare_json_append(doc, matrix, row);
     }
     return matrix;
 }
 
-static json_t *coefficients_json(const pare_law *law) {
-    json_t *list = json_array();
+static json_t *coefficients_json(pare_json_doc *doc, const pare_law *law) {
+    json_t *list = pare_json_array(doc);
     for (size_t j = 0; j < law->n_terms; j++) {
         const pare_law_coefficient *c = &law->coefficients[j];
-        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o, s:o}", "name", c->name, "value", pare_json_number(c->value),
-                                              "standard_error", pare_json_number(c->standard_error), "standard_error_clustered",
-                                              pare_json_number(c->standard_error_clustered), "t", pare_json_number(c->t), "p",
-                                              pare_json_number(c->p)));
+        pare_json_append(doc, list,
+                         pare_json_pack(doc, "{s:s, s:o, s:o, s:o, s:o, s:o}", "name", c->name, "value", pare_json_number(doc, c->value),
+                                        "standard_error", pare_json_number(doc, c->standard_error), "standard_error_clustered",
+                                        pare_json_number(doc, c->standard_error_clustered), "t", pare_json_number(doc, c->t), "p",
+                                        pare_json_number(doc, c->p)));
     }
     return list;
 }
 
-static json_t *pair_json(double low, double high) {
-    return json_pack("[o, o]", pare_json_number(low), pare_json_number(high));
+static json_t *pair_json(pare_json_doc *doc, double low, double high) {
+    return pare_json_pack(doc, "[o, o]", pare_json_number(doc, low), pare_json_number(doc, high));
 }
 
-static json_t *one_json(const pare_law *law) {
-    return json_pack("{s:s, s:s, s:s?, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:s}", "form",
-                     pare_law_form_name(law->form), "equation", pare_law_form_equation(law->form), "method", law->method, "ratio_kind",
-                     pare_law_ratio_name(law->ratio), "d_unit", d_unit, "n", (json_int_t)law->n, "degrees", pare_json_number(law->degrees),
-                     "coefficients", coefficients_json(law), "covariance", covariance_json(law), "sigma", pare_json_number(law->sigma),
-                     "r_range", pair_json(law->r_min, law->r_max), "l0_range", pair_json(law->l0_min, law->l0_max), "d_range",
-                     pair_json(law->d_min, law->d_max), "l0_mean", pare_json_number(law->l0_mean), "provenance", law->provenance,
-                     "n_models", (json_int_t)law->n_models, "errors", pare_law_errors_name(law->errors));
+static json_t *one_json(pare_json_doc *doc, const pare_law *law) {
+    return pare_json_pack(doc, "{s:s, s:s, s:s?, s:s, s:s, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:I, s:s}", "form",
+                          pare_law_form_name(law->form), "equation", pare_law_form_equation(law->form), "method", law->method, "ratio_kind",
+                          pare_law_ratio_name(law->ratio), "d_unit", d_unit, "n", (json_int_t)law->n, "degrees",
+                          pare_json_number(doc, law->degrees), "coefficients", coefficients_json(doc, law), "covariance",
+                          covariance_json(doc, law), "sigma", pare_json_number(doc, law->sigma), "r_range",
+                          pair_json(doc, law->r_min, law->r_max), "l0_range", pair_json(doc, law->l0_min, law->l0_max), "d_range",
+                          pair_json(doc, law->d_min, law->d_max), "l0_mean", pare_json_number(doc, law->l0_mean), "provenance",
+                          law->provenance, "n_models", (json_int_t)law->n_models, "errors", pare_law_errors_name(law->errors));
 }
 
-json_t *pare_law_to_json(const pare_law *laws, size_t n) {
-    json_t *list = json_array();
-    for (size_t i = 0; i < n; i++) {
-        if (json_array_append_new(list, one_json(&laws[i])) != 0) {
-            json_decref(list);
-            return NULL;
-        }
-    }
-    return json_pack("{s:s, s:i, s:o}", "schema", schema, "version", VERSION, "laws", list);
+json_t *pare_law_to_json(pare_json_doc *doc, const pare_law *laws, size_t n) {
+    json_t *list = pare_json_array(doc);
+    for (size_t i = 0; i < n; i++)
+        pare_json_append(doc, list, one_json(doc, &laws[i]));
+    return pare_json_pack(doc, "{s:s, s:i, s:o}", "schema", schema, "version", VERSION, "laws", list);
 }
 
 bool pare_law_write(const char *path, const pare_law *laws, size_t n, bool replace, pare_error *error) {
-    json_t *json = pare_law_to_json(laws, n);
-    if (!json)
-        return pare_fail(error, PARE_ERROR_MEMORY, "%s: the laws cannot be written as JSON (no memory, or a name is not UTF-8)", path);
+    pare_json_doc doc = {0};
     pare_string text = {0};
-    bool done = pare_json_print(&text, json, error) && pare_file_write(path, text.data, text.length, replace, error);
+    json_t *json = pare_law_to_json(&doc, laws, n);
+    bool done = pare_json_print(&text, json, &doc, error) && pare_file_write(path, text.data, text.length, replace, error);
     pare_string_free(&text);
     json_decref(json);
     return done;

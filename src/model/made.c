@@ -12,15 +12,18 @@ static void shorten(json_t *made) {
     }
 }
 
-json_t *pare_checkpoint_made(const pare_checkpoint *checkpoint, bool whole) {
+json_t *pare_checkpoint_made(pare_json_doc *doc, const pare_checkpoint *checkpoint, bool whole) {
     const struct pare_gguf *gguf = checkpoint->inner->gguf;
     char path[4096];
     json_t *made = NULL;
+    pare_error problem = {0}; /* what is no JSON tells nothing */
     pare_piece text = {0};
     if (gguf && pare_gguf_get_string(&text, gguf, "pare.made", NULL) && text.length)
         made = pare_json_parse(text.bytes, text.length, "pare.made", NULL);
     else if (!gguf && snprintf(path, sizeof path, "%s/pare.json", checkpoint->path) < (int)sizeof path && pare_path_is_file(path))
-        made = pare_json_read(path, NULL);
+        made = pare_json_read(path, &problem);
+    if (problem.code == PARE_ERROR_MEMORY)
+        pare_json_fail(doc, &problem);
     if (made && !json_is_object(made)) {
         json_decref(made);
         return NULL;

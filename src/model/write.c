@@ -295,12 +295,12 @@ static bool write_index(writer *w, const char *folder, pare_error *error) {
     char name[48];
     if (w->n_shards == 1)
         return true;
-    json_t *map = json_object();
+    pare_json_doc doc = {0};
+    json_t *map = pare_json_object(&doc);
     for (size_t i = 0; i < w->n_entries; i++)
-        json_object_set_new(map, w->entries[i].name, json_string(shard_name(name, w->entries[i].shard, w->n_shards)));
-    json_t *index = json_pack("{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)w->total, "weight_map", map);
-    bool done = index ? pare_hf_json_write(folder, "model.safetensors.index.json", index, error)
-                      : pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the index was put together");
+        pare_json_set(&doc, map, w->entries[i].name, pare_json_string(&doc, shard_name(name, w->entries[i].shard, w->n_shards)));
+    json_t *index = pare_json_pack(&doc, "{s:{s:I}, s:o}", "metadata", "total_size", (json_int_t)w->total, "weight_map", map);
+    bool done = pare_hf_json_write(folder, "model.safetensors.index.json", index, &doc, error);
     json_decref(index);
     return done;
 }
@@ -331,7 +331,7 @@ static bool write_folder(writer *w, const char *folder, pare_error *error) {
         if (!write_shard(w, folder, shard, error))
             return false;
     json_t *config = pare_hf_config_write(w->checkpoint, &w->config, w->dtype, error);
-    bool done = config && pare_hf_json_write(folder, "config.json", config, error) && write_index(w, folder, error) &&
+    bool done = config && pare_hf_json_write(folder, "config.json", config, NULL, error) && write_index(w, folder, error) &&
                 pare_hf_extras_write(folder, w->checkpoint, error) &&
                 (!w->note || pare_hf_text_write(folder, "pare.json", w->note, strlen(w->note), error)) && verify(w, folder, error);
     json_decref(config);

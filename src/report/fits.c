@@ -9,14 +9,10 @@
 enum { CURVE_STEPS = 60, CURVES_MAX = 24 };
 
 /* Six digits are plenty for a pixel and keep the page small. */
-static json_t *drawn(double value) {
+static json_t *drawn(pare_json_doc *doc, double value) {
     char text[40];
     snprintf(text, sizeof text, "%.6g", value);
-    return pare_json_number(isfinite(value) ? strtod(text, NULL) : value);
-}
-
-static bool set(json_t *object, const char *key, json_t *value) {
-    return json_object_set_new(object, key, value) == 0;
+    return pare_json_number(doc, isfinite(value) ? strtod(text, NULL) : value);
 }
 
 /* Curves end where the points of any method end, so that the forms can be compared beyond what was fitted. */
@@ -31,30 +27,28 @@ static double largest_ratio(const pare_law_points *points, pare_law_ratio kind) 
 }
 
 /* One law at one L0 and D: {"model", "l0", "d", "r": […], "l": […], "mean_low": […], …}. */
-static json_t *curve_json(const pare_law *law, const pare_law_point *at, double r_end) {
+static json_t *curve_json(pare_json_doc *doc, const pare_law *law, const pare_law_point *at, double r_end) {
     static const char *const keys[] = {"r", "l", "mean_low", "mean_high", "prediction_low", "prediction_high"};
     enum { N_KEYS = sizeof keys / sizeof keys[0] };
-    json_t *curve = json_object(), *arrays[N_KEYS];
+    json_t *curve = pare_json_object(doc), *arrays[N_KEYS];
     double d = at->d > 0 ? at->d : 0;
-    bool done =
-        set(curve, "model", json_string(at->model)) && set(curve, "l0", pare_json_number(at->l0)) && set(curve, "d", pare_json_number(d));
-    for (size_t k = 0; k < N_KEYS; k++) {
-        arrays[k] = json_array();
-        done = set(curve, keys[k], arrays[k]) && done;
-    }
-    for (size_t i = 0; i <= CURVE_STEPS && done; i++) {
+    pare_json_set(doc, curve, "model", pare_json_string(doc, at->model));
+    pare_json_set(doc, curve, "l0", pare_json_number(doc, at->l0));
+    pare_json_set(doc, curve, "d", pare_json_number(doc, d));
+    for (size_t k = 0; k < N_KEYS; k++)
+        arrays[k] = pare_json_array(doc);
+    for (size_t i = 0; i <= CURVE_STEPS; i++) {
         double r = r_end * (double)i / CURVE_STEPS;
         pare_law_prediction p;
         if (!pare_law_predict(&p, law, at->l0, r, d, 0, NULL))
             continue;
         const double values[N_KEYS] = {r, p.l, p.mean_low, p.mean_high, p.prediction_low, p.prediction_high};
         for (size_t k = 0; k < N_KEYS; k++)
-            done = json_array_append_new(arrays[k], drawn(values[k])) == 0 && done;
+            pare_json_append(doc, arrays[k], drawn(doc, values[k]));
     }
-    if (done)
-        return curve;
-    json_decref(curve);
-    return NULL;
+    for (size_t k = 0; k < N_KEYS; k++)
+        pare_json_set(doc, curve, keys[k], arrays[k]);
+    return curve;
 }
 
 static bool same_place(const pare_law_point *a, const pare_law_point *b) {
@@ -62,8 +56,8 @@ static bool same_place(const pare_law_point *a, const pare_law_point *b) {
 }
 
 /* One curve for each dense model and recovery that the fit used; two L0 of one model that differ in their last digits draw one. */
-static json_t *curves_json(const pare_law_fit *fit, const pare_law_points *points) {
-    json_t *curves = json_array();
+static json_t *curves_json(pare_json_doc *doc, const pare_law_fit *fit, const pare_law_points *points) {
+    json_t *curves = pare_json_array(doc);
     const pare_law_point *seen[CURVES_MAX];
     size_t n_seen = 0;
     double r_end = largest_ratio(points, fit->law.ratio);
@@ -75,84 +69,64 @@ static json_t *curves_json(const pare_law_fit *fit, const pare_law_points *point
         if (known)
             continue;
         seen[n_seen++] = point;
-        if (json_array_append_new(curves, curve_json(&fit->law, point, r_end)) != 0) {
-            json_decref(curves);
-            return NULL;
-        }
+        pare_json_append(doc, curves, curve_json(doc, &fit->law, point, r_end));
     }
     return curves;
 }
 
 /* [{"run": index into the page's runs, "r", "fitted", "relative_error", "use"}] */
-static json_t *residuals_json(const pare_law_fit *fit, const report_view *view) {
-    json_t *residuals = json_array();
+static json_t *residuals_json(pare_json_doc *doc, const pare_law_fit *fit, const report_view *view) {
+    json_t *residuals = pare_json_array(doc);
     for (size_t i = 0; i < fit->n_residuals; i++) {
         const pare_law_residual *residual = &fit->residuals[i];
-        json_t *item = json_object();
-        bool done = set(item, "run", json_integer((json_int_t)view->runs[residual->point])) && set(item, "r", drawn(residual->r)) &&
-                    set(item, "fitted", drawn(residual->fitted)) && set(item, "relative_error", drawn(residual->relative_error)) &&
-                    set(item, "use", json_string(pare_law_use_name(residual->use)));
-        if (json_array_append_new(residuals, item) != 0 || !done) {
-            json_decref(residuals);
-            return NULL;
-        }
+        json_t *item = pare_json_pack(doc, "{s:I, s:o, s:o, s:o, s:s}", "run", (json_int_t)view->runs[residual->point], "r",
+                                      drawn(doc, residual->r), "fitted", drawn(doc, residual->fitted), "relative_error",
+                                      drawn(doc, residual->relative_error), "use", pare_law_use_name(residual->use));
+        pare_json_append(doc, residuals, item);
     }
     return residuals;
 }
 
-static json_t *group_json(const pare_law_group *group, const report_view *view) {
-    json_t *object = json_object();
-    bool done = set(object, "method", group->method ? json_string(group->method) : json_null());
-    if (!group->done) {
-        done = set(object, "failure", json_string(group->failure.message)) && done;
-    } else {
-        const pare_law *law = &group->fit.law;
-        done = done && set(object, "fit", pare_law_fit_json(&group->fit, NULL)) && set(object, "r_min", pare_json_number(law->r_min)) &&
-               set(object, "r_max", pare_json_number(law->r_max)) && set(object, "curves", curves_json(&group->fit, &view->points)) &&
-               set(object, "residuals", residuals_json(&group->fit, view));
-    }
-    if (done)
-        return object;
-    json_decref(object);
-    return NULL;
+/* That nothing could be fitted is told, unless memory was the reason. */
+static json_t *failure_json(pare_json_doc *doc, const pare_error *failure) {
+    if (failure->code == PARE_ERROR_MEMORY)
+        pare_json_fail(doc, failure);
+    return pare_json_string(doc, failure->message);
 }
 
-/* One form on one kind of ratio. That nothing could be fitted (no run has recorded this ratio, too few points) is told, no error. */
-static json_t *form_json(const report_view *view, pare_law_form form, pare_law_ratio kind, pare_arena *arena) {
+static json_t *group_json(pare_json_doc *doc, const pare_law_group *group, const report_view *view) {
+    const pare_law *law = &group->fit.law;
+    if (!group->done)
+        return pare_json_pack(doc, "{s:s?, s:o}", "method", group->method, "failure", failure_json(doc, &group->failure));
+    return pare_json_pack(doc, "{s:s?, s:o, s:f, s:f, s:o, s:o}", "method", group->method, "fit", pare_law_fit_json(doc, &group->fit, NULL),
+                          "r_min", law->r_min, "r_max", law->r_max, "curves", curves_json(doc, &group->fit, &view->points), "residuals",
+                          residuals_json(doc, &group->fit, view));
+}
+
+/* One form on one kind of ratio; no run may have recorded this ratio, or there are too few points. */
+static json_t *form_json(pare_json_doc *doc, const report_view *view, pare_law_form form, pare_law_ratio kind, pare_arena *arena) {
     pare_law_options options = {.ratio = kind};
     pare_law_groups groups;
     pare_error failure = {0};
-    json_t *object = json_object();
-    bool done = set(object, "equation", json_string(pare_law_form_equation(form)));
-    if (!pare_law_fit_groups(&groups, form, &view->points, &options, arena, &failure)) {
-        done = set(object, "failure", json_string(failure.message)) && done;
-    } else {
-        json_t *array = json_array();
-        done = set(object, "groups", array) && done && set(object, "pooling_f", pare_json_number(groups.pooling_f)) &&
-               set(object, "pooling_p", pare_json_number(groups.pooling_p)) &&
-               set(object, "pooled_lost_error", pare_json_number(groups.pooled_lost_error)) &&
-               set(object, "apart_lost_error", pare_json_number(groups.apart_lost_error));
-        for (size_t i = 0; i < groups.n && done; i++)
-            done = json_array_append_new(array, group_json(&groups.items[i], view)) == 0;
-    }
-    if (done && failure.code != PARE_ERROR_MEMORY)
-        return object;
-    json_decref(object);
-    return NULL;
+    const char *equation = pare_law_form_equation(form);
+    if (!pare_law_fit_groups(&groups, form, &view->points, &options, arena, &failure))
+        return pare_json_pack(doc, "{s:s, s:o}", "equation", equation, "failure", failure_json(doc, &failure));
+    json_t *array = pare_json_array(doc);
+    for (size_t i = 0; i < groups.n; i++)
+        pare_json_append(doc, array, group_json(doc, &groups.items[i], view));
+    return pare_json_pack(doc, "{s:s, s:o, s:f, s:f, s:f, s:f}", "equation", equation, "groups", array, "pooling_f", groups.pooling_f,
+                          "pooling_p", groups.pooling_p, "pooled_lost_error", groups.pooled_lost_error, "apart_lost_error",
+                          groups.apart_lost_error);
 }
 
-json_t *report_fits_json(const report_view *view, pare_arena *arena, pare_error *error) {
-    json_t *fits = json_object();
-    bool done = fits != NULL;
-    for (int kind = 0; kind < PARE_LAW_N_RATIOS && done; kind++) {
-        json_t *forms = json_object();
-        done = set(fits, pare_law_ratio_name((pare_law_ratio)kind), forms);
-        for (int form = 0; form < PARE_LAW_N_FORMS && done; form++)
-            done = set(forms, pare_law_form_name((pare_law_form)form), form_json(view, (pare_law_form)form, (pare_law_ratio)kind, arena));
+json_t *report_fits_json(pare_json_doc *doc, const report_view *view, pare_arena *arena) {
+    json_t *fits = pare_json_object(doc);
+    for (int kind = 0; kind < PARE_LAW_N_RATIOS; kind++) {
+        json_t *forms = pare_json_object(doc);
+        for (int form = 0; form < PARE_LAW_N_FORMS; form++)
+            pare_json_set(doc, forms, pare_law_form_name((pare_law_form)form),
+                          form_json(doc, view, (pare_law_form)form, (pare_law_ratio)kind, arena));
+        pare_json_set(doc, fits, pare_law_ratio_name((pare_law_ratio)kind), forms);
     }
-    if (done)
-        return fits;
-    json_decref(fits);
-    pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the laws were fitted for the report");
-    return NULL;
+    return fits;
 }

@@ -12,34 +12,25 @@
 
 /* ---- data --------------------------------------------------------------------------------- */
 
-static json_t *texts_json(const char *const *texts, size_t n) {
-    json_t *array = json_array();
+static json_t *texts_json(pare_json_doc *doc, const char *const *texts, size_t n) {
+    json_t *array = pare_json_array(doc);
     for (size_t i = 0; i < n; i++)
-        json_array_append_new(array, json_string(texts[i]));
+        pare_json_append(doc, array, pare_json_string(doc, texts[i]));
     return array;
 }
 
-static json_t *view_json(const report_view *view, pare_arena *arena, pare_error *error) {
-    json_t *object = json_object(), *runs = json_array();
-    json_t *fits = report_fits_json(view, arena, error);
-    if (!fits) {
-        json_decref(object);
-        json_decref(runs);
-        return NULL;
-    }
+static json_t *view_json(pare_json_doc *doc, const report_view *view, pare_arena *arena) {
+    json_t *runs = pare_json_array(doc);
     for (size_t i = 0; i < view->points.n; i++)
-        json_array_append_new(runs, json_integer((json_int_t)view->runs[i]));
-    json_object_set_new(object, "runs", runs);
-    json_object_set_new(object, "methods", texts_json(view->methods, view->n_methods));
-    json_object_set_new(object, "models", texts_json(view->models, view->n_models));
-    json_object_set_new(object, "fits", fits);
-    return object;
+        pare_json_append(doc, runs, pare_json_integer(doc, (json_int_t)view->runs[i]));
+    return pare_json_pack(doc, "{s:o, s:o, s:o, s:o}", "runs", runs, "methods", texts_json(doc, view->methods, view->n_methods), "models",
+                          texts_json(doc, view->models, view->n_models), "fits", report_fits_json(doc, view, arena));
 }
 
-static json_t *run_json(const pare_run_record *record) {
-    json_t *run = pare_run_record_json(record);
-    json_object_set_new(run, "ceiling", pare_json_number(report_ceiling(record)));
-    json_object_set_new(run, "broken", json_boolean(report_is_broken(record)));
+static json_t *run_json(pare_json_doc *doc, const pare_run_record *record) {
+    json_t *run = pare_run_record_json(doc, record);
+    pare_json_set(doc, run, "ceiling", pare_json_number(doc, report_ceiling(record)));
+    pare_json_set(doc, run, "broken", json_boolean(report_is_broken(record)));
     return run;
 }
 
@@ -50,37 +41,17 @@ static void time_now(char text[32]) {
     strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &utc);
 }
 
-static json_t *data_json(const report_data *data, const char *source, pare_arena *arena, pare_error *error) {
+static json_t *data_json(pare_json_doc *doc, const report_data *data, const char *source, pare_arena *arena) {
     char now[32];
     time_now(now);
-    json_t *root = json_object(), *runs = json_array(), *views = json_array();
-    json_object_set_new(root, "version", json_string(PARE_VERSION));
-    json_object_set_new(root, "created", json_string(now));
-    json_object_set_new(root, "source", json_string(source));
-    json_object_set_new(root, "n_done", json_integer((json_int_t)data->n_done));
-    json_object_set_new(root, "n_failed", json_integer((json_int_t)data->n_failed));
-    json_object_set_new(root, "n_broken", json_integer((json_int_t)data->n_broken));
-    json_object_set_new(root, "runs", runs);
-    json_object_set_new(root, "views", views);
+    json_t *runs = pare_json_array(doc), *views = pare_json_array(doc);
     for (size_t i = 0; i < data->n_runs; i++)
-        json_array_append_new(runs, run_json(&data->runs[i]));
-    for (size_t i = 0; i < data->n_views; i++) {
-        json_t *view = view_json(&data->views[i], arena, error);
-        if (!view || json_array_append_new(views, view) != 0) {
-            json_decref(root);
-            return NULL;
-        }
-    }
-    return root;
-}
-
-static int push_escaped(const char *bytes, size_t n, void *html) {
-    for (size_t i = 0; i < n; i++)
-        if (bytes[i] == '<')
-            pare_string_push(html, "\\u003c", 6);
-        else
-            pare_string_push(html, bytes + i, 1);
-    return 0;
+        pare_json_append(doc, runs, run_json(doc, &data->runs[i]));
+    for (size_t i = 0; i < data->n_views; i++)
+        pare_json_append(doc, views, view_json(doc, &data->views[i], arena));
+    return pare_json_pack(doc, "{s:s, s:s, s:s, s:I, s:I, s:I, s:o, s:o}", "version", PARE_VERSION, "created", now, "source", source,
+                          "n_done", (json_int_t)data->n_done, "n_failed", (json_int_t)data->n_failed, "n_broken",
+                          (json_int_t)data->n_broken, "runs", runs, "views", views);
 }
 
 /* ---- page --------------------------------------------------------------------------------- */
@@ -98,11 +69,9 @@ static bool print_asset(pare_string *html, report_asset asset) {
 }
 
 static bool print_data(pare_string *html, const report_page *page) {
-    json_t *json = data_json(page->data, page->source, page->arena, page->error);
-    if (!json)
-        return false;
-    bool done = json_dump_callback(json, push_escaped, html, JSON_COMPACT | JSON_REAL_PRECISION(12)) == 0 ||
-                pare_fail(page->error, PARE_ERROR_MEMORY, "out of memory while the report's data was written");
+    pare_json_doc doc = {0};
+    json_t *json = data_json(&doc, page->data, page->source, page->arena);
+    bool done = pare_json_print_script(html, json, &doc, page->error);
     json_decref(json);
     return done;
 }

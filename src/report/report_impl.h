@@ -33,7 +33,7 @@ bool report_is_broken(const pare_run_record *record);
 /* ---- fits.c: a view -> JSON ---- */
 
 /* {"<ratio kind>": {"<form>": {"groups": […], "pooling_f", "pooling_p"} or {"failure"}}}. */
-json_t *report_fits_json(const report_view *view, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
+json_t *report_fits_json(pare_json_doc *doc, const report_view *view, pare_arena *arena);
 
 /* ---- findings.c: a view -> sentences, as HTML ---- */
 

@@ -94,11 +94,9 @@ static int compare_views(const void *a, const void *b) {
 
 /* Names become JSON strings and keys of the page, which take UTF-8 only: what is none shows as '?'. */
 static bool make_utf8(const char **text, pare_arena *arena, pare_error *error) {
-    json_t *valid = json_string(*text);
-    json_decref(valid);
-    if (valid)
-        return true;
     size_t n = strlen(*text);
+    if (pare_json_is_text(*text, n))
+        return true;
     char *copy = pare_arena_copy(arena, *text, n, error);
     for (size_t i = 0; copy && i < n; i++)
         if ((unsigned char)copy[i] >= 0x80)

@@ -90,57 +90,68 @@ bool pare_store_export_csv(pare_string *out, pare_store *store, pare_error *erro
 /* ---- JSON ---- */
 
 /* A path may hold any bytes; JSON takes UTF-8 only, so what is none shows as '?'. */
-static json_t *json_text(const char *text) {
-    json_t *json = json_string(text);
-    if (json)
-        return json;
+static json_t *json_text(pare_json_doc *doc, const char *text) {
+    if (pare_json_is_text(text, strlen(text)))
+        return pare_json_string(doc, text);
     pare_string safe = {0};
+    pare_error error = {0};
     for (; *text; text++)
         pare_string_push(&safe, (unsigned char)*text < 0x80 ? text : "?", 1);
-    json = safe.failed ? NULL : json_string(safe.data);
+    json_t *json = pare_string_check(&safe, &error) ? pare_json_string(doc, safe.data) : NULL;
+    if (!json)
+        pare_json_fail(doc, &error);
     pare_string_free(&safe);
     return json;
 }
 
-static json_t *json_field(const pare_run_record *record, size_t field) {
+/* The run's spec as what it says; a text that is no JSON stays one. */
+static json_t *json_spec(pare_json_doc *doc, const char *spec) {
+    pare_error error = {0};
+    json_t *json = pare_json_parse(spec, strlen(spec), "spec", &error);
+    if (!json && error.code == PARE_ERROR_MEMORY)
+        pare_json_fail(doc, &error);
+    return json ? json : json_text(doc, spec);
+}
+
+static json_t *json_field(pare_json_doc *doc, const pare_run_record *record, size_t field) {
     const void *member = member_of(record, field);
     const char *text;
     switch (store_fields[field].kind) {
-    case FIELD_TEXT: text = *(const char *const *)member; return text ? json_text(text) : json_null();
-    case FIELD_U64: return json_integer((json_int_t) * (const uint64_t *)member);
-    case FIELD_U32: return json_integer(*(const uint32_t *)member);
-    case FIELD_STATUS: return json_string(pare_run_status_name(*(const pare_run_status *)member));
+    case FIELD_TEXT: text = *(const char *const *)member; return text ? json_text(doc, text) : json_null();
+    case FIELD_U64: return pare_json_integer(doc, (json_int_t) * (const uint64_t *)member);
+    case FIELD_U32: return pare_json_integer(doc, *(const uint32_t *)member);
+    case FIELD_STATUS: return pare_json_string(doc, pare_run_status_name(*(const pare_run_status *)member));
     case FIELD_DOUBLE: break;
     }
-    return pare_json_number(*(const double *)member);
+    return pare_json_number(doc, *(const double *)member);
 }
 
-json_t *pare_run_record_json(const pare_run_record *record) {
-    json_t *object = json_object();
-    bool done = object != NULL;
-    for (size_t i = 0; i < store_n_fields && done; i++) {
-        json_t *value = NULL;
-        if (strcmp(store_fields[i].column, "spec") == 0 && record->spec)
-            value = pare_json_parse(record->spec, strlen(record->spec), "spec", NULL);
-        done = json_object_set_new(object, store_fields[i].column, value ? value : json_field(record, i)) == 0;
+json_t *pare_run_record_json(pare_json_doc *doc, const pare_run_record *record) {
+    json_t *object = pare_json_object(doc);
+    for (size_t i = 0; i < store_n_fields; i++) {
+        bool spec = strcmp(store_fields[i].column, "spec") == 0 && record->spec;
+        pare_json_set(doc, object, store_fields[i].column, spec ? json_spec(doc, record->spec) : json_field(doc, record, i));
     }
-    if (done)
-        return object;
-    json_decref(object);
-    return NULL;
+    return object;
 }
+
+typedef struct {
+    pare_json_doc doc;
+    json_t *array;
+} run_list;
 
 static bool push_object(void *user, const pare_run_record *record, pare_error *error) {
-    json_t *array = user;
-    return json_array_append_new(array, pare_run_record_json(record)) == 0 ||
-           pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the ledger was exported");
+    run_list *list = user;
+    pare_json_append(&list->doc, list->array, pare_run_record_json(&list->doc, record));
+    return pare_json_check(&list->doc, error);
 }
 
 bool pare_store_export_json(pare_string *out, pare_store *store, pare_error *error) {
-    json_t *array = json_array(), *object = json_pack("{s:o}", "runs", array);
-    if (!object)
-        return pare_fail(error, PARE_ERROR_MEMORY, "out of memory while the ledger was exported");
-    bool done = pare_store_each(store, push_object, array, error) && pare_json_print(out, object, error);
+    run_list list = {0};
+    list.array = pare_json_array(&list.doc);
+    bool done = pare_store_each(store, push_object, &list, error);
+    json_t *object = pare_json_pack(&list.doc, "{s:o}", "runs", list.array);
+    done = done && pare_json_print(out, object, &list.doc, error);
     json_decref(object);
     return done;
 }

@@ -109,10 +109,11 @@ static bool read_answer(reader *r, const json_t *row, pare_error *error) {
 
 /* The two lists of messages are one conversation. */
 static bool read_conversation(reader *r, const json_t *row, pare_error *error) {
-    json_t *all = json_array();
-    bool done = (all && json_array_extend(all, (json_t *)(uintptr_t)json_object_get(row, "prompt")) == 0 &&
-                 json_array_extend(all, (json_t *)(uintptr_t)answer_of(row)) == 0) ||
-                pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory for its messages", r->rows.what);
+    pare_json_doc doc = {0};
+    json_t *all = pare_json_array(&doc);
+    pare_json_extend(&doc, all, json_object_get(row, "prompt"));
+    pare_json_extend(&doc, all, answer_of(row));
+    bool done = pare_json_check(&doc, error);
     done = done && pare_chat_render(&r->chat, r->source->tokenizer, all, r->rows.what, error) && give_chat(r, error);
     json_decref(all);
     return done;

@@ -15,18 +15,18 @@ static const char magic[16] = "PARE-STATE-1\n";
 
 /* ---- identity ---- */
 
-static json_t *options_json(const pare_tune_options *o) {
-    json_t *targets = json_array();
+static json_t *options_json(pare_json_doc *doc, const pare_tune_options *o) {
+    json_t *targets = pare_json_array(doc);
     for (int p = 0; p < PARE_PROJECTIONS; p++)
         if (o->targets[p])
-            json_array_append_new(targets, json_string(pare_projection_name((pare_projection)p)));
-    return json_pack("{s:b, s:i, s:f, s:o, s:s*, s:I, s:I, s:I, s:I, s:f, s:s, s:I, s:[f,f], s:f, s:f, s:f, s:f, s:f, s:b, s:I, s:f}",
-                     "full", o->full, "rank", (int)o->rank, "alpha", o->alpha, "targets", targets, "adapter", o->adapter, "length",
-                     (json_int_t)o->length, "batch", (json_int_t)o->batch, "micro", (json_int_t)o->micro, "steps", (json_int_t)o->steps,
-                     "rate", o->rate, "schedule", pare_schedule_name(o->schedule), "warmup", (json_int_t)o->warmup, "betas", o->beta1,
-                     o->beta2, "epsilon", o->epsilon, "decay", o->decay, "clip", o->clip, "distil_weight", o->distil_weight,
-                     "distil_temperature", o->distil_temperature, "recompute", o->recompute, "seed", (json_int_t)o->seed, "dropout",
-                     o->dropout);
+            pare_json_append(doc, targets, pare_json_string(doc, pare_projection_name((pare_projection)p)));
+    return pare_json_pack(
+        doc, "{s:b, s:i, s:f, s:o, s:s*, s:I, s:I, s:I, s:I, s:f, s:s, s:I, s:[f,f], s:f, s:f, s:f, s:f, s:f, s:b, s:I, s:f}", "full",
+        o->full, "rank", (int)o->rank, "alpha", o->alpha, "targets", targets, "adapter", o->adapter, "length", (json_int_t)o->length,
+        "batch", (json_int_t)o->batch, "micro", (json_int_t)o->micro, "steps", (json_int_t)o->steps, "rate", o->rate, "schedule",
+        pare_schedule_name(o->schedule), "warmup", (json_int_t)o->warmup, "betas", o->beta1, o->beta2, "epsilon", o->epsilon, "decay",
+        o->decay, "clip", o->clip, "distil_weight", o->distil_weight, "distil_temperature", o->distil_temperature, "recompute",
+        o->recompute, "seed", (json_int_t)o->seed, "dropout", o->dropout);
 }
 
 static bool cut_hash(pare_sha256 *hash, const pare_cut *cut, pare_error *error) {
@@ -41,11 +41,13 @@ bool state_identity(pare_string *identity, const pare_tuner *t, const pare_datas
         !cut_hash(&cut, t->cut, error))
         return false;
     const pare_config *c = &t->model->config;
-    json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:[i,i,i,i,i,i,i], s:s, s:o}", "program", PARE_VERSION, "model", base.hex, "cut",
-                             cut.hex, "teacher", teacher.hex, "data", pare_dataset_facts_of(dataset)->sha256.hex, "shape", (int)c->n_layers,
-                             (int)c->width, (int)c->ffn_width, (int)c->n_heads, (int)c->n_kv_heads, (int)c->head_dim, (int)c->vocabulary,
-                             "kernels", pare_kernels_best()->name, "options", options_json(&t->options));
-    bool done = json ? pare_json_print(identity, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    pare_json_doc doc = {0};
+    json_t *json =
+        pare_json_pack(&doc, "{s:s, s:s, s:s, s:s, s:s, s:[i,i,i,i,i,i,i], s:s, s:o}", "program", PARE_VERSION, "model", base.hex, "cut",
+                       cut.hex, "teacher", teacher.hex, "data", pare_dataset_facts_of(dataset)->sha256.hex, "shape", (int)c->n_layers,
+                       (int)c->width, (int)c->ffn_width, (int)c->n_heads, (int)c->n_kv_heads, (int)c->head_dim, (int)c->vocabulary,
+                       "kernels", pare_kernels_best()->name, "options", options_json(&doc, &t->options));
+    bool done = pare_json_print(identity, json, &doc, error);
     json_decref(json);
     return done;
 }
@@ -69,12 +71,13 @@ static const char *difference(const char *path, const char *found, const char *w
 
 /* ---- writing ---- */
 
-static json_t *evaluations_json(const pare_tune_result *result) {
-    json_t *list = json_array();
+static json_t *evaluations_json(pare_json_doc *doc, const pare_tune_result *result) {
+    json_t *list = pare_json_array(doc);
     for (size_t i = 0; i < result->n_evaluations; i++)
-        json_array_append_new(list,
-                              json_pack("[I, I, f, I]", (json_int_t)result->evaluations[i].step, (json_int_t)result->evaluations[i].tokens,
-                                        result->evaluations[i].cross_entropy, (json_int_t)result->evaluations[i].text));
+        pare_json_append(doc, list,
+                         pare_json_pack(doc, "[I, I, f, I]", (json_int_t)result->evaluations[i].step,
+                                        (json_int_t)result->evaluations[i].tokens, result->evaluations[i].cross_entropy,
+                                        (json_int_t)result->evaluations[i].text));
     return list;
 }
 
@@ -82,10 +85,12 @@ static bool write_header(pare_output *out, const pare_tuner *t, const char *iden
                          const pare_tune_result *result, pare_error *error) {
     pare_string text = {0};
     uint8_t length[8];
-    json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "identity", identity, "step", (json_int_t)t->step, "n_values",
-                             (json_int_t)t->n_values, "tokens", (json_int_t)result->tokens, "targets", (json_int_t)result->targets, "texts",
-                             run->texts ? run->texts : "", "evaluations", evaluations_json(result));
-    bool done = json ? pare_json_print(&text, json, error) : pare_fail(error, PARE_ERROR_MEMORY, "out of memory");
+    pare_json_doc doc = {0};
+    json_t *json =
+        pare_json_pack(&doc, "{s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "identity", identity, "step", (json_int_t)t->step, "n_values",
+                       (json_int_t)t->n_values, "tokens", (json_int_t)result->tokens, "targets", (json_int_t)result->targets, "texts",
+                       run->texts ? run->texts : "", "evaluations", evaluations_json(&doc, result));
+    bool done = pare_json_print(&text, json, &doc, error);
     while (done && text.length % 8 != 0)
         pare_string_push(&text, " ", 1);
     for (unsigned i = 0; i < 8; i++)

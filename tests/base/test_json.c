@@ -1,4 +1,6 @@
 /* json: what the strict and the lenient reader take and refuse, and with which words; both find what memory took. */
+#include <math.h>
+
 #include "test.h"
 
 #include "pare/json.h"
@@ -163,10 +165,102 @@ static void memory_while_reading(void **state) {
     json_set_alloc_funcs(malloc, free);
 }
 
+/* ---- building ---- */
+
+static json_t *build(pare_json_doc *doc) {
+    json_t *list = pare_json_array(doc), *more = pare_json_pack(doc, "{s:s}", "more", "of it");
+    for (int i = 0; i < 20; i++)
+        pare_json_append(doc, list, pare_json_integer(doc, i));
+    json_t *object = pare_json_pack(doc, "{s:s, s:s?, s:s*, s:[i, I, f, b, n], s:{s:o, s:o?, s:o*}, s:O}", "text",
+                                    "a \"b\" \\ \n\x01 <\xC3\xA9", "null", NULL, "nothing", NULL, "several", -1, (json_int_t)1 << 40, 0.1,
+                                    1, "inner", "list", list, "none", NULL, "absent", NULL, "kept", more);
+    pare_json_set(doc, object, "copy", pare_json_copy(doc, json_object_get(object, "several")));
+    pare_json_set(doc, object, "nan", pare_json_number(doc, (double)NAN));
+    pare_json_set(doc, object, "real", pare_json_number(doc, 3));
+    pare_json_update(doc, object, more);
+    json_decref(more);
+    return object;
+}
+
+static const char built[] =
+    "{\"text\":\"a \\\"b\\\" \\\\ \\n\\u0001 \\u003C\xC3\xA9\",\"null\":null,\"several\":[-1,1099511627776,0.1,true,null],"
+    "\"inner\":{\"list\":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19],\"none\":null},"
+    "\"kept\":{\"more\":\"of it\"},\"copy\":[-1,1099511627776,0.1,true,null],\"nan\":null,\"real\":3.0,"
+    "\"more\":\"of it\"}";
+
+/* Whatever allocation fails, of jansson's or of pare's: what is printed is the whole document, or there is an error. */
+static void memory_while_building(void **state) {
+    (void)state;
+    json_set_alloc_funcs(failing, free);
+    for (int of_pare = 0; of_pare < 2; of_pare++) {
+        bool done = false;
+        for (size_t at = 1; !done; at++) {
+            pare_error error = {0};
+            pare_json_doc doc = {0};
+            pare_string text = {0};
+            n_asked = 0;
+            fail_at = of_pare ? 0 : at;
+            json_t *json = build(&doc);
+            pare_allocate_fail_at(of_pare ? at : 0);
+            done = pare_json_print_script(&text, json, &doc, &error);
+            pare_allocate_fail_at(0);
+            if (done)
+                assert_string_equal(text.data, built);
+            else
+                assert_int_equal(error.code, PARE_ERROR_MEMORY);
+            if (done)
+                assert_true(at > (of_pare ? 3 : 60));
+            json_decref(json);
+            pare_string_free(&text);
+        }
+    }
+    json_set_alloc_funcs(malloc, free);
+}
+
+static void what_is_no_text(void **state) {
+    (void)state;
+    pare_string text = {0};
+    pare_error error = {0};
+    for (int i = 0; i < 4; i++) {
+        pare_json_doc doc = {0};
+        json_t *json = i == 0   ? pare_json_pack(&doc, "{s:s, s:s}", "good", "a", "model", "caf\xE9")
+                       : i == 1 ? pare_json_pack(&doc, "{s:[s, s], s:s}", "model", "a", "caf\xE9", "later", "\xFF")
+                       : i == 2 ? pare_json_object(&doc)
+                                : pare_json_pack(&doc, "{s:s}", "caf\xE9", "a key");
+        if (i == 2)
+            pare_json_set(&doc, json, "model", pare_json_text(&doc, "caf\xE9", 4));
+        assert_fails(pare_json_print(&text, json, &doc, &error), error, PARE_ERROR_FORMAT,
+                     i < 3 ? "\"model\": JSON cannot hold this text, since it is not UTF-8: caf\\xe9" : "not UTF-8: caf\\xe9");
+        assert_int_equal(text.length, 0);
+        json_decref(json);
+    }
+}
+
+static void pretty(void **state) {
+    (void)state;
+    pare_json_doc doc = {0};
+    pare_string text = {0};
+    pare_error error = {0};
+    json_t *json = pare_json_pack(&doc, "{s:[], s:{}, s:[f, {s:b}]}", "a", "b", "c", 1e-5, "d", 0);
+    assert_done(pare_json_print(&text, json, &doc, &error), error);
+    assert_string_equal(text.data, "{\n  \"a\": [],\n  \"b\": {},\n  \"c\": [\n    1e-05,\n    {\n      \"d\": false\n    }\n  ]\n}\n");
+    json_decref(json);
+    pare_string_free(&text);
+    /* a pattern that is none, and a value that is not there, are never printed */
+    pare_json_doc wrong[2] = {{0}, {0}};
+    json_t *values[2] = {pare_json_pack(&wrong[0], "{s:x}", "a"), pare_json_pack(&wrong[1], "{s:o}", "a", NULL)};
+    for (int i = 0; i < 2; i++) {
+        assert_false(pare_json_print(&text, values[i], &wrong[i], &error));
+        json_decref(values[i]);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plain_json),           cmocka_unit_test(odd_json), cmocka_unit_test(what_lenient_gives), cmocka_unit_test(depth),
-        cmocka_unit_test(memory_while_reading),
+        cmocka_unit_test(plain_json),           cmocka_unit_test(odd_json),
+        cmocka_unit_test(what_lenient_gives),   cmocka_unit_test(depth),
+        cmocka_unit_test(memory_while_reading), cmocka_unit_test(memory_while_building),
+        cmocka_unit_test(what_is_no_text),      cmocka_unit_test(pretty),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -55,7 +55,7 @@ static void set(const char *folder, const char *key, const char *value) {
     assert_done(json, error);
     assert_non_null(new);
     json_object_set_new(json, key, new);
-    assert_done(pare_json_print(&text, json, &error), error);
+    assert_done(pare_json_print(&text, json, NULL, &error), error);
     write_file(path, text.data, text.length);
     pare_string_free(&text);
     json_decref(json);

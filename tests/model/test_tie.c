@@ -103,18 +103,18 @@ static void how_a_model_was_made_goes_with_it(void **state) {
         "{\"method\": \"flap\", \"ratio\": 0.2, \"kept_units\": [[1, 2]], \"base\": {\"mode\": \"full\", \"losses\": [3]}}";
     pare_error error = {0};
     pare_checkpoint *source = open_fixture("qwen2");
-    assert_null(pare_checkpoint_made(source, true));
+    assert_null(pare_checkpoint_made(&(pare_json_doc){0}, source, true));
     assert_done(pare_checkpoint_write(inside(work, "made"), source, NULL, NULL, PARE_DTYPE_BF16, 0, note, NULL, &error), error);
     pare_checkpoint_close(source);
     assert_done(source = pare_checkpoint_open(inside(work, "made"), &error), error);
-    json_t *made = pare_checkpoint_made(source, true);
+    json_t *made = pare_checkpoint_made(&(pare_json_doc){0}, source, true);
     assert_non_null(json_object_get(made, "kept_units"));
     json_decref(made);
     assert_done(pare_checkpoint_export(NULL, inside(work, "made.gguf"), source, NULL, PARE_DTYPE_Q8_0, NULL, &error), error);
     pare_checkpoint_close(source);
     for (int i = 0; i < 2; i++) { /* a GGUF keeps it when it is exported again */
         assert_done(source = pare_checkpoint_open(inside(work, i ? "again.gguf" : "made.gguf"), &error), error);
-        made = pare_checkpoint_made(source, false);
+        made = pare_checkpoint_made(&(pare_json_doc){0}, source, false);
         assert_string_equal(json_string_value(json_object_get(made, "method")), "flap");
         assert_string_equal(json_string_value(json_object_get(json_object_get(made, "base"), "mode")), "full");
         assert_null(json_object_get(made, "kept_units"));
@@ -125,7 +125,7 @@ static void how_a_model_was_made_goes_with_it(void **state) {
     }
     write_file(inside(work, "made/pare.json"), "[1]", 3);
     assert_done(source = pare_checkpoint_open(inside(work, "made"), &error), error);
-    assert_null(pare_checkpoint_made(source, true));
+    assert_null(pare_checkpoint_made(&(pare_json_doc){0}, source, true));
     pare_checkpoint_close(source);
 }
 

@@ -103,7 +103,7 @@ static json_t *printed(const pare_tokenizer *tokenizer) {
 static void compare_ids(const pare_tokenizer *ours, const json_t *printed_json, const json_t *theirs_json) {
     pare_error error = {0};
     pare_string text[2] = {{0}};
-    assert_done(pare_json_print(&text[0], printed_json, &error) && pare_json_print(&text[1], theirs_json, &error), error);
+    assert_done(pare_json_print(&text[0], printed_json, NULL, &error) && pare_json_print(&text[1], theirs_json, NULL, &error), error);
     pare_tokens ids[3] = {{0}};
     texts t = open_texts();
     for (pare_piece piece; next_text(&piece, &t);)

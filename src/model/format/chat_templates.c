@@ -200,21 +200,18 @@ bool pare_gguf_put_chat(pare_gguf_entries *entries, const pare_chat_templates *l
     return true;
 }
 
-json_t *pare_chat_json(const pare_chat_templates *list) {
+json_t *pare_chat_json(pare_json_doc *doc, const pare_chat_templates *list) {
     const pare_piece *main = pare_chat_templates_default(list);
     if (list->n == 1 && main)
-        return json_stringn(main->bytes, main->length);
-    json_t *json = json_array();
-    bool done = json != NULL;
-    for (size_t i = 0; done && i < list->n; i++) {
+        return pare_json_text(doc, main->bytes, main->length);
+    json_t *json = pare_json_array(doc);
+    for (size_t i = 0; i < list->n; i++) {
         const pare_chat_named *item = &list->items[i];
-        done = json_array_append_new(json, json_pack("{s:s%, s:s%}", "name", item->name.bytes, item->name.length, "template",
-                                                     item->text.bytes, item->text.length)) == 0;
+        pare_json_append(doc, json,
+                         pare_json_pack(doc, "{s:o, s:o}", "name", pare_json_text(doc, item->name.bytes, item->name.length), "template",
+                                        pare_json_text(doc, item->text.bytes, item->text.length)));
     }
-    if (done)
-        return json;
-    json_decref(json);
-    return NULL;
+    return json;
 }
 
 /* ---- for the tokenizer, which renders messages ---- */

@@ -23,7 +23,7 @@ bool pare_chat_files(const char **names, size_t *n, const char *folder, pare_are
 /* As tokenizer.chat_template, tokenizer.chat_template.NAME and the list of the names, tokenizer.chat_templates. */
 bool pare_gguf_put_chat(pare_gguf_entries *entries, const pare_chat_templates *list, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 /* As chat_template of a tokenizer_config.json: a text, or a list of named ones. NULL: no memory, or a text that is not UTF-8. */
-json_t *pare_chat_json(const pare_chat_templates *list);
+json_t *pare_chat_json(pare_json_doc *doc, const pare_chat_templates *list);
 
 /* Tells the tokenizer the checkpoint's default template; one that cannot be read is an error where messages are rendered. */
 bool pare_chat_attach(pare_tokenizer *tokenizer, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;

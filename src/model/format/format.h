@@ -158,7 +158,7 @@ json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_confi
 const char *pare_own_config_architecture(const json_t *json);
 bool pare_own_config_read(pare_config *config, const json_t *json, const char *what, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
 bool pare_own_config_wanted(const pare_config *config);
-bool pare_own_config_write(json_t *json, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
+void pare_own_config_write(pare_json_doc *doc, json_t *json, const pare_config *config);
 /* Maps the folder's weight files and lists their tensors. */
 bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 /* Tokenizer files and generation_config.json into the folder `into`. */
@@ -166,7 +166,8 @@ bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, p
 
 /* One file of a folder that is being written. */
 bool pare_hf_text_write(const char *into, const char *name, const char *text, size_t n, pare_error *error) PARE_MUST_CHECK;
-bool pare_hf_json_write(const char *into, const char *name, const json_t *json, pare_error *error) PARE_MUST_CHECK;
+bool pare_hf_json_write(const char *into, const char *name, const json_t *json, const pare_json_doc *doc,
+                        pare_error *error) PARE_MUST_CHECK;
 
 /* Ranges and divisibility that everything later relies on. */
 bool pare_config_check(const pare_config *config, const char *what, pare_error *error) PARE_MUST_CHECK;

@@ -37,12 +37,13 @@ static void put_general(pare_gguf_entries *entries, const pare_checkpoint *check
 
 /* How a folder's model was made, where its pare.json says so; a GGUF source's is carried over. */
 static bool put_made(pare_gguf_entries *entries, const pare_checkpoint *checkpoint, pare_error *error) {
-    json_t *made = checkpoint->inner->gguf ? NULL : pare_checkpoint_made(checkpoint, false);
-    char *text = made ? json_dumps(made, JSON_COMPACT) : NULL;
-    if (text)
-        pare_gguf_put_string(entries, "pare.made", text, strlen(text));
-    bool done = !made || text || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while pare.made was put together");
-    free(text);
+    pare_json_doc doc = {0};
+    pare_string text = {0};
+    json_t *made = checkpoint->inner->gguf ? NULL : pare_checkpoint_made(&doc, checkpoint, false);
+    bool done = pare_json_check(&doc, error) && (!made || pare_json_print_line(&text, made, &doc, error));
+    if (done && made)
+        pare_gguf_put_string(entries, "pare.made", text.data, text.length);
+    pare_string_free(&text);
     json_decref(made);
     return done;
 }

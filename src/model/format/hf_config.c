@@ -250,81 +250,81 @@ static bool recover_llama3(pare_rope *rope, const pare_config *c, pare_error *er
                      "%s: rope_freqs.weight does not follow Llama-3's formula, and config.json cannot say anything else", t->source);
 }
 
-static void set_common(json_t *json, const pare_rope *rope) {
+static void set_common(pare_json_doc *doc, json_t *json, const pare_rope *rope) {
     if (rope->type == PARE_ROPE_DEFAULT)
         return;
-    json_object_set_new(json, "factor", pare_json_number(rope->factor));
+    pare_json_set(doc, json, "factor", pare_json_number(doc, rope->factor));
     if (rope->type == PARE_ROPE_LLAMA3) {
-        json_object_set_new(json, "low_freq_factor", pare_json_number(rope->low_freq_factor));
-        json_object_set_new(json, "high_freq_factor", pare_json_number(rope->high_freq_factor));
-        json_object_set_new(json, "original_max_position_embeddings", json_integer(rope->original_positions));
+        pare_json_set(doc, json, "low_freq_factor", pare_json_number(doc, rope->low_freq_factor));
+        pare_json_set(doc, json, "high_freq_factor", pare_json_number(doc, rope->high_freq_factor));
+        pare_json_set(doc, json, "original_max_position_embeddings", pare_json_integer(doc, rope->original_positions));
     }
 }
 
-static void set_absent(json_t *json, const char *key, json_t *value) {
+static void set_absent(pare_json_doc *doc, json_t *json, const char *key, json_t *value) {
     if (json_object_get(json, key))
         json_decref(value);
     else
-        json_object_set_new(json, key, value);
+        pare_json_set(doc, json, key, value);
 }
 
 /* Both spellings; what the source says stays. rope_scaling is null for the default type: version 5 takes an object there for the
  * whole of the rotary settings. */
-static bool set_rope(json_t *json, const pare_config *config, pare_error *error) {
+static bool set_rope(pare_json_doc *doc, json_t *json, const pare_config *config, pare_error *error) {
     static const char *const names[] = {"default", "linear", "llama3"};
     pare_rope rope = config->rope;
     if (rope.type == PARE_ROPE_FACTORS && !recover_llama3(&rope, config, error))
         return false;
-    json_t *parameters = json_pack("{s:s}", "rope_type", names[rope.type]), *scaling = json_null();
-    json_object_set_new(parameters, "rope_theta", pare_json_number(rope.theta));
-    set_common(parameters, &rope);
+    json_t *parameters = pare_json_pack(doc, "{s:s}", "rope_type", names[rope.type]), *scaling = json_null();
+    pare_json_set(doc, parameters, "rope_theta", pare_json_number(doc, rope.theta));
+    set_common(doc, parameters, &rope);
     if (rope.type != PARE_ROPE_DEFAULT) {
-        scaling = json_pack("{s:s}", "rope_type", names[rope.type]);
-        set_common(scaling, &rope);
+        scaling = pare_json_pack(doc, "{s:s}", "rope_type", names[rope.type]);
+        set_common(doc, scaling, &rope);
     }
-    set_absent(json, "rope_theta", pare_json_number(rope.theta));
-    set_absent(json, "rope_scaling", scaling);
-    set_absent(json, "rope_parameters", parameters);
+    set_absent(doc, json, "rope_theta", pare_json_number(doc, rope.theta));
+    set_absent(doc, json, "rope_scaling", scaling);
+    set_absent(doc, json, "rope_parameters", parameters);
     return true;
 }
 
-static json_t *token_or_null(int64_t id) {
-    return id < 0 ? json_null() : json_integer(id);
+static json_t *token_or_null(pare_json_doc *doc, int64_t id) {
+    return id < 0 ? json_null() : pare_json_integer(doc, id);
 }
 
 /* A whole config.json for a checkpoint that has none. */
-static json_t *fresh_config(const pare_config *c) {
+static json_t *fresh_config(pare_json_doc *doc, const pare_config *c) {
     pare_arch arch = c->arch;
-    json_t *json = json_pack("{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "architectures", classes[arch], "model_type",
-                             pare_arch_name(arch), "vocab_size", (json_int_t)c->vocabulary, "hidden_size", (json_int_t)c->width,
-                             "intermediate_size", (json_int_t)c->ffn_width, "num_hidden_layers", (json_int_t)c->n_layers,
-                             "num_attention_heads", (json_int_t)c->n_heads, "num_key_value_heads", (json_int_t)c->n_kv_heads, "head_dim",
-                             (json_int_t)c->head_dim, "max_position_embeddings", (json_int_t)c->max_positions);
-    json_object_set_new(json, "hidden_act", json_string("silu"));
-    json_object_set_new(json, "rms_norm_eps", pare_json_number(c->rms_eps));
-    json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
+    json_t *json = pare_json_pack(doc, "{s:[s], s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "architectures", classes[arch], "model_type",
+                                  pare_arch_name(arch), "vocab_size", (json_int_t)c->vocabulary, "hidden_size", (json_int_t)c->width,
+                                  "intermediate_size", (json_int_t)c->ffn_width, "num_hidden_layers", (json_int_t)c->n_layers,
+                                  "num_attention_heads", (json_int_t)c->n_heads, "num_key_value_heads", (json_int_t)c->n_kv_heads,
+                                  "head_dim", (json_int_t)c->head_dim, "max_position_embeddings", (json_int_t)c->max_positions);
+    pare_json_set(doc, json, "hidden_act", pare_json_string(doc, "silu"));
+    pare_json_set(doc, json, "rms_norm_eps", pare_json_number(doc, c->rms_eps));
+    pare_json_set(doc, json, "tie_word_embeddings", json_boolean(c->tied));
     if (arch == PARE_ARCH_LLAMA) {
-        json_object_set_new(json, "attention_bias", json_boolean(c->attention_bias));
-        json_object_set_new(json, "mlp_bias", json_boolean(c->mlp_bias));
+        pare_json_set(doc, json, "attention_bias", json_boolean(c->attention_bias));
+        pare_json_set(doc, json, "mlp_bias", json_boolean(c->mlp_bias));
     } else {
-        json_object_set_new(json, "sliding_window", c->sliding_window ? json_integer(c->sliding_window) : json_null());
+        pare_json_set(doc, json, "sliding_window", c->sliding_window ? pare_json_integer(doc, c->sliding_window) : json_null());
     }
     if (arch == PARE_ARCH_QWEN2)
-        json_object_set_new(json, "use_sliding_window", json_boolean(c->sliding_window != 0));
+        pare_json_set(doc, json, "use_sliding_window", json_boolean(c->sliding_window != 0));
     if (arch == PARE_ARCH_QWEN2 && c->sliding_window)
-        json_object_set_new(json, "max_window_layers", json_integer(0));
-    json_object_set_new(json, "bos_token_id", token_or_null(c->bos));
-    json_object_set_new(json, "eos_token_id", token_or_null(c->eos));
-    json_object_set_new(json, "use_cache", json_true());
+        pare_json_set(doc, json, "max_window_layers", pare_json_integer(doc, 0));
+    pare_json_set(doc, json, "bos_token_id", token_or_null(doc, c->bos));
+    pare_json_set(doc, json, "eos_token_id", token_or_null(doc, c->eos));
+    pare_json_set(doc, json, "use_cache", json_true());
     return json;
 }
 
 /* Ids that pare itself has no use for, and transformers does. */
-static bool set_padding(json_t *json, const pare_gguf *gguf, const pare_config *config, pare_error *error) {
+static bool set_padding(pare_json_doc *doc, json_t *json, const pare_gguf *gguf, const pare_config *config, pare_error *error) {
     uint64_t id = UINT64_MAX;
     if (!pare_gguf_get_u64(&id, gguf, "tokenizer.ggml.padding_token_id", error))
         return false;
-    json_object_set_new(json, "pad_token_id", token_or_null(id < config->vocabulary ? (int64_t)id : -1));
+    pare_json_set(doc, json, "pad_token_id", token_or_null(doc, id < config->vocabulary ? (int64_t)id : -1));
     return true;
 }
 
@@ -347,17 +347,17 @@ static bool refuse_heads(const pare_config *c, pare_error *error) {
 }
 
 /* A class of another architecture, without the keys that only the source's has. */
-static void set_arch(json_t *json, pare_arch arch) {
+static void set_arch(pare_json_doc *doc, json_t *json, pare_arch arch) {
     static const char *const llamas[] = {"attention_bias", "mlp_bias", "pretraining_tp", "attention_dropout", "rope_interleaved"};
     static const char *const sliding[] = {"sliding_window", "use_sliding_window", "max_window_layers", "layer_types"};
-    json_object_set_new(json, "architectures", json_pack("[s]", classes[arch]));
-    json_object_set_new(json, "model_type", json_string(pare_arch_name(arch)));
+    pare_json_set(doc, json, "architectures", pare_json_pack(doc, "[s]", classes[arch]));
+    pare_json_set(doc, json, "model_type", pare_json_string(doc, pare_arch_name(arch)));
     for (size_t i = 0; i < sizeof sliding / sizeof *sliding; i++)
         json_object_del(json, sliding[i]);
     for (size_t i = 0; arch == PARE_ARCH_MISTRAL && i < sizeof llamas / sizeof *llamas; i++)
         json_object_del(json, llamas[i]);
     if (arch == PARE_ARCH_MISTRAL)
-        json_object_set_new(json, "sliding_window", json_null());
+        pare_json_set(doc, json, "sliding_window", json_null());
 }
 
 /* What a list by layer says of the first n layers; that they are all alike has been seen when it was read. */
@@ -368,50 +368,50 @@ static void shorten(json_t *json, const char *key, uint32_t n) {
 }
 
 /* What a cut may have changed in a config.json that was there. */
-static void set_shape(json_t *json, const pare_config *c) {
-    json_object_set_new(json, "intermediate_size", json_integer(c->ffn_width));
-    json_object_set_new(json, "num_hidden_layers", json_integer(c->n_layers));
-    json_object_set_new(json, "hidden_size", json_integer(c->width));
-    json_object_set_new(json, "num_attention_heads", json_integer(c->n_heads));
-    json_object_set_new(json, "num_key_value_heads", json_integer(c->n_kv_heads));
-    json_object_set_new(json, "rms_norm_eps", pare_json_number(c->rms_eps));
-    json_object_set_new(json, "tie_word_embeddings", json_boolean(c->tied));
+static void set_shape(pare_json_doc *doc, json_t *json, const pare_config *c) {
+    pare_json_set(doc, json, "intermediate_size", pare_json_integer(doc, c->ffn_width));
+    pare_json_set(doc, json, "num_hidden_layers", pare_json_integer(doc, c->n_layers));
+    pare_json_set(doc, json, "hidden_size", pare_json_integer(doc, c->width));
+    pare_json_set(doc, json, "num_attention_heads", pare_json_integer(doc, c->n_heads));
+    pare_json_set(doc, json, "num_key_value_heads", pare_json_integer(doc, c->n_kv_heads));
+    pare_json_set(doc, json, "rms_norm_eps", pare_json_number(doc, c->rms_eps));
+    pare_json_set(doc, json, "tie_word_embeddings", json_boolean(c->tied));
     if (json_object_get(json, "hidden_act")) /* vLLM knows no swish */
-        json_object_set_new(json, "hidden_act", json_string("silu"));
+        pare_json_set(doc, json, "hidden_act", pare_json_string(doc, "silu"));
     for (size_t i = 0; i < N_QUANTISATION_KEYS; i++) /* it quantised nothing, and names layers of the source */
         json_object_del(json, quantisation_keys[i]);
     if (json_object_get(json, "head_dim") || c->head_dim * c->n_heads != c->width)
-        json_object_set_new(json, "head_dim", json_integer(c->head_dim));
+        pare_json_set(doc, json, "head_dim", pare_json_integer(doc, c->head_dim));
     if (json_object_get(json, "max_window_layers"))
-        json_object_set_new(json, "max_window_layers", json_integer(c->sliding_window ? 0 : c->n_layers));
+        pare_json_set(doc, json, "max_window_layers", pare_json_integer(doc, c->sliding_window ? 0 : c->n_layers));
     shorten(json, "layer_types", c->n_layers);
     if (c->arch == PARE_ARCH_LLAMA && c->mlp_bias)
-        json_object_set_new(json, "mlp_bias", json_true());
+        pare_json_set(doc, json, "mlp_bias", json_true());
     if (c->arch == PARE_ARCH_LLAMA && c->attention_bias)
-        json_object_set_new(json, "attention_bias", json_true());
+        pare_json_set(doc, json, "attention_bias", json_true());
 }
 
 json_t *pare_hf_config_write(const pare_checkpoint *checkpoint, const pare_config *config, pare_dtype dtype, pare_error *error) {
     static const char *const words[] = {"float32", "float16", "bfloat16"};
     const pare_checkpoint_inner *inner = checkpoint->inner;
+    pare_json_doc doc = {0};
     if (as_mistral(config) && (config->attention_bias || config->mlp_bias) && !refuse_heads(config, error))
         return NULL;
-    json_t *json = inner->config_json ? json_deep_copy(inner->config_json) : fresh_config(config);
-    if (!json) {
-        pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
-        return NULL;
-    }
-    json_object_set_new(json, "architectures", json_pack("[s]", classes[config->arch])); /* the source may be a class without a head */
+    json_t *json = inner->config_json ? pare_json_copy(&doc, inner->config_json) : fresh_config(&doc, config);
+    pare_json_set(&doc, json, "architectures",
+                  pare_json_pack(&doc, "[s]", classes[config->arch])); /* the source may be a class without a head */
     if (as_mistral(config) || config->arch != checkpoint->config.arch)
-        set_arch(json, as_mistral(config) ? PARE_ARCH_MISTRAL : config->arch);
-    set_shape(json, config);
-    json_object_set_new(json, "torch_dtype", json_string(words[dtype]));
-    json_object_set_new(json, "dtype", json_string(words[dtype]));
+        set_arch(&doc, json, as_mistral(config) ? PARE_ARCH_MISTRAL : config->arch);
+    set_shape(&doc, json, config);
+    pare_json_set(&doc, json, "torch_dtype", pare_json_string(&doc, words[dtype]));
+    pare_json_set(&doc, json, "dtype", pare_json_string(&doc, words[dtype]));
     json_object_del(json, "pare"); /* the source's, where it has one, is for the source's shapes */
     if (inner->config_json && pare_own_config_wanted(&checkpoint->config) && !pare_own_config_wanted(config))
-        set_arch(json, as_mistral(config) ? PARE_ARCH_MISTRAL : config->arch);
-    if ((!pare_own_config_wanted(config) || pare_own_config_write(json, config, error)) && set_rope(json, config, error) &&
-        (!inner->gguf || set_padding(json, inner->gguf, config, error)))
+        set_arch(&doc, json, as_mistral(config) ? PARE_ARCH_MISTRAL : config->arch);
+    if (pare_own_config_wanted(config))
+        pare_own_config_write(&doc, json, config);
+    if (set_rope(&doc, json, config, error) && (!inner->gguf || set_padding(&doc, json, inner->gguf, config, error)) &&
+        pare_json_check(&doc, error))
         return json;
     json_decref(json);
     return NULL;

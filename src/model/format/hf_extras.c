@@ -52,9 +52,9 @@ bool pare_hf_text_write(const char *into, const char *name, const char *text, si
     return join(path, into, name, error) && pare_file_write(path, text, n, false, error);
 }
 
-bool pare_hf_json_write(const char *into, const char *name, const json_t *json, pare_error *error) {
+bool pare_hf_json_write(const char *into, const char *name, const json_t *json, const pare_json_doc *doc, pare_error *error) {
     pare_string text = {0};
-    bool done = pare_json_print(&text, json, error) && pare_hf_text_write(into, name, text.data, text.length, error);
+    bool done = pare_json_print(&text, json, doc, error) && pare_hf_text_write(into, name, text.data, text.length, error);
     pare_string_free(&text);
     return done;
 }
@@ -68,7 +68,7 @@ static const struct {
                {"tokenizer.ggml.unknown_token_id", "unk_token", NULL},
                {"tokenizer.ggml.padding_token_id", "pad_token", "pad_token_id"}};
 
-static bool add_special_tokens(json_t *json, const pare_checkpoint *checkpoint, pare_error *error) {
+static bool add_special_tokens(pare_json_doc *doc, json_t *json, const pare_checkpoint *checkpoint, pare_error *error) {
     for (size_t i = 0; i < sizeof special / sizeof *special; i++) {
         uint64_t id = UINT64_MAX;
         if (!pare_gguf_get_u64(&id, checkpoint->inner->gguf, special[i].key, error))
@@ -76,25 +76,23 @@ static bool add_special_tokens(json_t *json, const pare_checkpoint *checkpoint, 
         if (id >= pare_tokenizer_size(checkpoint->tokenizer))
             continue;
         pare_piece piece = pare_tokenizer_piece(checkpoint->tokenizer, (uint32_t)id);
-        json_t *text = piece.length ? json_stringn(piece.bytes, piece.length) : NULL; /* NULL when not UTF-8 */
-        if (text)
-            json_object_set_new(json, special[i].name, text);
+        if (piece.length)
+            pare_json_set(doc, json, special[i].name, pare_json_text(doc, piece.bytes, piece.length));
     }
     return true;
 }
 
 static bool write_tokenizer_config(const char *into, const pare_checkpoint *checkpoint, pare_error *error) {
-    json_t *json = json_pack("{s:s, s:b, s:b, s:I}", "tokenizer_class", "PreTrainedTokenizerFast", "add_bos_token",
-                             pare_tokenizer_bos(checkpoint->tokenizer) >= 0, "clean_up_tokenization_spaces", 0, "model_max_length",
-                             (json_int_t)checkpoint->config.max_positions);
+    pare_json_doc doc = {0};
+    json_t *json = pare_json_pack(&doc, "{s:s, s:b, s:b, s:I}", "tokenizer_class", "PreTrainedTokenizerFast", "add_bos_token",
+                                  pare_tokenizer_bos(checkpoint->tokenizer) >= 0, "clean_up_tokenization_spaces", 0, "model_max_length",
+                                  (json_int_t)checkpoint->config.max_positions);
     pare_arena *arena = pare_arena_open(error);
-    pare_chat_templates list;
-    bool done = json ? arena && add_special_tokens(json, checkpoint, error) && pare_chat_templates_read(&list, checkpoint, arena, error)
-                     : pare_fail(error, PARE_ERROR_MEMORY, "out of memory while tokenizer_config.json was put together");
-    json_t *text = done && list.n ? pare_chat_json(&list) : NULL;
-    if (text)
-        json_object_set_new(json, "chat_template", text);
-    done = done && pare_hf_json_write(into, "tokenizer_config.json", json, error);
+    pare_chat_templates list = {0};
+    bool done = arena && add_special_tokens(&doc, json, checkpoint, error) && pare_chat_templates_read(&list, checkpoint, arena, error);
+    if (done && list.n)
+        pare_json_set(&doc, json, "chat_template", pare_chat_json(&doc, &list));
+    done = done && pare_hf_json_write(into, "tokenizer_config.json", json, &doc, error);
     pare_arena_close(arena);
     json_decref(json);
     return done;
@@ -112,14 +110,14 @@ static bool rebuild_tokenizer(const char *into, const pare_checkpoint *checkpoin
 
 static bool write_generation_config(const char *into, const pare_checkpoint *checkpoint, pare_error *error) {
     const pare_config *c = &checkpoint->config;
-    json_t *json = json_pack("{s:b}", "_from_model_config", 1);
-    if (json && c->bos >= 0)
-        json_object_set_new(json, "bos_token_id", json_integer(c->bos));
+    pare_json_doc doc = {0};
+    json_t *json = pare_json_pack(&doc, "{s:b}", "_from_model_config", 1);
+    if (c->bos >= 0)
+        pare_json_set(&doc, json, "bos_token_id", pare_json_integer(&doc, c->bos));
     const json_t *eos = json_object_get(checkpoint->inner->config_json, "eos_token_id"); /* may be a list */
-    if (json && c->eos >= 0)
-        json_object_set_new(json, "eos_token_id", eos ? json_deep_copy(eos) : json_integer(c->eos));
-    bool done = json ? pare_hf_json_write(into, "generation_config.json", json, error)
-                     : pare_fail(error, PARE_ERROR_MEMORY, "out of memory while generation_config.json was put together");
+    if (c->eos >= 0)
+        pare_json_set(&doc, json, "eos_token_id", eos ? pare_json_copy(&doc, eos) : pare_json_integer(&doc, c->eos));
+    bool done = pare_hf_json_write(into, "generation_config.json", json, &doc, error);
     json_decref(json);
     return done;
 }

@@ -45,23 +45,23 @@ static bool passed_over(const char *name, const pare_config *config) {
 
 /* The distinct shards of what is read of the map, in its order. */
 static json_t *list_shards(json_t *weight_map, const pare_config *config, const char *index, pare_error *error) {
-    json_t *shards = json_object();
+    pare_json_doc doc = {0};
+    json_t *shards = pare_json_object(&doc);
     const char *tensor;
     json_t *value;
-    bool done = shards || pare_fail(error, PARE_ERROR_MEMORY, "%s: out of memory", index);
-    if (done && (!json_is_object(weight_map) || json_object_size(weight_map) == 0))
-        done = pare_fail(error, PARE_ERROR_FORMAT, "%s: \"weight_map\" is missing or empty", index);
+    bool done = (json_is_object(weight_map) && json_object_size(weight_map) > 0) ||
+                pare_fail(error, PARE_ERROR_FORMAT, "%s: \"weight_map\" is missing or empty", index);
     if (done) {
         json_object_foreach(weight_map, tensor, value) {
             if (!(done = check_shard_name(tensor, value, index, error)))
                 break;
             if (!passed_over(tensor, config))
-                json_object_set_new(shards, json_string_value(value), json_true());
+                pare_json_set(&doc, shards, json_string_value(value), json_true());
         }
     }
     if (done && json_object_size(shards) > SHARDS_MAX)
         done = pare_fail(error, PARE_ERROR_FORMAT, "%s: names %zu shards, more than %d", index, json_object_size(shards), SHARDS_MAX);
-    if (done)
+    if (done && pare_json_check(&doc, error))
         return shards;
     json_decref(shards);
     return NULL;

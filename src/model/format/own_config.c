@@ -95,30 +95,30 @@ bool pare_own_config_wanted(const pare_config *config) {
 }
 
 /* NULL: every matrix is whole. */
-static json_t *ranks_json(const pare_config *config, uint32_t layer) {
+static json_t *ranks_json(pare_json_doc *doc, const pare_config *config, uint32_t layer) {
     json_t *json = NULL;
     for (int p = 0; p < PARE_PROJECTIONS; p++) {
         uint32_t rank = pare_config_rank(config, layer, (pare_projection)p);
         if (!rank)
             continue;
-        json = json ? json : json_object();
-        json_object_set_new(json, pare_projection_name((pare_projection)p), json_integer(rank));
+        json = json ? json : pare_json_object(doc);
+        pare_json_set(doc, json, pare_projection_name((pare_projection)p), pare_json_integer(doc, rank));
     }
     return json;
 }
 
-bool pare_own_config_write(json_t *json, const pare_config *config, pare_error *error) {
-    json_t *layers = json_array();
+void pare_own_config_write(pare_json_doc *doc, json_t *json, const pare_config *config) {
+    json_t *layers = pare_json_array(doc);
     for (uint32_t i = 0; i < config->n_layers; i++) {
         pare_layer_shape s = pare_config_layer(config, i);
-        json_array_append_new(layers, json_pack("{s:I, s:I, s:I, s:o*}", "intermediate_size", (json_int_t)s.ffn_width,
-                                                "num_attention_heads", (json_int_t)s.n_heads, "num_key_value_heads",
-                                                (json_int_t)s.n_kv_heads, "ranks", ranks_json(config, i)));
+        pare_json_append(doc, layers,
+                         pare_json_pack(doc, "{s:I, s:I, s:I, s:o*}", "intermediate_size", (json_int_t)s.ffn_width, "num_attention_heads",
+                                        (json_int_t)s.n_heads, "num_key_value_heads", (json_int_t)s.n_kv_heads, "ranks",
+                                        ranks_json(doc, config, i)));
     }
-    json_t *own =
-        json_pack("{s:s, s:b, s:o}", "architecture", pare_arch_name(config->arch), "shortcuts", (int)config->shortcuts, "layers", layers);
-    if (!own || json_object_set_new(json, "pare", own) || json_object_set_new(json, "model_type", json_string("pare")) ||
-        json_object_set_new(json, "architectures", json_pack("[s]", "PareForCausalLM")))
-        return pare_fail(error, PARE_ERROR_MEMORY, "out of memory while config.json was put together");
-    return true;
+    json_t *own = pare_json_pack(doc, "{s:s, s:b, s:o}", "architecture", pare_arch_name(config->arch), "shortcuts", (int)config->shortcuts,
+                                 "layers", layers);
+    pare_json_set(doc, json, "pare", own);
+    pare_json_set(doc, json, "model_type", pare_json_string(doc, "pare"));
+    pare_json_set(doc, json, "architectures", pare_json_pack(doc, "[s]", "PareForCausalLM"));
 }

@@ -236,8 +236,8 @@ static bool write_weights(const char *path, const pare_adapters *adapters, const
 }
 
 /* Names of projections where every layer has the same, else whole paths. */
-static json_t *target_modules(const pare_adapters *adapters) {
-    json_t *list = json_array();
+static json_t *target_modules(pare_json_doc *doc, const pare_adapters *adapters) {
+    json_t *list = pare_json_array(doc);
     char path[NAME_BYTES];
     bool alike = true;
     for (uint32_t i = 0; i < adapters->n_layers * PARE_PROJECTIONS; i++)
@@ -246,16 +246,16 @@ static json_t *target_modules(const pare_adapters *adapters) {
         pare_projection p = (pare_projection)(i % PARE_PROJECTIONS);
         snprintf(path, sizeof path, "model.layers.%u.%s", i / PARE_PROJECTIONS, pare_projection_path(p));
         if (adapters->items[i].rank)
-            json_array_append_new(list, json_string(alike ? pare_projection_name(p) : path));
+            pare_json_append(doc, list, pare_json_string(doc, alike ? pare_projection_name(p) : path));
     }
     return list;
 }
 
-static json_t *config_json(const pare_adapters *adapters, const char *base) {
-    json_t *targets = target_modules(adapters);
-    return json_pack("{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:b, s:b, s:o}", "peft_type", "LORA", "task_type", "CAUSAL_LM",
-                     "base_model_name_or_path", base, "r", (int)adapters->rank, "lora_alpha", adapters->alpha, "lora_dropout", 0.0, "bias",
-                     "none", "fan_in_fan_out", 0, "inference_mode", 1, "target_modules", targets);
+static json_t *config_json(pare_json_doc *doc, const pare_adapters *adapters, const char *base) {
+    json_t *targets = target_modules(doc, adapters);
+    return pare_json_pack(doc, "{s:s, s:s, s:s, s:i, s:f, s:f, s:s, s:b, s:b, s:o}", "peft_type", "LORA", "task_type", "CAUSAL_LM",
+                          "base_model_name_or_path", base, "r", (int)adapters->rank, "lora_alpha", adapters->alpha, "lora_dropout", 0.0,
+                          "bias", "none", "fan_in_fan_out", 0, "inference_mode", 1, "target_modules", targets);
 }
 
 bool pare_adapters_write(const char *path, const pare_adapters *adapters, const pare_config *config, const char *base, pare_error *error) {
@@ -263,10 +263,10 @@ bool pare_adapters_write(const char *path, const pare_adapters *adapters, const 
     pare_folder *folder = pare_folder_open(path, error);
     if (!folder)
         return false;
-    json_t *json = config_json(adapters, base);
-    bool done = json || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while %s was put together", config_file);
-    done = done && join(weights, pare_folder_path(folder), weights_file, error) && write_weights(weights, adapters, config, error) &&
-           pare_hf_json_write(pare_folder_path(folder), config_file, json, error);
+    pare_json_doc doc = {0};
+    json_t *json = config_json(&doc, adapters, base);
+    bool done = join(weights, pare_folder_path(folder), weights_file, error) && write_weights(weights, adapters, config, error) &&
+                pare_hf_json_write(pare_folder_path(folder), config_file, json, &doc, error);
     json_decref(json);
     if (done)
         return pare_folder_commit(folder, error);

@@ -112,10 +112,11 @@ enum { N_OPTIONS = sizeof options / sizeof *options };
 /* ---- reading ---- */
 
 static bool refuse(const char *path, const char *key, const json_t *value, const char *why, pare_error *error) {
-    char *text = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    pare_string text = {0};
+    bool told = pare_json_print_line(&text, value, NULL, NULL);
     pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: \"%.60s\" is %.80s: %s; pare reads plain LoRA, where the model is base + scale B A", path,
-              key, text ? text : "set", why);
-    free(text);
+              key, told ? text.data : "set", why);
+    pare_string_free(&text);
     return false;
 }
 

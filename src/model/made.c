@@ -19,7 +19,7 @@ json_t *pare_checkpoint_made(pare_json_doc *doc, const pare_checkpoint *checkpoi
     pare_error problem = {0}; /* what is no JSON tells nothing */
     pare_piece text = {0};
     if (gguf && pare_gguf_get_string(&text, gguf, "pare.made", NULL) && text.length)
-        made = pare_json_parse(text.bytes, text.length, "pare.made", NULL);
+        made = pare_json_parse(text.bytes, text.length, "pare.made", &problem);
     else if (!gguf && snprintf(path, sizeof path, "%s/pare.json", checkpoint->path) < (int)sizeof path && pare_path_is_file(path))
         made = pare_json_read(path, &problem);
     if (problem.code == PARE_ERROR_MEMORY)

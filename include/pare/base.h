@@ -102,10 +102,13 @@ void pare_string_print(pare_string *string, const char *format, ...) PARE_PRINTF
 void pare_string_number(pare_string *string, double value);
 /* A count above 0 as people write it, "500000", "0.5M", "25k", "1G", to the nearest whole number; false: it is none, or 1e15 or more. */
 bool pare_count_parse(uint64_t *count, const char *text) PARE_MUST_CHECK;
+/* A number of bytes above 0: "1500000", "100M" and "100MB" (millions), "1.5G", "100MiB", "2GiB"; false: it is none, or 1e18 or more. */
+bool pare_bytes_parse(uint64_t *bytes, const char *text) PARE_MUST_CHECK;
 bool pare_string_check(const pare_string *string, pare_error *error) PARE_MUST_CHECK;
 void pare_string_free(pare_string *string);
 
-/* The candidate nearest to `word` by edit distance, or NULL when none is near: for "did you mean". */
+/* The candidate nearest to `word` by edit distance, or one that begins with it, whatever the case of letters; NULL when none is near: for
+ * "did you mean". */
 const char *pare_nearest(const char *word, const char *const *candidates, size_t n_candidates);
 
 /* ---- files -------------------------------------------------------------------------------- */

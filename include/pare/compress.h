@@ -49,12 +49,12 @@ void pare_calibration_free(pare_calibration *calibration);
 
 /* ---- scores --------------------------------------------------------------------------------- */
 
-/* What is removed whole. Units are chosen within a row: a layer's FFN neurons; a layer's key-value heads, each with the query heads that
- * read it; the query heads of one key-value head; the model's residual channels; as many coordinates of the residual stream after one
- * rotation of all of it, which gives a tied model a head of its own, or after one for each norm, which also takes two square matrices a
- * layer; the model's layers; several of these at once, counted in
- * weights: a row of scores is then a layer, its FFN neurons first, its key-value heads after them; singular directions of a layer's seven
- * matrices, of each as many as leave the share 1 - ratio of its weights in its two factors. */
+/* What is removed whole; units are chosen within a row. FFN, GROUPS (a key-value head with its query heads): a row is a layer. HEADS: a
+ * row is a key-value head, its units are query heads. CHANNELS, LAYERS: one row, the model. COORDINATES: of the residual stream after one
+ * rotation for the whole model, which gives a tied model a separate head. BLOCK_COORDINATES: after one rotation for each norm, which adds
+ * two square matrices to each layer. SEVERAL: FFN neurons, key-value heads and layers at once, counted in weights; a row of scores is a
+ * layer, its FFN neurons first. DIRECTIONS: singular directions of the seven matrices of a layer; each matrix keeps as many as leave the
+ * share 1 - ratio of its weights in its two factors. */
 typedef enum {
     PARE_UNIT_FFN,
     PARE_UNIT_GROUPS,
@@ -104,6 +104,7 @@ typedef struct pare_method {
     bool calibrated, stochastic; /* needs a calibration text; depends on the seed */
     bool text_only;              /* needs the text, but not the dense model's activations on it */
     bool gradients;              /* walks back through the model, and keeps the gradient of every matrix that it scores */
+    bool keeps_layers;           /* of several kinds of units: layers are none of them */
     const char *warning;         /* what a user must know before using it, or NULL */
     uint32_t revision;           /* of its definition: a ledger's rows of an earlier one are not taken for this one's */
     /* values come allocated and zeroed; calibration is NULL for calibration-free methods */
@@ -167,11 +168,19 @@ bool pare_policy_write(const pare_policy *policy, const char *path, bool replace
  * at most all; ratio 0 keeps all. USAGE when ratio or multiple is out of range. */
 bool pare_plan_make(pare_plan *plan, pare_unit unit, const pare_config *config, double ratio, uint32_t multiple,
                     pare_error *error) PARE_MUST_CHECK;
-/* What a plan may leave at most: parameters, those outside of embeddings alone, or multiply-accumulates per token. */
-typedef enum { PARE_BUDGET_PARAMETERS, PARE_BUDGET_NON_EMBEDDING, PARE_BUDGET_MACS } pare_budget;
-/* The plan that leaves most of what does not exceed `most`. RANGE when none does, naming the smallest that there is, and the next. */
-bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, pare_budget budget, uint64_t most, uint32_t multiple,
+/* What a plan may leave at most: parameters, those outside of embeddings alone, multiply-accumulates per token, or bytes of the weights
+ * in one type. */
+typedef enum { PARE_BUDGET_PARAMETERS, PARE_BUDGET_NON_EMBEDDING, PARE_BUDGET_MACS, PARE_BUDGET_BYTES } pare_budget;
+typedef struct {
+    pare_budget budget;
+    uint64_t most;
+    pare_dtype dtype; /* of PARE_BUDGET_BYTES */
+} pare_limit;
+/* The plan that leaves most of what does not exceed the limit. RANGE when none does, naming the smallest that there is, and the next. */
+bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, const pare_limit *limit, uint32_t multiple,
                    pare_error *error) PARE_MUST_CHECK;
+/* What the limit counts of a whole model. */
+uint64_t pare_limit_of(const pare_limit *limit, const pare_config *config);
 /* USAGE when the method's units are others than what is said, RANGE when there are not so many or they are no legal number; both name what
  * would do. Several units: what is not said stays as it is. */
 bool pare_plan_shape(pare_plan *plan, pare_unit unit, const pare_config *config, const pare_shape *shape,
@@ -207,11 +216,16 @@ static inline uint32_t pare_plan_kept(const pare_plan *plan, uint32_t row) {
     return plan->each ? plan->each[row] : plan->n_kept;
 }
 bool pare_plan_keeps_all(const pare_plan *plan);
-/* What would be left, whichever units stay. */
+/* What would be left, whichever units stay; of several kinds of units about so much, for their shape is chosen when they are scored. */
 bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
+/* Its weights in bytes of a type. whole: singular directions multiplied back. */
+bool pare_plan_bytes(uint64_t *bytes, const pare_plan *plan, const pare_config *config, pare_dtype dtype, bool whole,
+                     pare_error *error) PARE_MUST_CHECK;
 
 /* The best of each row, as many as planned; ties keep the lower index. NULL on failure. */
 pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, const pare_plan *plan, pare_error *error) PARE_MUST_CHECK;
+/* USAGE when the plan asks for what the method does not do: fewer layers, of one that keeps them all. */
+bool pare_method_check_plan(const pare_method *method, const pare_plan *plan, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
 /* The method's own: by its scores, with its compensation, or built. */
 pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                           const pare_scores *scores, const pare_plan *plan, const pare_context *context, pare_error *error) PARE_MUST_CHECK;

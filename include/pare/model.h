@@ -140,6 +140,9 @@ typedef struct {
     uint64_t parameters, non_embedding, bytes, macs;
 } pare_size;
 pare_size pare_config_size(const pare_config *config); /* bytes stays 0: a config knows no types */
+/* Bytes of the weights of a model of this config in one type, as pare writes it. Quantised types are those of a GGUF file: vectors are f32
+ * and a matrix whose rows are no whole blocks is f16. */
+uint64_t pare_config_bytes(const pare_config *config, pare_dtype dtype);
 pare_size pare_checkpoint_size(const pare_checkpoint *checkpoint, const pare_cut *cut);
 
 struct pare_adapters; /* trainable.h */

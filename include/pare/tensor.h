@@ -146,8 +146,8 @@ typedef struct {
      * An element's bits depend on k alone, not on m or n. */
     void (*gemm_few)(float *c, size_t c_row, const float *a, size_t a_row, const float *b, size_t m, size_t n, size_t k, bool accumulate);
     /* C (m, n) [+]= A (m, k) B (k, n), for B that many rows of A share: B is packed once, in panels of gemm_panel columns, each (k,
-     * gemm_panel), zero-filled on the right. gemm_pack: one panel from n <= gemm_panel columns that lie as rows, b (n, k): a weight's
-     * rows. gemm_pack_step: row `step` of B, n floats, into all panels. c, a: rows c_row and a_row floats apart. An element's bits
+     * gemm_panel), zero-filled on the right. gemm_pack: one panel of n <= gemm_panel columns; b (n, k) holds them row by row, as a weight
+     * does. gemm_pack_step: row `step` of B, n floats, into all panels. c, a: rows c_row and a_row floats apart. An element's bits
      * depend on k alone, not on m, n or the rows computed with it. Goto & van de Geijn 2008 */
     uint32_t gemm_panel;
     void (*gemm_pack)(float *packed, const float *b, size_t n, size_t k);

@@ -63,6 +63,23 @@ bool pare_count_parse(uint64_t *count, const char *text) {
     return true;
 }
 
+bool pare_bytes_parse(uint64_t *bytes, const char *text) {
+    static const struct {
+        const char *name;
+        double factor;
+    } units[] = {{"", 1},       {"B", 1},         {"k", 1e3},          {"kB", 1e3},           {"K", 1e3},  {"KB", 1e3},
+                 {"M", 1e6},    {"MB", 1e6},      {"G", 1e9},          {"GB", 1e9},           {"T", 1e12}, {"TB", 1e12},
+                 {"KiB", 1024}, {"MiB", 1048576}, {"GiB", 1073741824}, {"TiB", 1099511627776}};
+    char *end = NULL;
+    double value = strspn(text, "0123456789.") > 0 ? strtod(text, &end) : 0; /* so that strtod cannot meet inf, nan, blanks or a sign */
+    for (size_t i = 0; end && i < sizeof units / sizeof *units; i++)
+        if (strcmp(end, units[i].name) == 0 && value * units[i].factor >= 1 && value * units[i].factor < 1e18) {
+            *bytes = (uint64_t)(value * units[i].factor + 0.5);
+            return true;
+        }
+    return false;
+}
+
 bool pare_string_check(const pare_string *string, pare_error *error) {
     return !string->failed || pare_fail(error, PARE_ERROR_MEMORY, "out of memory while text was put together");
 }
@@ -95,15 +112,27 @@ static size_t distance(const char *a, const char *b) {
     return row[m];
 }
 
+static void lower(char to[WORD_MAX + 1], const char *word) {
+    size_t i = 0;
+    for (; word[i] && i < WORD_MAX; i++)
+        to[i] = word[i] >= 'A' && word[i] <= 'Z' ? (char)(word[i] - 'A' + 'a') : word[i];
+    to[i] = '\0';
+}
+
 const char *pare_nearest(const char *word, const char *const *candidates, size_t n_candidates) {
-    const char *best = NULL;
-    size_t best_distance = strlen(word) / 3 + 1; /* about one slip in three letters is still a slip */
-    for (size_t i = 0; i < n_candidates; i++) {
-        size_t d = distance(word, candidates[i]);
+    const char *best = NULL, *longer = NULL; /* longer: begins with the whole word */
+    char given[WORD_MAX + 1], candidate[WORD_MAX + 1];
+    size_t n = strlen(word), best_distance = n / 3 + 1; /* about one slip in three letters is still a slip */
+    lower(given, word);
+    for (size_t i = 0; n <= WORD_MAX && i < n_candidates; i++) {
+        lower(candidate, candidates[i]);
+        size_t d = distance(given, candidate);
         if (d <= best_distance && (!best || d < best_distance)) {
             best = candidates[i];
             best_distance = d;
         }
+        if (n >= 3 && !longer && strncmp(given, candidate, n) == 0)
+            longer = candidates[i];
     }
-    return best;
+    return longer && best_distance > 1 ? longer : best ? best : longer;
 }

@@ -62,6 +62,9 @@ bool check_share(const char *flag, double value, pare_error *error) PARE_MUST_CH
 /* --tokens of fit and predict, as millions; NULL is 0. */
 bool tokens_parse(double *d, const char *text, pare_error *error) PARE_MUST_CHECK;
 
+/* A folder to write: not a name like model.gguf or model.safetensors, which a file has. */
+bool check_folder_name(const char *out, pare_error *error) PARE_MUST_CHECK;
+
 /* ---- commands ------------------------------------------------------------------------------- */
 
 /* argv[0] is the command's name. Returns false with *error set (code PARE_ERROR_USAGE: exit 2). */
@@ -94,5 +97,13 @@ extern volatile sig_atomic_t cli_cancel;
 void progress_bar(void *user, const char *stage, double done, double total);
 /* "note: …" to stderr, once for each text: a study opens the same files again and again. */
 void note_once(void *user, const char *text);
+
+/* When the stage began whose progress is shown: another total, or progress that went back, begins a new one. Begins as {0}. */
+typedef struct {
+    double begin, done, total; /* seconds; the last progress */
+    double share;              /* that was done when it began */
+} progress_clock;
+/* The bar's line at `now` (seconds); empty when all is done. It says how much time is left once that can be told. */
+void progress_line(char *text, size_t size, progress_clock *clock, const char *stage, double done, double total, double now);
 
 #endif

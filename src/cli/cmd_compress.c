@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "head.h"
+#include "sizes.h"
 #include "targets.h"
 
 typedef struct {
@@ -29,8 +30,10 @@ typedef struct {
     pare_policy policy; /* values NULL: none was given */
     pare_scores scores;
     pare_plan plan;
-    pare_cut *cut;
-    json_t *kept;          /* units, as they were chosen */
+    pare_cut *cut;                    /* NULL: only planned, by counts that are known before there are scores */
+    json_t *kept;                     /* units, as they were chosen; NULL: only planned */
+    pare_achieved factored, achieved; /* as factors, and of what is written */
+    sizes sizes;
     bool padded, recalled; /* recalled: the calibration comes from the cache */
     double begin, forecast_mib;
 } compression;
@@ -56,8 +59,8 @@ static bool choose_type(compression *c, const compress_options *given, const com
         return pare_fail(error, PARE_ERROR_USAGE, "--type %s: pare writes f32, bf16 and f16", given->type);
     }
     if (pare_dtype_info(c->type)->quantised) {
-        say(shared, "%s is quantised (%s): what is left is written as bf16 (--type f32 keeps every bit)", c->checkpoint->path,
-            pare_dtype_info(c->type)->name);
+        say(shared, "note: the source is quantised (%s); the output %s bf16 (--type f32 keeps every bit)", pare_dtype_info(c->type)->name,
+            given->plan ? "would be" : "will be");
         c->type = PARE_DTYPE_BF16;
     }
     return true;
@@ -73,7 +76,8 @@ static bool say_memory(compression *c, const common *shared, pare_error *error) 
     if (!pare_compress_memory(&bytes, c->method, c->checkpoint, &c->windows, &shared->context, error))
         return false;
     c->forecast_mib = (double)bytes / 1048576.0;
-    say(shared, "%s on %zu tokens: about %s of memory", c->method->name, c->windows.n * c->windows.length, human_bytes((double)bytes));
+    say(shared, "%s on %zu tokens of calibration needs about %s of memory", c->method->name, c->windows.n * c->windows.length,
+        human_bytes((double)bytes));
     return true;
 }
 
@@ -162,7 +166,8 @@ static bool settle(compression *c, const compress_options *given, const common *
     c->padded = c->cut->config.shapes && !given->own_format;
     if (c->padded)
         say(shared,
-            "layers differ: the smaller ones are padded with zeros for stock programs, which saves nothing in them (--own-format: not)");
+            "note: layers of different widths are padded with zeros to the widest, so that other programs load them; this saves nothing "
+            "(--own-format does not pad)");
     return !c->padded || pare_cut_pad(c->cut, c->checkpoint, error);
 }
 
@@ -172,16 +177,26 @@ static bool choose_method(compression *c, const compress_options *given, const c
         return true;
     pare_recommendation *r = &c->recommended;
     uint64_t tokens = given->calibrate ? (uint64_t)given->windows * given->length : 0;
-    if (!targets_recommend(r, &given->target, &c->checkpoint->config, c->type, tokens, error))
+    if (!targets_recommend(r, &given->target, c->checkpoint, c->type, tokens, error))
         return false;
     c->method = r->method;
     say(shared,
-        "auto: %s, which lost least of %u methods when %.3g of the weights outside of embeddings of %u models went (%.2f nats per token)",
-        r->method->name, r->n_methods, r->share, r->n_models, r->excess);
+        "auto: %s, which lost least of %u methods when %.3g of the weights outside of embeddings were removed (%.2f nats per token, mean "
+        "of %u models)",
+        r->method->name, r->n_methods, r->share, r->excess, r->n_models);
     if (r->next)
-        say(shared, "auto: the next would be %s (%.2f)%s", r->next->name, r->next_excess,
-            given->calibrate ? "" : "; with a calibration text (--calibrate FILE) there are better ones");
+        say(shared, "auto: the second best is %s (%.2f nats per token)%s", r->next->name, r->next_excess,
+            given->calibrate ? "" : "; better methods need a calibration text (--calibrate FILE)");
     return true;
+}
+
+/* What a plan tells of the text: its hash, and the memory that the work would take. */
+static bool plan_text(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+    if (!needs_text(c, given) || !given->calibrate)
+        return true;
+    c->windows = (pare_windows){.n = given->windows, .length = given->length};
+    const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(c->checkpoint, error);
+    return tokenizer && pare_corpus_open(&c->text, given->calibrate, tokenizer, &shared->context, error) && say_memory(c, shared, error);
 }
 
 static bool make_cut(compression *c, const compress_options *given, const common *shared, pare_error *error) {
@@ -191,6 +206,8 @@ static bool make_cut(compression *c, const compress_options *given, const common
     targets_say_limits(&given->target, &c->plan, c->method, &c->checkpoint->config, shared);
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
+    if (given->plan && targets_known(&given->target, &c->plan))
+        return plan_text(c, given, shared, error);
     const pare_calibration *calibration = needs_text(c, given) ? &c->calibration : NULL;
     return calibrate(c, given, shared, error) && score(c, given, shared, error) &&
            targets_allocate(&c->plan, &given->target, c->method, &c->scores, c->checkpoint, calibration, shared, error) &&
@@ -234,13 +251,37 @@ static json_t *counts_json(pare_json_doc *doc, const compression *c) {
 
 /* Stock programs know no factors. */
 static bool multiplies_back(const compression *c) {
-    return c->cut->config.ranks && !c->own_format;
+    return c->plan.unit == PARE_UNIT_DIRECTIONS && !pare_plan_keeps_all(&c->plan) && !c->own_format;
 }
 
-/* Of what is written: factors that are multiplied back are as large as what they came from. */
-static pare_achieved achieved(const compression *c) {
-    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
-    return multiplies_back(c) ? (pare_achieved){.before = a.before, .after = a.before} : a;
+static double gone(uint64_t after, uint64_t before) {
+    return before ? 1 - (double)after / (double)before : 0;
+}
+
+/* Of a plan; what goes is counted in bytes of the type that most matrices of the source have. */
+static bool forecast(pare_achieved *a, const compression *c, pare_error *error) {
+    const pare_dtype_traits *traits = pare_dtype_info(c->checkpoint->dtype);
+    *a = (pare_achieved){.before = pare_checkpoint_size(c->checkpoint, NULL)};
+    if (!pare_plan_forecast(&a->after, &c->plan, &c->checkpoint->config, error))
+        return false;
+    double change = ((double)a->before.parameters - (double)a->after.parameters) * traits->bytes / traits->block;
+    a->after.bytes = (uint64_t)((double)a->before.bytes - change);
+    a->parameters = gone(a->after.parameters, a->before.parameters);
+    a->non_embedding = gone(a->after.non_embedding, a->before.non_embedding);
+    a->bytes = gone(a->after.bytes, a->before.bytes);
+    a->macs = gone(a->after.macs, a->before.macs);
+    return true;
+}
+
+/* Factors that are multiplied back are as large as what they came from. */
+static bool account(compression *c, pare_error *error) {
+    if (c->cut)
+        c->factored = pare_cut_achieved(c->cut, c->checkpoint);
+    else if (!forecast(&c->factored, c, error))
+        return false;
+    const pare_size before = c->factored.before;
+    c->achieved = multiplies_back(c) ? (pare_achieved){.before = before, .after = before} : c->factored;
+    return sizes_take(&c->sizes, c->checkpoint, &c->plan, c->cut, c->type, multiplies_back(c), error);
 }
 
 static json_t *fractions_json(pare_json_doc *doc, const pare_achieved *a) {
@@ -250,13 +291,12 @@ static json_t *fractions_json(pare_json_doc *doc, const pare_achieved *a) {
 
 /* What the factors would save, where they are not what is written. */
 static json_t *as_factors_json(pare_json_doc *doc, const compression *c) {
-    pare_achieved a = pare_cut_achieved(c->cut, c->checkpoint);
-    return multiplies_back(c) ? fractions_json(doc, &a) : NULL;
+    return multiplies_back(c) ? fractions_json(doc, &c->factored) : NULL;
 }
 
 /* The decision, small and printable: what was cut, by what, and what that removes. */
 static json_t *decision_json(pare_json_doc *doc, const compression *c, const compress_options *given, bool with_units) {
-    pare_achieved a = achieved(c);
+    const pare_achieved a = c->achieved;
     return pare_json_pack(
         doc, "{s:s, s:s, s:s, s:o*, s:f, s:i, s:s, s:I, s:o*, s:o*, s:s, s:i, s:o, s:o, s:o*, s:{s:I, s:I, s:I, s:I}, s:s, s:o*}",
         "version", PARE_VERSION, "model", c->checkpoint->path, "method", c->method->name, "auto", recommended_json(doc, c), "ratio",
@@ -266,20 +306,34 @@ static json_t *decision_json(pare_json_doc *doc, const compression *c, const com
         (int)c->plan.n_units, "kept", counts_json(doc, c), "achieved", fractions_json(doc, &a), "achieved_as_factors",
         as_factors_json(doc, c), "size", "parameters", (json_int_t)a.after.parameters, "non_embedding", (json_int_t)a.after.non_embedding,
         "macs", (json_int_t)a.after.macs, "bytes", (json_int_t)(a.after.parameters * pare_dtype_info(c->type)->bytes), "type",
-        pare_dtype_info(c->type)->name, "kept_units", with_units ? json_incref(c->kept) : NULL);
+        pare_dtype_info(c->type)->name, "kept_units", with_units && c->kept ? json_incref(c->kept) : NULL);
 }
 
 /* Where the file is another than might be thought. */
 static void say_departures(const compression *c, const common *shared) {
     if (multiplies_back(c))
-        say(shared, "warning: factors are multiplied back into whole matrices, the only ones that stock programs load: nothing is saved "
-                    "that way (--own-format keeps them, for pare alone)");
+        say(shared, "warning: the factors are multiplied back into whole matrices, which saves nothing. Other programs load only these; "
+                    "--own-format keeps the factors, for pare alone");
+}
+
+/* Of several kinds of units. */
+static void print_shape(const compression *c) {
+    const pare_config *source = &c->checkpoint->config, *left = c->cut ? &c->cut->config : NULL;
+    const pare_shape *s = &c->plan.shape;
+    uint32_t group = source->n_heads / source->n_kv_heads;
+    if (!left && !s->layers) {
+        printf("The numbers of FFN neurons, heads and layers are chosen during the work; the sizes below are approximate.\n");
+        return;
+    }
+    printf("what is left: %u layers with %u FFN neurons, %u query and %u key-value heads\n", left ? left->n_layers : s->layers,
+           left ? left->ffn_width : s->ffn, left ? left->n_heads : s->groups * group, left ? left->n_kv_heads : s->groups);
 }
 
 static bool print_result(const compression *c, const compress_options *given, const common *shared, pare_error *error) {
     pare_json_doc doc = {0};
     if (shared->json) {
         json_t *json = decision_json(&doc, c, given, given->plan);
+        pare_json_set(&doc, json, "sizes", sizes_json(&doc, &c->sizes));
         if (!given->plan)
             pare_json_set(&doc, json, "output", pare_json_string(&doc, given->out));
         if (c->forecast_mib > 0) {
@@ -290,20 +344,17 @@ static bool print_result(const compression *c, const compress_options *given, co
         pare_json_set(&doc, json, "max_rss_mib", pare_json_number(&doc, pare_memory_peak_mib()));
         return print_json(json, &doc, error);
     }
-    pare_achieved a = achieved(c);
-    double bytes = (double)a.after.parameters * pare_dtype_info(c->type)->bytes;
+    const pare_achieved a = c->achieved;
     progress_end();
     targets_print_kept(&given->target, &c->plan, c->method->name, &c->checkpoint->config);
-    const pare_config *left = &c->cut->config;
     if (c->plan.unit == PARE_UNIT_SEVERAL)
-        printf("what is left: %u layers with %u FFN neurons, %u query and %u key-value heads\n", left->n_layers, left->ffn_width,
-               left->n_heads, left->n_kv_heads);
+        print_shape(c);
     printf("removed: %.1f %% of parameters (%s left), %.1f %% outside of embeddings, %.1f %% of MACs per token\n", 100 * a.parameters,
            human_count(a.after.parameters), 100 * a.non_embedding, 100 * a.macs);
     if (multiplies_back(c))
-        printf("as factors: %.1f %% of parameters removed, %.1f %% outside of embeddings\n",
-               100 * pare_cut_achieved(c->cut, c->checkpoint).parameters, 100 * pare_cut_achieved(c->cut, c->checkpoint).non_embedding);
-    printf("%s: %s as %s\n", given->plan ? "would be written" : given->out, human_bytes(bytes), pare_dtype_info(c->type)->name);
+        printf("as factors: %.1f %% of parameters removed, %.1f %% outside of embeddings\n", 100 * c->factored.parameters,
+               100 * c->factored.non_embedding);
+    sizes_print(&c->sizes, given->plan ? NULL : given->out);
     return true;
 }
 
@@ -332,6 +383,8 @@ static bool compress(const char *path, const compress_options *given, const comm
         return false;
     if (!given->plan && !given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing (or --plan, which writes nothing)");
+    if (!given->plan && !check_folder_name(given->out, error))
+        return false;
     if (!given->plan && pare_path_exists(given->out))
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
     if (strcmp(given->method, "auto") != 0 && !(c.method = pare_method_find(given->method, error)))
@@ -343,7 +396,8 @@ static bool compress(const char *path, const compress_options *given, const comm
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
     bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && head_settle(c.checkpoint, given->tie, shared, error) &&
-                choose_type(&c, given, shared, error) && choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error);
+                choose_type(&c, given, shared, error) && choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error) &&
+                account(&c, error);
     if (c.checkpoint && pare_tokenizer_note(c.checkpoint->tokenizer))
         pare_context_note(&shared->context, "%s", pare_tokenizer_note(c.checkpoint->tokenizer));
     if (done)
@@ -360,47 +414,62 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
         .target = {.ratio = (double)__builtin_nanf(""), .shape = TARGETS_NO_SHAPE, .multiple = 32}, .windows = 32, .length = 512};
     targets *t = &given.target;
     const option options[] = {
-        {"method", 'm', OPTION_STRING, "M", "which units go, by what score: see pare methods; auto: what our measurements recommend",
+        {"method", 'm', OPTION_STRING, "M",
+         "which units are removed, and by what score; pare methods lists all. auto: the method that lost least in our measurements",
          &given.method},
         {"ratio", 'r', OPTION_NUMBER, "R",
-         "share of the method's units (svd: of each matrix's weights; auto: of the weights outside of embeddings) to remove, 0 <= R < 1",
+         "share to remove, from 0 to below 1: of the method's units (pare methods NAME says which; auto: of the weights outside of "
+         "embeddings)",
          &t->ratio},
-        {"params", 0, OPTION_STRING, "N", "instead: leave at most N parameters (118M)", &t->parameters},
-        {"bytes", 0, OPTION_STRING, "N", "instead: leave at most N bytes of weights, in the output's type", &t->bytes},
-        {"macs", 0, OPTION_STRING, "N", "instead: leave at most N multiply-accumulates per token", &t->macs},
-        {"ffn", 0, OPTION_COUNT, "N", "instead: leave exactly N FFN neurons in each layer", &t->shape.ffn},
-        {"heads", 0, OPTION_COUNT, "N", "instead: leave N query heads in each layer, as many for each key-value head", &t->shape.heads},
-        {"groups", 0, OPTION_COUNT, "N", "instead: leave N key-value heads in each layer", &t->shape.groups},
-        {"channels", 0, OPTION_COUNT, "N", "instead: leave N residual channels", &t->shape.channels},
-        {"layers", 0, OPTION_COUNT, "N", "instead: leave N layers", &t->shape.layers},
+        {"params", 0, OPTION_STRING, "N", "instead of --ratio: keep at most N parameters (118M)", &t->parameters},
+        {"bytes", 0, OPTION_STRING, "N", "instead of --ratio: keep at most N bytes of weights: 150M, 150MiB, 1.5G (see --as)", &t->bytes},
+        {"as", 0, OPTION_STRING, "T",
+         "number type in which --bytes counts: f32, f16, bf16, q8_0, q4_0 or q4_1 (default: that of the output)", &t->as},
+        {"macs", 0, OPTION_STRING, "N", "instead of --ratio: keep at most N multiply-accumulates per token", &t->macs},
+        {"ffn", 0, OPTION_COUNT, "N", "instead of --ratio: keep exactly N FFN neurons in each layer", &t->shape.ffn},
+        {"heads", 0, OPTION_COUNT, "N", "instead of --ratio: keep N query heads in each layer, equally many for each key-value head",
+         &t->shape.heads},
+        {"groups", 0, OPTION_COUNT, "N", "instead of --ratio: keep N key-value heads in each layer", &t->shape.groups},
+        {"channels", 0, OPTION_COUNT, "N", "instead of --ratio: keep N channels of the residual stream", &t->shape.channels},
+        {"layers", 0, OPTION_COUNT, "N", "instead of --ratio: keep N layers", &t->shape.layers},
         {"allocation", 0, OPTION_STRING, "A",
-         "uniform: the same count in every layer; global, sensitivity: as many in all, by score or by what each layer's cut costs",
+         "how the cut is shared out over layers. uniform: the same count in every layer (default); global: by rank of all scores; "
+         "sensitivity: by the loss that each layer's cut costs",
          &t->allocation},
         {"keep-layers", 0, OPTION_STRING, "LIST", "layers that keep all of their neurons or heads: 0-2,29", &t->keep_layers},
         {"keep-blocks", 0, OPTION_STRING, "LIST", "the same as --keep-layers", &t->keep_blocks},
-        {"calibrate", 'c', OPTION_STRING, "FILE", "text for calibrated methods: plain (also gzip, bzip2) or JSON rows", &given.calibrate},
-        {"policy", 0, OPTION_STRING, "FILE", "for prunenet: a policy of pare policy train (else one is trained)", &given.policy},
-        {"windows", 0, OPTION_COUNT, "N", "calibration windows (32)", &given.windows},
-        {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
-        {"no-cache", 0, OPTION_FLAG, NULL, "neither recall nor keep what the calibration pass finds (see PARE_CACHE in the README)",
+        {"calibrate", 'c', OPTION_STRING, "FILE", "calibration text for methods that need one: plain (also gzip, bzip2) or JSON rows",
+         &given.calibrate},
+        {"policy", 0, OPTION_STRING, "FILE", "policy of pare policy train, for the method prunenet (default: a policy is trained first)",
+         &given.policy},
+        {"windows", 0, OPTION_COUNT, "N", "number of calibration windows (32)", &given.windows},
+        {"length", 0, OPTION_COUNT, "N", "tokens in one calibration window (512)", &given.length},
+        {"no-cache", 0, OPTION_FLAG, NULL, "do not read or write the cache of calibration results (PARE_CACHE, see the README)",
          &given.no_cache},
-        {"multiple", 0, OPTION_COUNT, "K", "kept FFN neurons or channels are rounded to a multiple of K (32)", &t->multiple},
-        {"seed", 0, OPTION_SEED, "S", "for random, prunenet and the calibration windows (0)", &given.seed},
-        {"type", 0, OPTION_STRING, "T", "f32, bf16 or f16 (the source's; bf16 from a quantised source)", &given.type},
+        {"multiple", 0, OPTION_COUNT, "K", "round the number of kept FFN neurons or channels to a multiple of K (32)", &t->multiple},
+        {"seed", 0, OPTION_SEED, "S", "seed of random, of prunenet and of the calibration windows (0)", &given.seed},
+        {"type", 0, OPTION_STRING, "T",
+         "number type of the output: f32, bf16 or f16 (default: that of the source; bf16 for a quantised source)", &given.type},
         {"own-format", 0, OPTION_FLAG, NULL,
-         "write what only pare reads as it is: factors (svd, svd-llm), rotations by block (slice), layers of different widths",
+         "write pare's own format, which no other program loads: factors (svd, svd-llm), rotations for each norm (slice), layers of "
+         "different widths",
          &given.own_format},
         HEAD_OPTION(&given.tie),
-        {"plan", 0, OPTION_FLAG, NULL, "say what would be cut and how large it will be; write nothing", &given.plan},
-        {"output", 'o', OPTION_STRING, "FOLDER", "a Hugging Face folder to make; it must not exist", &given.out},
+        {"plan", 0, OPTION_FLAG, NULL,
+         "print how much would be removed and how large the output would be, and write nothing. It takes seconds, because it measures "
+         "nothing",
+         &given.plan},
+        {"output", 'o', OPTION_STRING, "FOLDER", "the Hugging Face folder to write; it must not exist", &given.out},
         {0},
     };
     const command_face face = {
         .name = "compress",
         .usage = "MODEL --method M --ratio R [--calibrate FILE] -o OUT",
-        .about = "Removes whole FFN neurons, heads, residual channels or layers, by default as many in every layer, and writes a smaller\n"
-                 "checkpoint that stock programs load; or makes every matrix of a layer a product of two factors (svd, svd-llm), which\n"
-                 "only pare computes with. OUT/pare.json keeps the decision: method, seed, calibration, the units kept.",
+        .about =
+            "Removes whole FFN neurons, heads, residual channels or layers, and writes a smaller checkpoint that other programs load.\n"
+            "By default every layer keeps the same number of units. svd and svd-llm replace each matrix by two factors instead, which\n"
+            "only pare can load. OUT/pare.json records the method, seed, calibration and the units kept.\n"
+            "The size of the output is printed beside the sizes of the source and of the uncut model as q8_0 and q4_0.",
         .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
                    "  pare compress demo/model.gguf --method random --params 118M --plan\n"
                    "  pare compress demo/model.gguf --method auto --ratio 0.2 --calibrate demo/calibration.txt -o auto",

@@ -70,9 +70,10 @@ static bool evaluate(const char *path, const eval_options *given, const common *
 bool cmd_eval(int argc, char **argv, pare_error *error) {
     eval_options given = {.protocol = "joined2048"};
     const option options[] = {
-        {"text", 0, OPTION_STRING, "FILE", "the text to score: plain (also gzip, bzip2) or JSON rows", &given.text},
-        {"protocol", 'p', OPTION_STRING, "NAME", "gguf512 or joined2048 (the default); other lengths too", &given.protocol},
-        {"windows", 'n', OPTION_COUNT, "N", "score the first N windows only", &given.windows},
+        {"text", 0, OPTION_STRING, "FILE", "the text to evaluate on: plain (also gzip, bzip2) or JSON rows", &given.text},
+        {"protocol", 'p', OPTION_STRING, "NAME", "joined2048 (default) or gguf512; other window lengths too, like joined512",
+         &given.protocol},
+        {"windows", 'n', OPTION_COUNT, "N", "evaluate the first N windows only", &given.windows},
         {0},
     };
     const command_face face = {

@@ -40,17 +40,16 @@ static void say_departures(const pare_export *result, const pare_checkpoint *che
     pare_string kinds = {0};
     print_kinds(&kinds, result);
     if (result->n_fallbacks)
-        say(shared, "f16 instead of %s for %zu tensors whose rows are no multiple of %u: %s", pare_dtype_info(type)->name,
+        say(shared, "note: f16 instead of %s for %zu tensors whose row length is no multiple of %u: %s", pare_dtype_info(type)->name,
             result->n_fallbacks, pare_dtype_info(type)->block, kinds.data ? kinds.data : "");
     pare_string_free(&kinds);
     if (checkpoint->config.ranks)
-        say(shared,
-            "warning: factors are multiplied back into whole matrices, the only ones that llama.cpp loads: nothing is saved that way");
+        say(shared, "warning: the factors are multiplied back into whole matrices, which saves nothing. llama.cpp loads only these");
     if (checkpoint->config.sliding_window)
         say(shared, "warning: this model attends to the last %u positions; llama.cpp's %s attends to all",
             checkpoint->config.sliding_window, result->architecture);
     if (checkpoint->config.arch == PARE_ARCH_QWEN2 && strcmp(result->architecture, "llama") == 0)
-        say(shared, "written as llama.cpp's llama: its qwen2 takes only heads that are together as wide as the model");
+        say(shared, "note: written as llama.cpp's llama, because its qwen2 needs query heads that are together as wide as the model");
 }
 
 static bool print_result(const pare_export *result, const export_options *given, pare_dtype type, double seconds, const common *shared,
@@ -94,19 +93,19 @@ static bool export_model(const char *path, const export_options *given, const co
 bool cmd_export(int argc, char **argv, pare_error *error) {
     export_options given = {0};
     const option options[] = {
-        {"type", 0, OPTION_STRING, "T", "f32, f16, bf16, q8_0, q4_0 or q4_1 (each tensor as it is stored); norms and biases are f32",
-         &given.type},
+        {"type", 0, OPTION_STRING, "T",
+         "number type of all matrices: f32, f16, bf16, q8_0, q4_0 or q4_1 (default: as stored). Norms and biases are f32", &given.type},
         HEAD_OPTION(&given.tie),
-        {"output", 'o', OPTION_STRING, "FILE", "the GGUF file to make; it must not exist", &given.out},
+        {"output", 'o', OPTION_STRING, "FILE", "the GGUF file to write; it must not exist", &given.out},
         {0},
     };
     const command_face face = {
         .name = "export",
         .usage = "MODEL [--type T] -o OUT.gguf",
         .about =
-            "Writes a checkpoint, with its tokenizer and chat template, as one GGUF file that llama.cpp loads. Embedding and head are of\n"
-            "the same type as all matrices. Quantised types (q8_0, q4_0, q4_1) have the bits of llama.cpp's reference quantiser; a\n"
-            "matrix whose rows are no multiple of 32 becomes f16, and is named.",
+            "Writes a checkpoint, with its tokenizer and chat template, as one GGUF file that llama.cpp loads. Every matrix has the type\n"
+            "of --type, the embedding and the head too. Quantised blocks (q8_0, q4_0, q4_1) have the bits of llama.cpp's reference\n"
+            "quantiser. A matrix whose row length is no multiple of 32 is written as f16, and is named.",
         .example = "  pare export demo/model.gguf --type q8_0 -o model-q8_0.gguf",
         .options = options,
         .arguments_min = 1,

@@ -50,6 +50,8 @@ static bool set_options(pare_tune_options *o, const finetune_options *given, par
     o->alpha = given->alpha;
     o->dropout = given->dropout;
     o->adapter = given->adapter;
+    if (!check_share("dropout", given->dropout, error))
+        return false;
     if (given->full && (given->adapter || given->save_adapter || given->targets || given->rank != NOT_GIVEN))
         return pare_fail(error, PARE_ERROR_USAGE, "--full trains every weight: --lora, --adapter, --save-adapter and --targets are LoRA's");
     if (given->adapter && (given->targets || given->rank != NOT_GIVEN))
@@ -68,9 +70,9 @@ static bool tell_memory(const finetuning *f, pare_error *error) {
         return false;
     double machine = pare_memory_machine();
     if (f->training.tune.recompute)
-        say(f->shared, "needs %s beside the mapped model", human_bytes((double)m.total));
+        say(f->shared, "training needs %s of memory beside the mapped model", human_bytes((double)m.total));
     else
-        say(f->shared, "needs %s beside the mapped model; with --checkpoint %s", human_bytes((double)m.total),
+        say(f->shared, "training needs %s of memory beside the mapped model; with --checkpoint %s", human_bytes((double)m.total),
             human_bytes((double)m.total_recompute));
     if ((double)m.total > machine)
         return pare_fail(error, PARE_ERROR_MEMORY,
@@ -164,27 +166,30 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
                               .weight = d.distil_weight,
                               .temperature = d.distil_temperature};
     const option options[] = {
-        {"lora", 0, OPTION_COUNT, "R", "train adapters of rank R on a frozen model (the default, 8)", &given.rank},
-        {"alpha", 0, OPTION_NUMBER, "X", "their scale is alpha / rank (32)", &given.alpha},
-        {"dropout", 0, OPTION_NUMBER, "P", "share of what they read that is left out at random in training (0)", &given.dropout},
-        {"targets", 0, OPTION_STRING, "LIST", "which projections get one: q_proj,v_proj,… (all seven)", &given.targets},
-        {"adapter", 0, OPTION_STRING, "INIT", "a PEFT adapter to start from", &given.adapter},
-        {"save-adapter", 0, OPTION_STRING, "DIR", "write the adapter in PEFT form too", &given.save_adapter},
-        {"full", 0, OPTION_FLAG, NULL, "train every weight (as f32) instead", &given.full},
-        {"teacher", 0, OPTION_STRING, "DENSE", "learn from this model's probabilities too", &given.teacher},
-        {"distil-weight", 0, OPTION_NUMBER, "X", "share of the teacher in the loss, 0 to 1 (0.5)", &given.weight},
-        {"temperature", 0, OPTION_NUMBER, "T", "of both softmaxes in it (1)", &given.temperature},
+        {"lora", 0, OPTION_COUNT, "R", "rank of the LoRA adapters; the model itself stays frozen (default: 8)", &given.rank},
+        {"alpha", 0, OPTION_NUMBER, "X", "LoRA alpha: the adapters are scaled by alpha / rank (32)", &given.alpha},
+        {"dropout", 0, OPTION_NUMBER, "P", "dropout rate of the adapters (0)", &given.dropout},
+        {"targets", 0, OPTION_STRING, "LIST", "projections that get an adapter: q_proj,v_proj,… (default: all seven)", &given.targets},
+        {"adapter", 0, OPTION_STRING, "INIT", "PEFT adapter to start from", &given.adapter},
+        {"save-adapter", 0, OPTION_STRING, "DIR", "also write the adapter as a PEFT folder", &given.save_adapter},
+        {"full", 0, OPTION_FLAG, NULL, "train every weight (as f32) instead of adapters", &given.full},
+        {"teacher", 0, OPTION_STRING, "DENSE", "distillation: the model, for example the uncut one, whose probabilities are learned too",
+         &given.teacher},
+        {"distil-weight", 0, OPTION_NUMBER, "X", "weight of the teacher in the loss, 0 to 1 (0.5)", &given.weight},
+        {"temperature", 0, OPTION_NUMBER, "T", "temperature of teacher and student in the distillation loss (1)", &given.temperature},
         {0},
     };
     const training_table shared_options = training_rows(&given.training);
     const command_face face = {
         .name = "finetune",
         .usage = "MODEL --data FILE… [--tokens N] [--lora R | --full] [--teacher DENSE] -o OUT",
-        .about = "Trains a model on, to win back what a cut has cost: adapters (LoRA) merged at the end, or every weight,\n"
-                 "with the dense model as a teacher or without. OUT is a Hugging Face folder with loss.svg and pare.json.\n"
-                 "Data are plain text, gzip or bzip2, or JSON rows (.jsonl, .json) with \"text\", \"prompt\" and \"response\",\n"
-                 "\"instruction\" and \"output\", or \"messages\", which the model's chat template renders. Only answers are learned.\n"
-                 "Ctrl-C leaves OUT.state; the same command with --resume goes on, bit for bit.",
+        .about =
+            "Trains an existing model further, for example to recover what a cut has lost. By default it trains LoRA adapters and\n"
+            "merges them at the end; --full trains every weight. --teacher adds distillation from the uncut model.\n"
+            "OUT is a Hugging Face folder with the loss curve (loss.svg) and the settings (pare.json).\n"
+            "Data are plain text, gzip or bzip2, or JSON rows (.jsonl, .json) with \"text\", \"prompt\" and \"response\",\n"
+            "\"instruction\" and \"output\", or \"messages\", which the model's chat template renders. Prompts are masked in the loss.\n"
+            "Ctrl-C leaves OUT.state. The same command with --resume continues, and ends with the same bits.",
         .example = "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered",
         .options = options,
         .more_options = shared_options.rows,

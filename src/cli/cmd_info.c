@@ -163,11 +163,12 @@ static void print_tensors(const pare_checkpoint *checkpoint) {
 bool cmd_info(int argc, char **argv, pare_error *error) {
     pare_json_doc doc = {0};
     bool tensors = false;
-    const option options[] = {{"tensors", 0, OPTION_FLAG, NULL, "list every tensor", &tensors}, {0}};
+    const option options[] = {{"tensors", 0, OPTION_FLAG, NULL, "list every tensor with its type, shape and size", &tensors}, {0}};
     const command_face face = {
         .name = "info",
         .usage = "MODEL [--tensors]",
-        .about = "Architecture, shapes, parameters, bytes by tensor type, multiply-accumulates per token, and what can be cut.",
+        .about = "Prints the architecture, the shapes, the number of parameters, the bytes by tensor type, the multiply-accumulates per\n"
+                 "token, and what can be cut.",
         .example = "  pare info demo/model.gguf",
         .options = options,
         .arguments_min = 1,

@@ -23,7 +23,7 @@ static bool write_rows(pare_output *output, pare_forward *forward, const pare_mo
     bool done = logits != NULL;
     for (size_t first = 0; done && first < n; first += ROWS) {
         size_t rows = n - first < ROWS ? n - first : ROWS;
-        pare_context_progress(context, "logits", (double)first, (double)n);
+        pare_context_progress(context, "compute logits", (double)first, (double)n);
         done = pare_context_check(context, error) && pare_forward_logits(logits, forward, first, rows, error) &&
                check_rows(logits, first, rows, vocabulary, error) &&
                pare_output_write(output, logits, rows * vocabulary * sizeof *logits, error);
@@ -85,15 +85,16 @@ static bool logits_of(const char *path, const char *text_path, const char *out, 
 bool cmd_logits(int argc, char **argv, pare_error *error) {
     const char *text = NULL, *out = NULL;
     const option options[] = {
-        {"text", 0, OPTION_STRING, "FILE", "the text; it must fit the model's positions", &text},
-        {"output", 'o', OPTION_STRING, "FILE", "where the logits go", &out},
+        {"text", 0, OPTION_STRING, "FILE", "the text; it must not be longer than the model's context", &text},
+        {"output", 'o', OPTION_STRING, "FILE", "the file to write", &out},
         {0},
     };
     const command_face face = {
         .name = "logits",
         .usage = "MODEL --text FILE -o OUT",
-        .about = "Logits of every token of a text as raw little-endian f32, tokens x vocabulary, to compare with other programs.\n"
-                 "The text is tokenised with the special tokens that the tokenizer adds by default.",
+        .about =
+            "Writes the logits of every token of a text as raw little-endian f32 (tokens x vocabulary), to compare with other programs.\n"
+            "The text is tokenised with the special tokens that the tokenizer adds by default.",
         .example = "  pare logits demo/model.gguf --text examples/demo.yaml -o logits.f32",
         .options = options,
         .arguments_min = 1,

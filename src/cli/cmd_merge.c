@@ -32,6 +32,8 @@ static bool note_print(pare_string *note, const pare_checkpoint *checkpoint, con
 
 static bool merge(const char *path, const char *adapter, const merge_options *given, const common *shared, pare_error *error) {
     pare_json_doc doc = {0};
+    if (given->out && !check_folder_name(given->out, error))
+        return false;
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
     pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
@@ -60,8 +62,9 @@ static bool merge(const char *path, const char *adapter, const merge_options *gi
 bool cmd_merge(int argc, char **argv, pare_error *error) {
     merge_options given = {0};
     const option options[] = {
-        {"type", 0, OPTION_STRING, "T", "number type of the output: f32, bf16, f16 (the source's; bf16 from a quantised one)", &given.type},
-        {"output", 'o', OPTION_STRING, "OUT", "the folder to write", &given.out},
+        {"type", 0, OPTION_STRING, "T",
+         "number type of the output: f32, bf16, f16 (default: that of the source; bf16 for a quantised source)", &given.type},
+        {"output", 'o', OPTION_STRING, "OUT", "the Hugging Face folder to write; it must not exist", &given.out},
         {0},
     };
     const command_face face = {

@@ -1,4 +1,4 @@
-/* pare methods: what there is to compress with; for a model, how much memory each would take. */
+/* pare methods: what there is to compress with, all or one; for a model, how much memory each would take. */
 #include <stdio.h>
 #include <string.h>
 
@@ -29,6 +29,22 @@ static const char *loads_in(const pare_method *method) {
     return "transformers, vLLM, llama.cpp (a Qwen2: transformers)";
 }
 
+/* What --ratio is a share of. */
+static const char *counted_by_ratio(pare_unit unit) {
+    static const char *const counts[PARE_UNITS] = {
+        [PARE_UNIT_FFN] = "the FFN neurons of each layer",
+        [PARE_UNIT_GROUPS] = "the key-value heads of each layer",
+        [PARE_UNIT_HEADS] = "the query heads of each key-value head",
+        [PARE_UNIT_CHANNELS] = "the channels of the residual stream",
+        [PARE_UNIT_COORDINATES] = "the coordinates of the residual stream",
+        [PARE_UNIT_BLOCK_COORDINATES] = "the coordinates of the residual stream",
+        [PARE_UNIT_LAYERS] = "the layers",
+        [PARE_UNIT_SEVERAL] = "the weights outside of embeddings",
+        [PARE_UNIT_DIRECTIONS] = "the weights of each matrix",
+    };
+    return counts[unit];
+}
+
 /* checkpoint NULL: of no model in particular. */
 static bool memory_of(double *bytes, const pare_method *method, const pare_checkpoint *checkpoint, const methods_options *given,
                       const common *shared, pare_error *error) {
@@ -41,9 +57,10 @@ static bool memory_of(double *bytes, const pare_method *method, const pare_check
 }
 
 static json_t *method_json(pare_json_doc *doc, const pare_method *m, double memory) {
-    return pare_json_pack(doc, "{s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s, s:s*, s:o*}", "name", m->name, "unit", pare_unit_name(m->unit),
-                          "summary", m->summary, "calibrated", (int)m->calibrated, "gradients", (int)m->gradients, "stochastic",
-                          (int)m->stochastic, "loads_in", loads_in(m), "source", m->source, "warning", m->warning, "memory_forecast_mib",
+    return pare_json_pack(doc, "{s:s, s:s, s:s, s:s, s:b, s:b, s:b, s:s, s:s, s:s*, s:o*}", "name", m->name, "unit",
+                          pare_unit_name(m->unit), "ratio_counts", counted_by_ratio(m->unit), "summary", m->summary, "calibrated",
+                          (int)m->calibrated, "gradients", (int)m->gradients, "stochastic", (int)m->stochastic, "loads_in", loads_in(m),
+                          "source", m->source, "warning", m->warning, "memory_forecast_mib",
                           memory > 0 ? pare_json_number(doc, memory / 1048576.0) : NULL);
 }
 
@@ -73,21 +90,51 @@ static bool list_methods(pare_json_doc *doc, json_t *list, const pare_checkpoint
     return true;
 }
 
-bool cmd_methods(int argc, char **argv, pare_error *error) {
+/* ---- one method ---- */
+
+static bool describe(const pare_method *m, const common *shared, pare_error *error) {
     pare_json_doc doc = {0};
+    if (shared->json)
+        return print_json(method_json(&doc, m, 0), &doc, error);
+    printf("%s: %s\n", m->name, m->summary);
+    printf("  --ratio counts  %s\n", counted_by_ratio(m->unit));
+    printf("  needs           %s\n", needs(m));
+    printf("  output loads in %s\n", loads_in(m));
+    printf("  published in    %s\n", m->source);
+    if (m->warning)
+        printf("  warning         %s\n", m->warning);
+    printf("  example         pare compress MODEL --method %s --ratio 0.2%s%s -o OUT\n", m->name, m->calibrated ? " --calibrate TEXT" : "",
+           pare_unit_own_format(m->unit) ? " --own-format" : "");
+    return true;
+}
+
+/* ---- all methods ---- */
+
+static bool list_all(const char *model, const methods_options *given, const common *shared, pare_error *error) {
+    pare_checkpoint *checkpoint = model ? pare_checkpoint_open(model, error) : NULL;
+    pare_json_doc doc = {0};
+    json_t *list = pare_json_array(&doc);
+    bool done = (!model || checkpoint) && list_methods(&doc, list, checkpoint, given, shared, error) &&
+                (!shared->json || print_json(pare_json_pack(&doc, "{s:O}", "methods", list), &doc, error));
+    json_decref(list);
+    pare_checkpoint_close(checkpoint);
+    return done;
+}
+
+bool cmd_methods(int argc, char **argv, pare_error *error) {
     methods_options given = {.windows = 32, .length = 512};
     const option options[] = {
-        {"windows", 0, OPTION_COUNT, "N", "calibration windows that memory is told for (32)", &given.windows},
-        {"length", 0, OPTION_COUNT, "N", "tokens of a calibration window (512)", &given.length},
+        {"windows", 0, OPTION_COUNT, "N", "number of calibration windows for the memory forecast (32)", &given.windows},
+        {"length", 0, OPTION_COUNT, "N", "tokens in one calibration window (512)", &given.length},
         {0},
     };
     const command_face face = {
         .name = "methods",
-        .usage = "[MODEL]",
+        .usage = "[NAME | MODEL]",
         .about =
             "The methods of pare compress and of studies: what each removes, by what score, what it needs, where its output loads, and\n"
-            "where it was published. With a model, also how much memory it would take.",
-        .example = "  pare methods\n  pare methods demo/model.gguf",
+            "where it was published. With a method's name, that method alone. With a model, also how much memory each method would take.",
+        .example = "  pare methods\n  pare methods wanda-sp\n  pare methods demo/model.gguf",
         .options = options,
         .arguments_min = 0,
         .arguments_max = 1,
@@ -97,11 +144,10 @@ bool cmd_methods(int argc, char **argv, pare_error *error) {
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
-    pare_checkpoint *checkpoint = n > 0 ? pare_checkpoint_open(arguments[0], error) : NULL;
-    json_t *list = pare_json_array(&doc);
-    bool done = (n == 0 || checkpoint) && list_methods(&doc, list, checkpoint, &given, &shared, error) &&
-                (!shared.json || print_json(pare_json_pack(&doc, "{s:O}", "methods", list), &doc, error));
-    json_decref(list);
-    pare_checkpoint_close(checkpoint);
-    return done;
+    if (n == 0 || pare_path_exists(arguments[0]))
+        return list_all(n ? arguments[0] : NULL, &given, &shared, error);
+    const pare_method *method = strchr(arguments[0], '/') ? NULL : pare_method_find(arguments[0], error);
+    if (method)
+        return describe(method, &shared, error);
+    return strchr(arguments[0], '/') ? list_all(arguments[0], &given, &shared, error) : false;
 }

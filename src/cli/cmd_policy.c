@@ -35,6 +35,8 @@ static bool train(const train_options *given, const common *shared, const char *
     double begin = pare_clock_s();
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o FILE is missing");
+    if (!check_share("ratio", given->options.ratio, error))
+        return false;
     if (!(given->options.ratio > 0 && given->options.ratio < 1))
         return pare_fail(error, PARE_ERROR_USAGE, "--ratio %g: it must lie between 0 and 1", given->options.ratio);
     if (!given->force && pare_path_exists(given->out))
@@ -53,22 +55,22 @@ static bool train(const train_options *given, const common *shared, const char *
 bool cmd_policy(int argc, char **argv, pare_error *error) {
     train_options given = {.options = {.ratio = 0.3, .rate = 1e-3, .episodes = 20}};
     const option options[] = {
-        {"output", 'o', OPTION_STRING, "FILE", "the policy, a safetensors file", &given.out},
-        {"ratio", 'r', OPTION_NUMBER, "R", "share of neurons removed in training (0.3)", &given.options.ratio},
-        {"episodes", 0, OPTION_COUNT, "N", "passes over all layers; the best one's policy is kept (20)", &given.options.episodes},
-        {"lr", 0, OPTION_NUMBER, "RATE", "of AdamW (0.001)", &given.options.rate},
-        {"seed", 0, OPTION_SEED, "S", "of the start and of every draw (0)", &given.options.seed},
-        {"force", 'f', OPTION_FLAG, NULL, "replace what is at FILE", &given.force},
+        {"output", 'o', OPTION_STRING, "FILE", "the policy to write: a safetensors file", &given.out},
+        {"ratio", 'r', OPTION_NUMBER, "R", "share of neurons removed during training (0.3)", &given.options.ratio},
+        {"episodes", 0, OPTION_COUNT, "N", "passes over all layers; the policy of the best one is kept (20)", &given.options.episodes},
+        {"lr", 0, OPTION_NUMBER, "RATE", "learning rate of AdamW (0.001)", &given.options.rate},
+        {"seed", 0, OPTION_SEED, "S", "seed of the initial weights and of every draw (0)", &given.options.seed},
+        {"force", 'f', OPTION_FLAG, NULL, "replace an existing FILE", &given.force},
         {0},
     };
     const command_face face = {
         .name = "policy",
         .usage = "train MODEL -o FILE",
         .about =
-            "Trains PruneNet's policy: a small network that looks at a layer's gate weights and says which FFN neurons to keep, so that "
-            "the\n"
-            "singular values stay as they were. It needs no text. The file serves every ratio, and every model of the same width and FFN\n"
-            "width: pare compress --method prunenet --policy FILE. Without one, compress and studies train it on the way, at ratio 0.3.",
+            "Trains PruneNet's policy: a small network that reads the gate_proj weights of a layer and chooses the FFN neurons to keep,\n"
+            "so that the singular values stay as they were. It needs no text. One file serves every ratio and every model of the same\n"
+            "width and FFN width: pare compress --method prunenet --policy FILE. Without --policy, compress and studies train a policy\n"
+            "first, at ratio 0.3.",
         .example = "  pare policy train demo/model.gguf --ratio 0.3 --episodes 2 -o policy.safetensors\n"
                    "  pare compress demo/model.gguf --method prunenet --policy policy.safetensors --ratio 0.2 --plan",
         .options = options,

@@ -105,6 +105,8 @@ static bool find_answer(answer *a, const predict_options *given, pare_error *err
 static bool check_options(const predict_options *given, pare_error *error) {
     if (isnan(given->l0))
         return pare_fail(error, PARE_ERROR_USAGE, "--l0 X is missing: the cross-entropy of the dense model");
+    if (!isnan(given->ratio) && !check_share("ratio", given->ratio, error))
+        return false;
     if (isnan(given->ratio) && isnan(given->threshold))
         return pare_fail(error, PARE_ERROR_USAGE, "--ratio R is missing (or --threshold X, for the ratio at which L reaches X times L0)");
     return isnan(given->ratio) || check_share("ratio", given->ratio, error);

@@ -213,8 +213,9 @@ bool cmd_study(int argc, char **argv, pare_error *error) {
     const command_face face = {
         .name = "study",
         .usage = "run SPEC [--ledger FILE] | status SPEC | export LEDGER [--format csv|json]",
-        .about = "Runs the grid of experiments that SPEC (YAML) asks for, one row per run into an SQLite ledger. What the ledger holds\n"
-                 "already is not run again; a kill loses at most the run in flight; a failed run is recorded with its reason.",
+        .about =
+            "Runs the grid of experiments that SPEC (YAML) describes, and records each run as a row of an SQLite ledger. Runs that the\n"
+            "ledger has already are not repeated. A kill loses at most the run in progress. A failed run is recorded with its reason.",
         .example = "  pare study run examples/demo.yaml\n  pare study status examples/demo.yaml\n"
                    "  pare study export demo/demo.ledger > runs.csv",
         .options = options,

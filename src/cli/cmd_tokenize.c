@@ -117,15 +117,15 @@ static bool tokenize(const char *path, const tokenize_options *given, const comm
 bool cmd_tokenize(int argc, char **argv, pare_error *error) {
     tokenize_options given = {0};
     const option options[] = {
-        {"text", 0, OPTION_STRING, "FILE", "the text", &given.text},
-        {"pieces", 0, OPTION_FLAG, NULL, "the bytes of each token beside its id", &given.pieces},
-        {"no-special", 0, OPTION_FLAG, NULL, "without the special tokens that the tokenizer adds (BOS)", &given.no_special},
+        {"text", 0, OPTION_STRING, "FILE", "the text to tokenise", &given.text},
+        {"pieces", 0, OPTION_FLAG, NULL, "print the bytes of each token beside its id", &given.pieces},
+        {"no-special", 0, OPTION_FLAG, NULL, "leave out the special tokens that the tokenizer adds, such as BOS", &given.no_special},
         {0},
     };
     const command_face face = {
         .name = "tokenize",
         .usage = "MODEL --text FILE [--pieces]",
-        .about = "Token ids of a text, one a line: the same as the Hugging Face tokenizers package gives.\n"
+        .about = "Prints the token ids of a text, one on each line. They are the ids that the Hugging Face tokenizers package gives.\n"
                  "MODEL may also be a tokenizer.json, or a folder with one.",
         .example = "  pare tokenize demo/model.gguf --text examples/demo.yaml --pieces",
         .options = options,

@@ -215,25 +215,26 @@ static bool train(const train_options *given, const common *shared, pare_error *
 bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
     train_options given = {.pre = "smollm", .min_frequency = 2};
     const option options[] = {
-        {"data", 'd', OPTION_LIST, "FILE", "plain text (also gzip, bzip2) or JSON rows; again, or more files behind it", &given.data},
-        {"vocab", 'v', OPTION_COUNT, "N", "tokens, with the special ones and the 256 bytes", &given.vocabulary},
-        {"output", 'o', OPTION_STRING, "OUT", "a folder to make, or a file name that ends in .json", &given.out},
-        {"pre", 0, OPTION_STRING, "P", "words as smollm (default), gpt2, llama3 or qwen2 have them", &given.pre},
-        {"special", 0, OPTION_LIST, "TOKENS", "special tokens, with commas or again (<|endoftext|>)", &given.special},
-        {"min-frequency", 0, OPTION_COUNT, "N", "a merge is of a pair that occurs N times (2)", &given.min_frequency},
-        {"force", 'f', OPTION_FLAG, NULL, "replace what is at OUT", &given.force},
+        {"data", 'd', OPTION_LIST, "FILE", "a text to learn from, or several: plain (also gzip, bzip2) or JSON rows", &given.data},
+        {"vocab", 'v', OPTION_COUNT, "N", "size of the vocabulary, with the special tokens and the 256 bytes", &given.vocabulary},
+        {"output", 'o', OPTION_STRING, "OUT", "the folder to write, or a file name that ends in .json", &given.out},
+        {"pre", 0, OPTION_STRING, "P", "pre-tokeniser, which splits text into words: smollm (default), gpt2, llama3 or qwen2", &given.pre},
+        {"special", 0, OPTION_LIST, "TOKENS", "special tokens, separated by commas or by repeating the option (<|endoftext|>)",
+         &given.special},
+        {"min-frequency", 0, OPTION_COUNT, "N", "a pair is merged only if it occurs at least N times (2)", &given.min_frequency},
+        {"force", 'f', OPTION_FLAG, NULL, "replace an existing OUT", &given.force},
         {0},
     };
     const command_face face = {
         .name = "tokenizer",
         .usage = "train --data FILE… --vocab N -o OUT",
         .about =
-            "Learns a byte-level BPE tokenizer, merge for merge the one that the Hugging Face tokenizers package learns from the same\n"
-            "texts, and writes tokenizer.json (in a folder also tokenizer_config.json), which that package, transformers and pare load.\n"
-            "No word reaches over the end of a text: a plain file is one text. In JSON rows (.jsonl, .json) each row's \"text\" is one,\n"
+            "Trains a byte-level BPE tokenizer with the same merges that the Hugging Face tokenizers package learns from the same texts.\n"
+            "It writes tokenizer.json, and in a folder also tokenizer_config.json, which that package, transformers and pare load.\n"
+            "No word reaches over the end of a text. A plain file is one text. In JSON rows (.jsonl, .json) each row's \"text\" is one,\n"
             "\"prompt\" and \"response\" are two, and so is each of the \"messages\".\n"
-            "The first special token has id 0 and stands at the beginning and end of texts. smollm is GPT-2's way with each digit apart,\n"
-            "so that a small vocabulary is not spent on the numbers that happened to be in the text.",
+            "The first special token has id 0 and begins and ends every text. The pre-tokeniser smollm is that of GPT-2 with every\n"
+            "digit apart, so that a small vocabulary is not spent on the numbers in the training text.",
         .example = "  pare tokenizer train --data demo/calibration.txt --vocab 4096 -o tokenizer/\n"
                    "  pare tokenizer train --data demo/calibration.txt --vocab 2048 --pre qwen2 --special '<|endoftext|>,<|pad|>' -o "
                    "tokenizer.json",

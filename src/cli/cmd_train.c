@@ -51,7 +51,7 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
     given.training.schedule = "cosine";
     given.training.decay = 0.1;
     const option options[] = {
-        {"config", 0, OPTION_STRING, "FILE", "shapes: a config.json as Hugging Face has it", &given.config},
+        {"config", 0, OPTION_STRING, "FILE", "shapes of the model: a config.json as Hugging Face writes it", &given.config},
         {"tokenizer", 0, OPTION_STRING, "DIR", "folder with tokenizer.json (pare tokenizer train makes one)", &given.tokenizer},
         {0},
     };
@@ -59,8 +59,8 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
     const command_face face = {
         .name = "train",
         .usage = "--config FILE --tokenizer DIR --data FILE… [--tokens N] -o OUT",
-        .about = "Trains a small model from nothing. The same options as finetune --full; other defaults: rate 0.003, cosine,\n"
-                 "weight decay 0.1, output bf16.",
+        .about = "Trains a small model from random weights. The options are those of finetune --full. The defaults differ: learning rate\n"
+                 "0.003, cosine schedule, weight decay 0.1, output as bf16.",
         .example = "  pare train --config examples/tiny.json --tokenizer tokenizer --data demo/calibration.txt --tokens 100k -o tiny",
         .options = options,
         .more_options = shared_options.rows,

@@ -9,24 +9,24 @@
 volatile sig_atomic_t cli_cancel;
 
 static const command commands[] = {
-    {"info", "what a checkpoint holds and what can be cut", cmd_info},
-    {"tokenize", "token ids of a text", cmd_tokenize},
-    {"tokenizer", "trains a byte-level BPE tokenizer on texts", cmd_tokenizer},
-    {"logits", "logits of a text, for comparison with other programs", cmd_logits},
-    {"eval", "test cross-entropy by a named protocol", cmd_eval},
-    {"generate", "text out of a model, alone or beside another model", cmd_generate},
-    {"compress", "a smaller checkpoint, or a plan of it", cmd_compress},
-    {"export", "a checkpoint as a GGUF file for llama.cpp", cmd_export},
-    {"policy", "a policy for compress --method prunenet, trained on weights", cmd_policy},
-    {"methods", "what compress and studies can cut by", cmd_methods},
-    {"finetune", "recovery of a cut model: LoRA, full, distillation", cmd_finetune},
-    {"train", "a small model from nothing", cmd_train},
-    {"merge", "a model with its adapter merged into it", cmd_merge},
-    {"study", "a grid of experiments, resumable, into a ledger", cmd_study},
-    {"fit", "the law that a ledger or a CSV follows", cmd_fit},
-    {"predict", "what a law says about a model and a ratio", cmd_predict},
-    {"report", "a ledger as one HTML page", cmd_report},
-    {"version", "which pare this is", cmd_version},
+    {"info", "print what a checkpoint holds and what can be cut", cmd_info},
+    {"tokenize", "print the token ids of a text", cmd_tokenize},
+    {"tokenizer", "train a byte-level BPE tokenizer on texts", cmd_tokenizer},
+    {"logits", "write the logits of a text, to compare with other programs", cmd_logits},
+    {"eval", "measure cross-entropy and perplexity by a named protocol", cmd_eval},
+    {"generate", "generate text from a model, alone or beside another model", cmd_generate},
+    {"compress", "write a smaller checkpoint, or plan one", cmd_compress},
+    {"export", "write a checkpoint as a GGUF file for llama.cpp", cmd_export},
+    {"policy", "train the policy of compress --method prunenet", cmd_policy},
+    {"methods", "list the compression methods", cmd_methods},
+    {"finetune", "train a model further, for recovery: LoRA, full, distillation", cmd_finetune},
+    {"train", "train a small model from random weights", cmd_train},
+    {"merge", "merge a LoRA adapter into its model", cmd_merge},
+    {"study", "run a grid of experiments and record it in a ledger", cmd_study},
+    {"fit", "fit a curve of loss against ratio to a ledger or a CSV file", cmd_fit},
+    {"predict", "estimate a loss from a fitted curve", cmd_predict},
+    {"report", "show a ledger as one HTML page", cmd_report},
+    {"version", "print the version of pare", cmd_version},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -39,7 +39,7 @@ static void on_signal(int number) {
 }
 
 static void print_help(FILE *out) {
-    fprintf(out, "pare makes large language models smaller and tells what that costs.\n\nUsage: pare COMMAND …\n\n");
+    fprintf(out, "pare makes large language models smaller and measures what that costs.\n\nUsage: pare COMMAND …\n\n");
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].summary);
     fprintf(out,

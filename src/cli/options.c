@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "cli.h"
 
@@ -211,6 +212,20 @@ bool check_share(const char *flag, double value, pare_error *error) {
         return pare_fail(error, PARE_ERROR_USAGE, "--%s %g: a share from 0 to below 1 is needed; for %g %% write --%s %g", flag, value,
                          value, flag, value / 100);
     return pare_fail(error, PARE_ERROR_USAGE, "--%s %g: a share from 0 to below 1 is needed", flag, value);
+}
+
+bool check_folder_name(const char *out, pare_error *error) {
+    const char *dot = strrchr(out, '.');
+    if (dot && strcasecmp(dot, ".gguf") == 0)
+        return pare_fail(
+            error, PARE_ERROR_USAGE,
+            "-o %s: this command writes a Hugging Face folder. Give a folder name, and make a GGUF file of it by pare export FOLDER "
+            "-o %s",
+            out, out);
+    if (dot && (strcasecmp(dot, ".safetensors") == 0 || strcasecmp(dot, ".bin") == 0 || strcasecmp(dot, ".pt") == 0))
+        return pare_fail(error, PARE_ERROR_USAGE, "-o %s: this command writes a Hugging Face folder, not a single file: give a folder name",
+                         out);
+    return true;
 }
 
 /* ---- getopt ---- */

@@ -79,8 +79,8 @@ const char *human_count(uint64_t n) {
 /* ---- progress ---- */
 
 static struct {
-    char stage[160];
-    double begin, last; /* seconds */
+    progress_clock clock;
+    double last; /* seconds: when the bar was drawn */
     bool shown;
 } bar;
 
@@ -100,27 +100,37 @@ static void time_left(char *text, size_t size, double seconds) {
         snprintf(text, size, "%ld s left", s);
 }
 
-/* The stage's first word group starts the clock: a study keeps one clock by passing done and total of the whole. */
-void progress_bar(void *user, const char *stage, double done, double total) {
-    (void)user;
-    double now = pare_clock_s();
-    if (!isatty(STDERR_FILENO))
-        return;
-    if (done <= 0 || bar.begin == 0) {
-        bar.begin = now;
-        bar.last = 0;
-    }
-    if (now - bar.last < 0.1 && done < total)
-        return;
-    bar.last = now;
+void progress_line(char *text, size_t size, progress_clock *clock, const char *stage, double done, double total, double now) {
     enum { WIDTH = 24 };
+    const double TOLD_AFTER = 2, TOLD_FROM = 0.01; /* seconds, and share of the stage: before, an estimate is a guess */
     double share = total > 0 ? done / total : 0;
+    if (total < clock->total || total > clock->total || done < clock->done)
+        *clock = (progress_clock){.begin = now, .total = total, .share = share};
+    clock->done = done;
     int filled = (int)(share * WIDTH + 0.5);
     char left[48] = "";
-    if (share > 0.01 && share < 1)
-        time_left(left, sizeof left, (now - bar.begin) / share * (1 - share));
-    fprintf(stderr, "\r\033[K[%.*s%.*s] %3.0f %%  %s  %s", filled, "########################", WIDTH - filled, "........................",
-            100 * share, stage, left);
+    double elapsed = now - clock->begin, moved = share - clock->share;
+    if (elapsed >= TOLD_AFTER && moved >= TOLD_FROM)
+        time_left(left, sizeof left, elapsed / moved * (1 - share));
+    snprintf(text, size, "[%.*s%.*s] %3.0f %%  %s  %s", filled, "########################", WIDTH - filled, "........................",
+             100 * share, stage, left);
+    if (done >= total)
+        text[0] = '\0';
+}
+
+void progress_bar(void *user, const char *stage, double done, double total) {
+    (void)user;
+    if (!isatty(STDERR_FILENO))
+        return;
+    double now = pare_clock_s();
+    char line[256];
+    progress_line(line, sizeof line, &bar.clock, stage, done, total, now);
+    if (!*line)
+        progress_end(); /* what comes next may be silent: no finished stage stands for it */
+    if (!*line || (now - bar.last < 0.1 && bar.shown))
+        return;
+    bar.last = now;
+    fprintf(stderr, "\r\033[K%s", line);
     fflush(stderr);
     bar.shown = true;
 }

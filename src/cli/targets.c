@@ -22,13 +22,16 @@ bool targets_check(const targets *given, pare_error *error) {
     if (n > 1)
         return pare_fail(
             error, PARE_ERROR_USAGE,
-            "--ratio, --params, --bytes, --macs, or a shape (--ffn, --heads, --groups, --channels, --layers): one of them says "
-            "how much is to go");
-    if (n == 0 || given->ratio < 0 || given->ratio >= 1)
-        return pare_fail(
-            error, PARE_ERROR_USAGE,
-            "--ratio R is missing or outside [0, 1): the share of units to remove (or --params, --bytes, --macs, --ffn, --heads, "
-            "--groups, --channels, --layers)");
+            "--ratio, --params, --bytes, --macs and a shape (--ffn, --heads, --groups, --channels, --layers) exclude each other: only "
+            "one of them says how much is removed");
+    if (n == 0)
+        return pare_fail(error, PARE_ERROR_USAGE,
+                         "--ratio R is missing: the share of units to remove, from 0 to below 1 (or --params, --bytes, --macs, --ffn, "
+                         "--heads, --groups, --channels, --layers)");
+    if (given->as && !given->bytes)
+        return pare_fail(error, PARE_ERROR_USAGE, "--as is the type that --bytes counts in: --bytes N is missing");
+    if (!isnan(given->ratio) && !check_share("ratio", given->ratio, error))
+        return false;
     if (given->keep_layers && given->keep_blocks)
         return pare_fail(error, PARE_ERROR_USAGE, "--keep-layers and --keep-blocks are the same: give one");
     pare_allocation found;
@@ -74,15 +77,22 @@ static bool protect(pare_plan *plan, const targets *given, const pare_config *co
     return done;
 }
 
-/* What may be left at most, in the budget's units. */
-static bool read_budget(uint64_t *most, pare_budget *budget, const targets *given, pare_dtype type, pare_error *error) {
-    const char *asked = given->parameters ? given->parameters : given->bytes ? given->bytes : given->macs;
-    if (!pare_count_parse(most, asked) || *most == 0)
-        return pare_fail(error, PARE_ERROR_USAGE, "\"%s\": a number like 118000000, 118M or 0.1G", asked);
+static bool read_bytes(pare_limit *limit, const targets *given, pare_dtype type, pare_error *error) {
+    *limit = (pare_limit){.budget = PARE_BUDGET_BYTES, .dtype = type};
+    if (!pare_bytes_parse(&limit->most, given->bytes))
+        return pare_fail(error, PARE_ERROR_USAGE, "--bytes \"%s\": a number like 150000000, 150M, 150MiB or 1.5G", given->bytes);
+    return !given->as || (pare_dtype_find(&limit->dtype, given->as) && pare_dtype_writable(limit->dtype)) ||
+           pare_fail(error, PARE_ERROR_USAGE, "--as %s: bytes are counted as f32, f16, bf16, q8_0, q4_0 or q4_1", given->as);
+}
+
+/* What may be left at most. */
+static bool read_limit(pare_limit *limit, const targets *given, pare_dtype type, pare_error *error) {
+    const char *asked = given->parameters ? given->parameters : given->macs;
     if (given->bytes)
-        *most /= pare_dtype_info(type)->bytes;
-    *budget = given->macs ? PARE_BUDGET_MACS : PARE_BUDGET_PARAMETERS;
-    return true;
+        return read_bytes(limit, given, type, error);
+    *limit = (pare_limit){.budget = given->macs ? PARE_BUDGET_MACS : PARE_BUDGET_PARAMETERS};
+    return pare_count_parse(&limit->most, asked) ||
+           pare_fail(error, PARE_ERROR_USAGE, "\"%s\": a number like 118000000, 118M or 0.1G", asked);
 }
 
 static uint32_t said(uint32_t n) {
@@ -141,38 +151,59 @@ static bool plan_shape(pare_plan *plan, const targets *given, const pare_method 
 
 bool targets_plan(pare_plan *plan, const targets *given, const pare_method *method, const pare_config *config, pare_dtype type,
                   bool automatic, pare_error *error) {
-    uint64_t most;
-    pare_budget budget = PARE_BUDGET_NON_EMBEDDING;
+    pare_limit limit = {.budget = PARE_BUDGET_NON_EMBEDDING};
     bool done;
     if (has_shape(given))
         done = plan_shape(plan, given, method, config, error);
     else if (!isnan(given->ratio) && (!automatic || method->unit == PARE_UNIT_SEVERAL))
         done = pare_plan_make(plan, method->unit, config, given->ratio, given->multiple, error);
-    else if (!isnan(given->ratio))
-        done = pare_plan_fit(plan, method->unit, config, budget, pare_share_left(config, given->ratio), given->multiple, error);
-    else
-        done = read_budget(&most, &budget, given, type, error) &&
-               pare_plan_fit(plan, method->unit, config, budget, most, given->multiple, error);
-    return done && protect(plan, given, config, error);
+    else if (!isnan(given->ratio)) {
+        limit.most = pare_share_left(config, given->ratio);
+        done = pare_plan_fit(plan, method->unit, config, &limit, given->multiple, error);
+    } else
+        done = read_limit(&limit, given, type, error) && pare_plan_fit(plan, method->unit, config, &limit, given->multiple, error);
+    return done && pare_method_check_plan(method, plan, config, error) && protect(plan, given, config, error);
 }
 
-bool targets_recommend(pare_recommendation *recommendation, const targets *given, const pare_config *config, pare_dtype type,
+/* A model that is small enough already is not cut for that. */
+static bool refuse_to_cut(const targets *given, const pare_limit *limit, const pare_checkpoint *checkpoint, pare_error *error) {
+    uint64_t stored = pare_checkpoint_size(checkpoint, NULL).bytes, counted = pare_limit_of(limit, &checkpoint->config);
+    if (limit->budget == PARE_BUDGET_BYTES && !given->as && stored <= limit->most)
+        return pare_fail(error, PARE_ERROR_RANGE,
+                         "%s is small enough without a cut: its weights take %s as %s; to cut it all the same, give --ratio or --params",
+                         checkpoint->path, human_bytes((double)stored), pare_dtype_info(checkpoint->dtype)->name);
+    if (counted > limit->most)
+        return true;
+    if (limit->budget == PARE_BUDGET_BYTES)
+        return pare_fail(error, PARE_ERROR_RANGE,
+                         "%s is small enough without a cut: its weights take %s as %s (pare export %s --type %s -o OUT.gguf)",
+                         checkpoint->path, human_bytes((double)counted), pare_dtype_info(limit->dtype)->name, checkpoint->path,
+                         pare_dtype_info(limit->dtype)->name);
+    return pare_fail(error, PARE_ERROR_RANGE, "%s is small enough without a cut: it has %s %s", checkpoint->path, human_count(counted),
+                     limit->budget == PARE_BUDGET_MACS ? "multiply-accumulates per token" : "parameters");
+}
+
+/* The share of the weights outside of embeddings that has to go. */
+static double share_to_go(const pare_limit *limit, const pare_config *config) {
+    const pare_dtype_traits *traits = pare_dtype_info(limit->dtype);
+    double each = limit->budget == PARE_BUDGET_BYTES ? (double)traits->bytes / traits->block : 1; /* what one of these weights costs */
+    return ((double)pare_limit_of(limit, config) - (double)limit->most) / each / (double)pare_config_size(config).non_embedding;
+}
+
+bool targets_recommend(pare_recommendation *recommendation, const targets *given, const pare_checkpoint *checkpoint, pare_dtype type,
                        uint64_t tokens, pare_error *error) {
-    pare_size dense = pare_config_size(config);
     double share = given->ratio;
     if (has_shape(given))
         return pare_fail(error, PARE_ERROR_USAGE, "--method auto takes --ratio, --params, --bytes or --macs: a shape names its method");
     if (isnan(share)) {
-        uint64_t most;
-        pare_budget budget;
-        if (!read_budget(&most, &budget, given, type, error))
+        pare_limit limit;
+        if (!read_limit(&limit, given, type, error) || !refuse_to_cut(given, &limit, checkpoint, error))
             return false;
-        double of = (double)(budget == PARE_BUDGET_MACS ? dense.macs : dense.parameters);
-        share = fmax(of - (double)most, 0) / (double)dense.non_embedding; /* what each of these weights costs is one MAC a token */
+        share = share_to_go(&limit, &checkpoint->config);
     }
     if (share >= 1)
         return pare_fail(error, PARE_ERROR_RANGE, "the embeddings alone are more than that: no method can leave so little");
-    return pare_recommend(recommendation, config, share, given->multiple, tokens, error);
+    return pare_recommend(recommendation, &checkpoint->config, share, given->multiple, tokens, error);
 }
 
 /* ---- remarks ---- */
@@ -183,8 +214,9 @@ static void say_where(const pare_plan *plan, const pare_method *method, const pa
         return;
     if (c->arch == PARE_ARCH_LLAMA && c->width % heads != 0)
         say(shared,
-            "note: %u query heads do not divide the width %u: written as a Mistral, the same network, which transformers, vLLM and "
-            "llama.cpp load",
+            "note: %u query heads do not divide the width %u. The output is written as a Mistral, the same network, which transformers, "
+            "vLLM "
+            "and llama.cpp load",
             heads, c->width);
     if (c->arch == PARE_ARCH_QWEN2 && (uint64_t)heads * c->head_dim != c->width)
         say(shared,
@@ -197,11 +229,11 @@ static void say_rounding(const targets *given, const pare_plan *plan, const comm
     const char *name = pare_unit_name(plan->unit);
     uint32_t n = plan->n_units, step = plan->multiple;
     if (pare_plan_keeps_all(plan))
-        say(shared, "note: ratio %g removes nothing: there are %u %s, kept in multiples of %u; %.3g would remove the first", given->ratio,
-            n, name, step, (double)step / n);
+        say(shared, "note: ratio %g removes nothing: there are %u %s, kept in multiples of %u. Ratio %.3g is the first that removes some",
+            given->ratio, n, name, step, (double)step / n);
     else if ((1 - given->ratio) * n < step && plan->n_kept == step)
-        say(shared, "note: ratio %g would leave less than the %u of %u %s that must stay: it removes what %.3g does", given->ratio, step, n,
-            name, 1 - (double)step / n);
+        say(shared, "note: ratio %g would leave less than the %u of %u %s that must stay. It removes what ratio %.3g does", given->ratio,
+            step, n, name, 1 - (double)step / n);
 }
 
 void targets_say_limits(const targets *given, const pare_plan *plan, const pare_method *method, const pare_config *config,
@@ -241,10 +273,14 @@ void targets_print_kept(const targets *given, const pare_plan *plan, const char 
     for (uint32_t i = 0; plan->each && i < plan->n_rows; i++)
         whole += plan->each[i] == plan->n_units;
     if (whole)
-        printf("all of them in %u that stay whole\n", whole);
+        printf("all of them in %u layers that are kept whole\n", whole);
 }
 
 /* ---- shares ---- */
+
+bool targets_known(const targets *given, const pare_plan *plan) {
+    return !plan->each && allocation_of(given) == PARE_ALLOCATION_UNIFORM;
+}
 
 bool targets_allocate(pare_plan *plan, const targets *given, const pare_method *method, const pare_scores *scores,
                       const pare_checkpoint *checkpoint, const pare_calibration *calibration, const common *shared, pare_error *error) {

@@ -29,35 +29,37 @@ training_options training_defaults(void) {
 training_table training_rows(training_options *g) {
     training_table table;
     const option all[] = {
-        {"data", 0, OPTION_LIST, "FILE", "text to learn from, or several: plain (also gzip, bzip2) or JSON rows", &g->data},
-        {"tokens", 'n', OPTION_STRING, "N", "tokens to train on: 500000, 0.5M, 1G (default: the data once)", &g->tokens},
-        {"steps", 0, OPTION_COUNT, "N", "the same in steps", &g->steps},
-        {"epochs", 0, OPTION_COUNT, "N", "how often the data may be gone through (1)", &g->epochs},
-        {"seq", 0, OPTION_COUNT, "N", "tokens of a window (512)", &g->length},
-        {"batch", 0, OPTION_COUNT, "N", "windows of a step (4)", &g->batch},
-        {"micro", 0, OPTION_COUNT, "N", "windows that go through at once (default: about 2,048 tokens)", &g->micro},
-        {"lr", 0, OPTION_NUMBER, "X", "the highest rate (2e-4; pare train: 3e-3)", &g->rate},
-        {"schedule", 0, OPTION_STRING, "S", "constant, linear or cosine, after the warm-up (linear; pare train: cosine)", &g->schedule},
-        {"warmup", 0, OPTION_COUNT, "N", "steps in which the rate rises (a tenth of all, 400 at most)", &g->warmup},
-        {"weight-decay", 0, OPTION_NUMBER, "X", "of matrices (0.01; pare train: 0.1)", &g->decay},
-        {"clip", 0, OPTION_NUMBER, "X", "largest norm of a step's gradient; 0: any (1)", &g->clip},
-        {"beta1", 0, OPTION_NUMBER, "X", "AdamW: share of the past in the mean gradient (0.9)", &g->beta1},
-        {"beta2", 0, OPTION_NUMBER, "X", "and in its square (0.95)", &g->beta2},
-        {"order", 0, OPTION_STRING, "O", "of the windows: shuffled (default), or given (as in the text)", &g->order},
-        {"seed", 's', OPTION_SEED, "S", "of the order and of new weights (0)", &g->seed},
-        {"held-out", 0, OPTION_NUMBER, "X", "share of the documents that is kept away and evaluated", &g->held_out},
-        {"eval", 0, OPTION_LIST, "FILE", "another text or several to follow the loss on", &g->eval},
-        {"eval-protocol", 0, OPTION_STRING, "P", "how: joined2048, gguf512, … (joined, in windows of --seq tokens)", &g->eval_protocol},
-        {"eval-windows", 0, OPTION_COUNT, "N", "its first N windows (16); 0: all", &g->eval_windows},
-        {"eval-every", 0, OPTION_COUNT, "N", "steps between evaluations (default: at the start and the end)", &g->eval_every},
-        {"cache", 0, OPTION_STRING, "DIR", "keep the tokenised data there, mapped: for texts larger than memory", &g->cache},
-        {"checkpoint", 0, OPTION_FLAG, NULL, "keep only each layer's input and compute the rest again: less memory, a third more work",
+        {"data", 0, OPTION_LIST, "FILE", "text to train on, or several: plain (also gzip, bzip2) or JSON rows", &g->data},
+        {"tokens", 'n', OPTION_STRING, "N", "number of tokens to train on: 500000, 0.5M, 1G (default: the data once)", &g->tokens},
+        {"steps", 0, OPTION_COUNT, "N", "number of optimiser steps, instead of --tokens", &g->steps},
+        {"epochs", 0, OPTION_COUNT, "N", "largest number of passes over the data (1)", &g->epochs},
+        {"seq", 0, OPTION_COUNT, "N", "tokens in one window (512)", &g->length},
+        {"batch", 0, OPTION_COUNT, "N", "windows in one optimiser step (4)", &g->batch},
+        {"micro", 0, OPTION_COUNT, "N", "windows that are computed at once (default: about 2,048 tokens)", &g->micro},
+        {"lr", 0, OPTION_NUMBER, "X", "peak learning rate (2e-4; pare train: 3e-3)", &g->rate},
+        {"schedule", 0, OPTION_STRING, "S", "learning rate after the warm-up: constant, linear or cosine (linear; pare train: cosine)",
+         &g->schedule},
+        {"warmup", 0, OPTION_COUNT, "N", "warm-up steps, in which the learning rate rises (a tenth of all steps, at most 400)", &g->warmup},
+        {"weight-decay", 0, OPTION_NUMBER, "X", "weight decay of matrices (0.01; pare train: 0.1)", &g->decay},
+        {"clip", 0, OPTION_NUMBER, "X", "gradient clipping: maximum norm; 0 switches it off (1)", &g->clip},
+        {"beta1", 0, OPTION_NUMBER, "X", "beta1 of AdamW (0.9)", &g->beta1},
+        {"beta2", 0, OPTION_NUMBER, "X", "beta2 of AdamW (0.95)", &g->beta2},
+        {"order", 0, OPTION_STRING, "O", "order of the windows: shuffled (default), or given (as in the text)", &g->order},
+        {"seed", 's', OPTION_SEED, "S", "seed of the order and of new weights (0)", &g->seed},
+        {"held-out", 0, OPTION_NUMBER, "X", "share of the documents that is not trained on; the loss is evaluated on it", &g->held_out},
+        {"eval", 0, OPTION_LIST, "FILE", "another text, or several, to evaluate the loss on", &g->eval},
+        {"eval-protocol", 0, OPTION_STRING, "P", "protocol of --eval: joined2048, gguf512, … (default: joined, in windows of --seq tokens)",
+         &g->eval_protocol},
+        {"eval-windows", 0, OPTION_COUNT, "N", "evaluate the first N windows only (16); 0: all", &g->eval_windows},
+        {"eval-every", 0, OPTION_COUNT, "N", "steps between two evaluations (default: at the start and at the end)", &g->eval_every},
+        {"cache", 0, OPTION_STRING, "DIR", "folder for the tokenised data, which is then mapped: for texts larger than memory", &g->cache},
+        {"checkpoint", 0, OPTION_FLAG, NULL, "gradient checkpointing: keep only the input of each layer. Less memory, a third more work",
          &g->recompute},
-        {"save-every", 0, OPTION_COUNT, "N", "steps between states of the training in OUT.state", &g->save_every},
-        {"resume", 0, OPTION_FLAG, NULL, "go on from OUT.state, bit for bit", &g->resume},
+        {"save-every", 0, OPTION_COUNT, "N", "write the state of the training to OUT.state every N steps", &g->save_every},
+        {"resume", 0, OPTION_FLAG, NULL, "continue from OUT.state; the result has the same bits as without the stop", &g->resume},
         {"type", 0, OPTION_STRING, "T",
-         "number type of the output: f32, bf16, f16 (the model's; bf16 from a quantised one and for pare train)", &g->type},
-        {"output", 'o', OPTION_STRING, "OUT", "the folder to write", &g->out},
+         "number type of the output: f32, bf16, f16 (default: that of the model; bf16 for a quantised model and for pare train)", &g->type},
+        {"output", 'o', OPTION_STRING, "OUT", "the Hugging Face folder to write; it must not exist", &g->out},
         {0},
     };
     _Static_assert(sizeof all == sizeof table, "TRAINING_ROWS is the number of options here");
@@ -95,6 +97,8 @@ static bool open_data(training *t, const pare_tokenizer *tokenizer, int64_t sepa
     const training_options *g = t->given;
     if (g->data.n == 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--data FILE is missing: a text to learn from");
+    if (!check_share("held-out", g->held_out, error))
+        return false;
     if (strcmp(g->order, "shuffled") != 0 && strcmp(g->order, "given") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--order \"%s\": it is shuffled or given", g->order);
     pare_dataset_options o = {.paths = g->data.items,
@@ -157,6 +161,8 @@ bool training_open(training *t, const training_options *given, const common *sha
     pare_tune_options *o = &t->tune;
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
+    if (!check_folder_name(given->out, error))
+        return false;
     if (pare_path_exists(given->out))
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s exists already", given->out);
     if (!pare_schedule_find(&o->schedule, given->schedule, error))
@@ -201,12 +207,11 @@ bool training_type(pare_dtype *type, const training *t, pare_dtype otherwise, pa
 
 /* ---- running ---- */
 
-/* Held-out loss of the model as it is; quietly, so that the bar stays the training's. */
+/* Held-out loss of the model as it is. */
 static bool evaluate(void *user, double *cross_entropy, size_t text, const pare_model *model, pare_error *error) {
     const training *t = user;
-    pare_context context = {.n_threads = t->shared->context.n_threads, .cancel = t->shared->context.cancel};
     pare_eval_result result;
-    if (!pare_eval_run(&result, model, &t->texts[text], t->eval_windows, NULL, &context, error))
+    if (!pare_eval_run(&result, model, &t->texts[text], t->eval_windows, NULL, &t->shared->context, error))
         return false;
     *cross_entropy = result.cross_entropy;
     return true;
@@ -316,8 +321,8 @@ static void print_text(const training *t, const pare_tuner *tuner) {
     print_losses(r);
     for (size_t i = 0; i < r->n_evaluations; i++) {
         const pare_tune_evaluation *e = &r->evaluations[i];
-        printf("cross-entropy %.5f after %s tokens", e->cross_entropy, human_count(e->tokens));
-        printf("%s%s\n", t->n_texts > 1 ? ": " : "", t->n_texts == 1 ? "" : t->names[e->text] ? t->names[e->text] : "of the data itself");
+        printf("cross-entropy %.5f after %s tokens: %s of %s\n", e->cross_entropy, human_count(e->tokens), t->texts[e->text].protocol.name,
+               t->names[e->text] ? t->names[e->text] : "the documents held out");
     }
     printf("%.1f s, %.1f tokens/s, %.0f MiB at the peak\n%s\n", r->seconds, r->tokens_per_s, pare_memory_peak_mib(), t->given->out);
 }

@@ -271,7 +271,7 @@ static bool try_layers(double *cost, const sharing *s, const pare_plan *plan, co
     blocks_at(at, s);
     bool done = window_loss(&dense, checkpoint, NULL, &calibration->windows, &within, error);
     for (uint32_t row = 0; done && row < s->n_rows; row++) {
-        pare_context_progress(context, "sensitivity", row, s->n_rows);
+        pare_context_progress(context, "measure each layer's loss (sensitivity)", row, s->n_rows);
         loss[0] = dense;
         for (uint32_t i = 1; done && i < POINTS && !s->fixed[row]; i++) {
             loss[i] = loss[i - 1];

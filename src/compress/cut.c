@@ -69,10 +69,17 @@ pare_cut *pare_cut_make(const pare_config *config, const pare_scores *scores, co
     return NULL;
 }
 
+bool pare_method_check_plan(const pare_method *method, const pare_plan *plan, const pare_config *config, pare_error *error) {
+    return !method->keeps_layers || plan->shape.layers == 0 || plan->shape.layers >= config->n_layers ||
+           pare_fail(error, PARE_ERROR_USAGE, "%s keeps all layers: --layers is for taylor-all and the methods of layers", method->name);
+}
+
 pare_cut *pare_method_cut(const pare_method *method, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                           const pare_scores *scores, const pare_plan *plan, const pare_context *context, pare_error *error) {
     if (pare_plan_keeps_all(plan))
         return pare_cut_open(&checkpoint->config, error);
+    if (!pare_method_check_plan(method, plan, &checkpoint->config, error))
+        return NULL;
     if (method->build)
         return method->build(checkpoint, calibration, plan, context, error);
     pare_cut *cut = pare_cut_make(&checkpoint->config, scores, plan, error);

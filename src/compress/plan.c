@@ -1,5 +1,6 @@
 /* plan: how many units of each row stay. Shared by all methods: ratios, rounding, forecasts. */
 #include <math.h>
+#include <stdio.h>
 
 #include "low_rank.h"
 #include "pare/compress.h"
@@ -67,43 +68,90 @@ bool pare_plan_keeps_all(const pare_plan *plan) {
     return true;
 }
 
-static bool forecast_factors(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) {
+/* ---- forecasts ---- */
+
+/* What is asked about the configuration of what is left. */
+typedef void config_use(void *user, const pare_config *left);
+
+static bool use_factors(config_use *use, void *user, const pare_plan *plan, const pare_config *config, pare_error *error) {
     pare_config factored = *config;
     pare_layer_ranks *ranks = pare_allocate(config->n_layers, sizeof *ranks, error);
     for (uint32_t i = 0; ranks && i < config->n_layers; i++)
         for (int p = 0; p < PARE_PROJECTIONS; p++)
             ranks[i].of[p] = low_rank_at(pare_config_linear(config, i, (pare_projection)p), plan->ratio);
     factored.ranks = pare_plan_keeps_all(plan) ? NULL : ranks;
-    *size = pare_config_size(&factored);
+    if (ranks)
+        use(user, &factored);
     pare_free(ranks);
     return ranks != NULL;
 }
 
 /* A tied model gets a head of its own; by block, every layer gets shortcuts. */
-static bool forecast_coordinates(pare_size *size, const pare_plan *plan, const pare_config *config) {
+static bool use_coordinates(config_use *use, void *user, const pare_plan *plan, const pare_config *config) {
     pare_config rotated = *config;
     rotated.width = plan->n_kept;
     rotated.tied = config->tied && pare_plan_keeps_all(plan);
     rotated.shortcuts = plan->unit == PARE_UNIT_BLOCK_COORDINATES && !pare_plan_keeps_all(plan);
-    *size = pare_config_size(&rotated);
+    use(user, &rotated);
     return true;
 }
 
-bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) {
+/* A shape that was asked for is known before there are scores. */
+static bool use_shape(config_use *use, void *user, const pare_plan *plan, const pare_config *config) {
+    pare_config left = *config;
+    left.ffn_width = plan->shape.ffn;
+    left.n_heads = plan->shape.groups * (config->n_heads / config->n_kv_heads);
+    left.n_kv_heads = plan->shape.groups;
+    left.n_layers = plan->shape.layers;
+    use(user, &left);
+    return true;
+}
+
+static bool use_forecast(config_use *use, void *user, const pare_plan *plan, const pare_config *config, pare_error *error) {
     pare_scores even;
     if (!pare_scores_shape(&even, plan->unit, config, error))
         return false;
     if (plan->unit == PARE_UNIT_COORDINATES || plan->unit == PARE_UNIT_BLOCK_COORDINATES)
-        return forecast_coordinates(size, plan, config);
+        return use_coordinates(use, user, plan, config);
     if (plan->unit == PARE_UNIT_DIRECTIONS)
-        return forecast_factors(size, plan, config, error);
+        return use_factors(use, user, plan, config, error);
+    if (plan->unit == PARE_UNIT_SEVERAL && plan->shape.layers)
+        return use_shape(use, user, plan, config);
     even.values = pare_allocate((size_t)even.n_rows * even.n_units, sizeof(double), error);
     pare_cut *cut = even.values ? pare_cut_make(config, &even, plan, error) : NULL;
     if (cut)
-        *size = pare_config_size(&cut->config);
+        use(user, &cut->config);
     bool done = cut != NULL;
     pare_cut_close(cut);
     pare_scores_free(&even);
+    return done;
+}
+
+static void use_size(void *user, const pare_config *left) {
+    *(pare_size *)user = pare_config_size(left);
+}
+
+bool pare_plan_forecast(pare_size *size, const pare_plan *plan, const pare_config *config, pare_error *error) {
+    return use_forecast(use_size, size, plan, config, error);
+}
+
+typedef struct {
+    pare_dtype dtype;
+    bool whole;
+    uint64_t bytes;
+} byte_question;
+
+static void use_bytes(void *user, const pare_config *left) {
+    byte_question *q = user;
+    pare_config written = *left;
+    written.ranks = q->whole ? NULL : left->ranks;
+    q->bytes = pare_config_bytes(&written, q->dtype);
+}
+
+bool pare_plan_bytes(uint64_t *bytes, const pare_plan *plan, const pare_config *config, pare_dtype dtype, bool whole, pare_error *error) {
+    byte_question q = {.dtype = dtype, .whole = whole};
+    bool done = use_forecast(use_bytes, &q, plan, config, error);
+    *bytes = q.bytes;
     return done;
 }
 
@@ -176,15 +224,29 @@ bool pare_plan_shape(pare_plan *plan, pare_unit unit, const pare_config *config,
 typedef struct {
     pare_unit unit;
     const pare_config *config;
-    pare_budget budget;
+    const pare_limit *limit;
     uint32_t multiple;
 } question;
 
+static uint64_t counted(const pare_limit *limit, const pare_size *size) {
+    const uint64_t counts[] = {size->parameters, size->non_embedding, size->macs};
+    return counts[limit->budget];
+}
+
+uint64_t pare_limit_of(const pare_limit *limit, const pare_config *config) {
+    pare_size size = pare_config_size(config);
+    return limit->budget == PARE_BUDGET_BYTES ? pare_config_bytes(config, limit->dtype) : counted(limit, &size);
+}
+
 static bool left(uint64_t *size, pare_plan *plan, const question *q, double ratio, pare_error *error) {
     pare_size all;
-    if (!pare_plan_make(plan, q->unit, q->config, ratio, q->multiple, error) || !pare_plan_forecast(&all, plan, q->config, error))
+    if (!pare_plan_make(plan, q->unit, q->config, ratio, q->multiple, error))
         return false;
-    *size = q->budget == PARE_BUDGET_MACS ? all.macs : q->budget == PARE_BUDGET_PARAMETERS ? all.parameters : all.non_embedding;
+    if (q->limit->budget == PARE_BUDGET_BYTES)
+        return pare_plan_bytes(size, plan, q->config, q->limit->dtype, false, error);
+    if (!pare_plan_forecast(&all, plan, q->config, error))
+        return false;
+    *size = counted(q->limit, &all);
     return true;
 }
 
@@ -204,9 +266,17 @@ static bool bisect(pare_plan *plan, uint64_t most, const question *q, double low
     return left(&size, plan, q, high, error);
 }
 
-static bool refuse(uint64_t most, uint64_t smallest, const question *q, pare_error *error) {
-    static const char *const names[] = {"parameters", "parameters outside of embeddings", "multiply-accumulates per token"};
-    const char *what = names[q->budget];
+/* "157286400 bytes (150 MiB)", "118000000 parameters"; short: "118000000". */
+static const char *in_words(char text[64], const pare_limit *limit, uint64_t n, bool shortly) {
+    static const char *const names[] = {" parameters", " parameters outside of embeddings", " multiply-accumulates per token"};
+    if (limit->budget == PARE_BUDGET_BYTES)
+        snprintf(text, 64, "%llu bytes (%.4g MiB)", (unsigned long long)n, (double)n / 1048576);
+    else
+        snprintf(text, 64, "%llu%s", (unsigned long long)n, shortly ? "" : names[limit->budget]);
+    return text;
+}
+
+static bool refuse(uint64_t smallest, const question *q, pare_error *error) {
     double low = 0, high = 1 - 1e-9;
     pare_plan plan;
     uint64_t size, next = 0;
@@ -221,35 +291,37 @@ static bool refuse(uint64_t most, uint64_t smallest, const question *q, pare_err
             high = middle;
         }
     }
-    return pare_fail(error, PARE_ERROR_RANGE, "%llu %s cannot be reached by cutting %s alone: the smallest are %llu, then %llu",
-                     (unsigned long long)most, what, pare_unit_name(q->unit), (unsigned long long)smallest, (unsigned long long)next);
+    char asked[64], least[64], second[64];
+    return pare_fail(error, PARE_ERROR_RANGE, "%s cannot be reached by cutting %s alone: the smallest are %s, then %s",
+                     in_words(asked, q->limit, q->limit->most, false), pare_unit_name(q->unit), in_words(least, q->limit, smallest, true),
+                     in_words(second, q->limit, next, true));
 }
 
 /* Several units are counted in weights, so that the ratio is known; the shape is chosen when scores are. */
-static bool fit_several(pare_plan *plan, uint64_t most, const question *q, pare_error *error) {
-    pare_size all = pare_config_size(q->config);
-    double of = (double)(q->budget == PARE_BUDGET_MACS         ? all.macs
-                         : q->budget == PARE_BUDGET_PARAMETERS ? all.parameters
-                                                               : all.non_embedding);
-    double gone = fmax(of - (double)most, 0), ratio = gone / (double)all.non_embedding;
+static bool fit_several(pare_plan *plan, const question *q, pare_error *error) {
+    const pare_dtype_traits *traits = pare_dtype_info(q->limit->dtype);
+    double each = q->limit->budget == PARE_BUDGET_BYTES ? (double)traits->bytes / traits->block : 1; /* of a weight that goes */
+    double all = (double)pare_config_size(q->config).non_embedding, of = (double)pare_limit_of(q->limit, q->config);
+    double gone = fmax(of - (double)q->limit->most, 0) / each, ratio = gone / all;
+    char asked[64];
     if (ratio >= 1)
-        return pare_fail(error, PARE_ERROR_RANGE, "%llu cannot be reached: %.0f are in embeddings, which this method does not cut",
-                         (unsigned long long)most, of - (double)all.non_embedding);
+        return pare_fail(error, PARE_ERROR_RANGE, "%s cannot be reached: this method does not cut the embeddings",
+                         in_words(asked, q->limit, q->limit->most, false));
     return pare_plan_make(plan, q->unit, q->config, ratio, q->multiple, error);
 }
 
-bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, pare_budget budget, uint64_t most, uint32_t multiple,
+bool pare_plan_fit(pare_plan *plan, pare_unit unit, const pare_config *config, const pare_limit *limit, uint32_t multiple,
                    pare_error *error) {
-    const question q = {unit, config, budget, multiple};
+    const question q = {unit, config, limit, multiple};
     const double most_of_all = 1 - 1e-9;
     uint64_t size;
     if (unit == PARE_UNIT_SEVERAL)
-        return fit_several(plan, most, &q, error);
+        return fit_several(plan, &q, error);
     if (!left(&size, plan, &q, 0, error))
         return false;
-    if (size <= most)
+    if (size <= limit->most)
         return true; /* nothing needs to go */
     if (!left(&size, plan, &q, most_of_all, error))
         return false;
-    return size > most ? refuse(most, size, &q, error) : bisect(plan, most, &q, 0, most_of_all, error);
+    return size > limit->most ? refuse(size, &q, error) : bisect(plan, limit->most, &q, 0, most_of_all, error);
 }

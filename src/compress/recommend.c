@@ -5,16 +5,15 @@
 #include "measured.h"
 #include "pare/compress.h"
 
-/* Straight lines between the measured shares, from no loss at 0; a little beyond the last share its loss. */
+/* Straight lines between the measured shares, from no loss at 0; the last line goes on a little beyond the last share that was measured. */
 static double excess_at(const double excess[MEASURED_SHARES], double share) {
-    double x = 0, y = 0;
-    for (int i = 0; i < MEASURED_SHARES; i++) {
-        if (share <= measured_shares[i])
-            return y + (excess[i] - y) * (share - x) / (measured_shares[i] - x);
+    double x = 0, y = 0, slope = 0;
+    for (int i = 0; i < MEASURED_SHARES && !isnan(excess[i]) && share > x; i++) {
+        slope = (excess[i] - y) / (measured_shares[i] - x);
         x = measured_shares[i];
         y = excess[i];
     }
-    return share < x + 0.1 ? y : (double)NAN;
+    return share < x + 0.1 ? y + slope * (share - x) : (double)NAN;
 }
 
 static double mean_excess(const measured_method *measured, double share) {
@@ -35,9 +34,8 @@ static bool reaches(const pare_method *method, const pare_config *config, double
     if (method->unit == PARE_UNIT_SEVERAL) /* counted in these weights, and chooses its shape only when it has seen them */
         return pare_plan_make(&plan, method->unit, config, share, multiple, NULL);
     pare_size size, dense = pare_config_size(config);
-    uint64_t most = pare_share_left(config, share);
-    bool fits = pare_plan_fit(&plan, method->unit, config, PARE_BUDGET_NON_EMBEDDING, most, multiple, NULL) &&
-                pare_plan_forecast(&size, &plan, config, NULL) &&
+    const pare_limit limit = {.budget = PARE_BUDGET_NON_EMBEDDING, .most = pare_share_left(config, share)};
+    bool fits = pare_plan_fit(&plan, method->unit, config, &limit, multiple, NULL) && pare_plan_forecast(&size, &plan, config, NULL) &&
                 (double)size.non_embedding >= (1 - share - slack) * (double)dense.non_embedding;
     pare_plan_free(&plan);
     return fits;
@@ -77,6 +75,11 @@ bool pare_recommend(pare_recommendation *r, const pare_config *config, double sh
     compare(r, config, 0.02, multiple, tokens);
     if (!r->method) /* a small model has few shapes: better more than nothing */
         compare(r, config, 1, multiple, tokens);
+    if (r->method && !r->next)
+        return pare_fail(error, PARE_ERROR_RANGE,
+                         "%s alone of the methods that were measured removes %.3g of this model's weights outside of embeddings: there is "
+                         "nothing to compare it with; name a method (pare methods)",
+                         r->method->name, share);
     return r->method ||
            pare_fail(error, PARE_ERROR_RANGE,
                      "no method %s was measured that removes %g of this model's weights outside of embeddings; name one (pare methods)",

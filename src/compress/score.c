@@ -43,6 +43,9 @@ const pare_method *const pare_methods[] = {
 };
 
 const pare_method *pare_method_find(const char *name, pare_error *error) {
+    enum { METHODS_MAX = 64 };
+    const char *names[METHODS_MAX];
+    size_t n = 0;
     pare_string known = {0};
     for (const pare_method *const *m = pare_methods; *m; m++) {
         if (strcmp((*m)->name, name) == 0) {
@@ -50,8 +53,12 @@ const pare_method *pare_method_find(const char *name, pare_error *error) {
             return *m;
         }
         pare_string_print(&known, "%s%s", known.length ? ", " : "", (*m)->name);
+        if (n < METHODS_MAX)
+            names[n++] = (*m)->name;
     }
-    pare_fail(error, PARE_ERROR_USAGE, "unknown method \"%s\"; there are %s", name, known.data ? known.data : "none");
+    const char *near = pare_nearest(name, names, n);
+    pare_fail(error, PARE_ERROR_USAGE, "unknown method \"%s\"%s%s%s; there are %s", name, near ? "; did you mean " : "", near ? near : "",
+              near ? "?" : "", known.data ? known.data : "none");
     pare_string_free(&known);
     return NULL;
 }

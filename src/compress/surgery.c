@@ -222,7 +222,7 @@ pare_cut *surgery_cut(const pare_checkpoint *checkpoint, const pare_windows *win
     uint32_t layers = checkpoint->config.n_layers;
     bool done = begin(&s, windows, true, error);
     for (uint32_t i = 0; done && i < layers; i++) {
-        pare_context_progress(context, "operate", i, layers);
+        pare_context_progress(context, "remove units and refit", i, layers);
         done = operate_on_layer(&s, i, counts, error);
     }
     end(&s);
@@ -238,7 +238,7 @@ bool surgery_costs(double *costs[SURGERY_SITES], const uint32_t least[SURGERY_SI
     uint32_t layers = checkpoint->config.n_layers;
     bool done = begin(&s, windows, false, error);
     for (uint32_t i = 0; done && i < layers; i++) {
-        pare_context_progress(context, "costs", i, layers);
+        pare_context_progress(context, "measure what each width would lose", i, layers);
         for (int at = 0; done && at < SURGERY_SITES; at++) {
             enter(&s, (surgery_site)at);
             done = look(&s, i, at == SURGERY_FFN, error) && pose(&s, i, error);

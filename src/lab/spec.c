@@ -422,6 +422,8 @@ static bool read_methods(const parser *p, const pare_yaml *node) {
 
 static bool add_ratio(const parser *p, size_t line, double ratio) {
     pare_spec *spec = p->spec;
+    if (ratio > 1 && ratio < 100)
+        return fail_at(p, line, "ratio %g: it must be at least 0 and below 1; %g %% is %g", ratio, ratio, ratio / 100);
     if (!(ratio >= 0 && ratio < 1))
         return fail_at(p, line, "ratio %g: it must be at least 0 and below 1", ratio);
     if (ratio == 0)

@@ -272,8 +272,7 @@ static bool open_gguf(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_
     checkpoint->format = PARE_FORMAT_GGUF;
     checkpoint->file_bytes = map->size;
     if (map->size < 4 || memcmp(map->data, "GGUF", 4) != 0)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a model: neither a GGUF file nor a folder with config.json and *.safetensors%s",
-                         checkpoint->path, ends_with(checkpoint->path, ".safetensors") ? "; give the folder that holds this file" : "");
+        return pare_refuse_file(checkpoint->path, map, error);
     if (!pare_gguf_read(inner->gguf, list, map, checkpoint->path, inner->arena, error) || !pare_tensor_list_sort(list, error) ||
         !pare_gguf_config(&checkpoint->config, inner->gguf, list, error) || !keep_rope_factors(checkpoint, list, error) ||
         !pare_gguf_rename(list, &checkpoint->config, inner->gguf, inner->arena, error) || !pare_tensor_list_sort(list, error) ||
@@ -303,7 +302,9 @@ pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) {
     if (!checkpoint)
         return NULL;
     pare_tensor_list list = {0};
-    bool done = pare_path_is_folder(checkpoint->path) ? open_folder(checkpoint, &list, error) : open_gguf(checkpoint, &list, error);
+    bool done = !pare_path_exists(checkpoint->path)     ? pare_refuse_missing(checkpoint->path, error)
+                : pare_path_is_folder(checkpoint->path) ? open_folder(checkpoint, &list, error)
+                                                        : open_gguf(checkpoint, &list, error);
     pare_tensor_list_free(&list);
     if (done)
         return checkpoint;

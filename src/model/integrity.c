@@ -136,13 +136,21 @@ static bool check_tensor(const pare_checkpoint *checkpoint, const pare_tensor *t
     return bad == n_blocks || fail_element(tensor, bad, error);
 }
 
+/* Of all tensors: less than its files, which have headers. */
+static uint64_t tensor_bytes(const pare_checkpoint *checkpoint) {
+    uint64_t bytes = 0;
+    for (size_t i = 0; i < checkpoint->n_tensors; i++)
+        bytes += checkpoint->tensors[i].n_bytes;
+    return bytes;
+}
+
 bool pare_checkpoint_check_finite(const pare_checkpoint *checkpoint, const pare_context *context, pare_error *error) {
     uint64_t done = 0;
     for (size_t i = 0; i < checkpoint->n_tensors; i++) {
         if (!pare_context_check(context, error) || !check_tensor(checkpoint, &checkpoint->tensors[i], pare_context_threads(context), error))
             return false;
         done += checkpoint->tensors[i].n_bytes;
-        pare_context_progress(context, "check weights", (double)done, (double)checkpoint->file_bytes);
+        pare_context_progress(context, "check the weights", (double)done, (double)tensor_bytes(checkpoint));
     }
     return true;
 }
@@ -199,7 +207,7 @@ bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, 
         const pare_tensor *tensor = &checkpoint->tensors[i];
         done = pare_context_check(context, error) && hash_tensor(&lines, checkpoint, tensor, pare_context_threads(context), error);
         read += tensor->n_bytes;
-        pare_context_progress(context, "hash weights", (double)read, (double)checkpoint->file_bytes);
+        pare_context_progress(context, "read the weights, to know the model by their hash", (double)read, (double)tensor_bytes(checkpoint));
     }
     done = done && pare_string_check(&lines, error) && pare_sha256_bytes(hash, lines.data, lines.length, error);
     pare_string_free(&lines);

@@ -26,6 +26,31 @@ pare_size pare_config_size(const pare_config *config) {
     return size;
 }
 
+typedef struct {
+    const pare_dtype_traits *traits;
+    uint64_t bytes;
+} type_count;
+
+static bool add_as_type(void *user, const char *name, uint32_t n_dims, const uint64_t *dims, pare_error *error) {
+    type_count *count = user;
+    const pare_dtype_traits *t = count->traits;
+    (void)name, (void)error;
+    uint64_t n = n_dims == 2 ? dims[0] * dims[1] : dims[0];
+    if (t->quantised && n_dims == 1)
+        t = pare_dtype_info(PARE_DTYPE_F32);
+    else if (n_dims == 2 && dims[1] % t->block != 0)
+        t = pare_dtype_info(PARE_DTYPE_F16);
+    count->bytes += n / t->block * t->bytes;
+    return true;
+}
+
+uint64_t pare_config_bytes(const pare_config *config, pare_dtype dtype) {
+    type_count count = {.traits = pare_dtype_info(dtype)};
+    if (!pare_config_visit_tensors(config, add_as_type, &count, NULL))
+        return 0; /* add_as_type never stops it */
+    return count.bytes;
+}
+
 /* Bytes of the view in a type. Kept columns of a block type are counted at the type's bytes per weight. */
 static uint64_t view_bytes(const pare_view *view, pare_dtype dtype) {
     const pare_dtype_traits *traits = pare_dtype_info(dtype);

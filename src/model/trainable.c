@@ -85,7 +85,7 @@ static bool copy_weights(pare_thawed *thawed, const pare_checkpoint *base, const
         }
         pare_view_read(values_of(thawed, tensor), &view, 0, view.n_rows, scratch);
         pare_checkpoint_drop_view(base, &view);
-        pare_context_progress(context, "read", (double)(i + 1), (double)c->n_tensors);
+        pare_context_progress(context, "read the weights as f32", (double)(i + 1), (double)c->n_tensors);
     }
     pare_arena_close(arena);
     return done;

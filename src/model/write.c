@@ -200,7 +200,7 @@ static bool stream_panel(writer *w, const entry *e, const pare_view *view, uint3
     if (!pare_context_check(w->context, error) || !pare_output_write(w->output, bytes, n_weights * item, error))
         return false;
     w->done += n_weights * item;
-    pare_context_progress(w->context, "write", (double)w->done, (double)w->total);
+    pare_context_progress(w->context, "write the checkpoint", (double)w->done, (double)w->total);
     pare_cut_drop_rows(view, first, n, w->cut, w->checkpoint);
     return true;
 }

@@ -239,7 +239,7 @@ static bool make_key(pare_sha256 *contents, pare_recipe *recipe, pare_error *err
         const pare_text_file *f = s->file;
         char text[80];
         snprintf(text, sizeof text, "%d %zu", f->rows ? 2 : s->split, f->length);
-        pare_context_progress(recipe->context, "reading", read, all);
+        pare_context_progress(recipe->context, "read the texts", read, all);
         done = pare_chain_add(&chain, text, strlen(text), error) &&
                pare_chain_add_all(&chain, (const uint8_t *)f->bytes, f->length, f->mapped, recipe->context, error);
         read += (double)f->length;

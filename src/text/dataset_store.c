@@ -124,7 +124,7 @@ static bool report(maker *m, size_t done, pare_error *error) {
         if (m->source->file->mapped)
             pare_pages_forget(m->source->file->bytes + m->forgotten, done - m->forgotten);
         m->forgotten = done;
-        pare_context_progress(context, "tokenising", m->bytes_before + (double)done, m->bytes_all);
+        pare_context_progress(context, "tokenise the texts", m->bytes_before + (double)done, m->bytes_all);
     }
     return pare_context_check(context, error);
 }

@@ -400,7 +400,7 @@ static bool merge_all(merger *m, uint64_t min_frequency, const pare_context *con
         if (!pare_context_check(context, error) || !merge(m, &top, error))
             return false;
         if (m->tokens->n_merges % 32 == 0)
-            pare_context_progress(context, "merges", (double)(m->tokens->n - first), (double)(wanted - first));
+            pare_context_progress(context, "learn merges", (double)(m->tokens->n - first), (double)(wanted - first));
     }
     return true;
 }

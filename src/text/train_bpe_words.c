@@ -141,7 +141,7 @@ bool pare_train_split(pare_train_words *words, pare_train_splitter *splitter, co
         end = stretch_end(text, n, from);
         if (!pare_context_check(context, error) || !add_stretch(words, splitter, text + from, end - from, error))
             return false;
-        pare_context_progress(context, "words", (double)end, (double)n);
+        pare_context_progress(context, "count words", (double)end, (double)n);
     }
     return true;
 }

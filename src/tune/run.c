@@ -85,16 +85,15 @@ static bool save(runner *r, pare_error *error) {
     return !r->options->state || state_write(r->options->state, r->tuner, r->identity.data, r->options, r->result, error);
 }
 
-static void tell(const runner *r, const pare_tune_step *step, double begin, uint64_t first) {
-    const pare_tune_options *o = &r->tuner->options;
-    char stage[96];
-    uint64_t done = r->tuner->step;
+static void show(const runner *r, const pare_tune_step *step, double begin, uint64_t first) {
+    pare_tuner *t = r->tuner;
+    const pare_tune_options *o = &t->options;
     char loss[32] = "without targets";
     if (step->targets)
         snprintf(loss, sizeof loss, "loss %.4f", step->loss);
-    snprintf(stage, sizeof stage, "train: %s, %.0f tokens/s", loss,
-             (double)((done - first) * o->batch * o->length) / (pare_clock_s() - begin));
-    pare_context_progress(r->context, stage, (double)(done - first), (double)(o->steps - first));
+    snprintf(t->stage, sizeof t->stage, "train: %s, %.0f tokens/s", loss,
+             (double)((t->step - first) * o->batch * o->length) / (pare_clock_s() - begin));
+    pare_context_progress(r->context, t->stage, (double)(t->step - first), (double)(o->steps - first));
 }
 
 static bool one_step(runner *r, pare_tune_step *step, pare_error *error) {
@@ -110,16 +109,17 @@ static bool one_step(runner *r, pare_tune_step *step, pare_error *error) {
 static bool train(runner *r, pare_error *error) {
     const pare_tune_options *o = &r->tuner->options;
     const pare_tune_run_options *run = r->options;
-    uint64_t first = r->tuner->step;
+    uint64_t first = r->tuner->begun = r->tuner->step;
     double begin = pare_clock_s(), apart = 0;                                           /* seconds spent on evaluations and states */
     bool due = first == 0 || (run->evaluate_every && first % run->evaluate_every == 0); /* a stop may have come before it */
     bool done = !due || evaluate(r, error);
     apart = pare_clock_s() - begin;
+    pare_context_progress(r->context, "train", 0, (double)(o->steps - first));
     while (done && r->tuner->step < o->steps) {
         pare_tune_step step;
         if (!(done = one_step(r, &step, error)))
             break;
-        tell(r, &step, begin + apart, first);
+        show(r, &step, begin + apart, first);
         double from = pare_clock_s();
         if (run->evaluate_every && r->tuner->step % run->evaluate_every == 0)
             done = evaluate(r, error);

@@ -29,6 +29,11 @@ struct pare_tuner {
     pare_gradients gradients; /* into `gradient` */
     pare_pass *pass;
     uint64_t step; /* steps done */
+    /* progress within a step: the pass reports to pass_context, which passes it on as a part of all steps since `begun` */
+    pare_context pass_context;
+    uint64_t begun;
+    size_t pass_first, pass_windows; /* windows of the step before the pass, and in it */
+    char stage[96];
 };
 
 /* Segments of the block, and the model's gradients into it. */

@@ -86,6 +86,16 @@ bool pare_tune_plan(pare_tune_memory *memory, const pare_tune_options *o, const 
 
 /* ---- opening ---- */
 
+static void on_pass(void *user, const char *stage, double done, double total) {
+    const pare_tuner *t = user;
+    const pare_tune_options *o = &t->options;
+    double windows = (double)t->pass_first + (double)t->pass_windows * done / total, before = (double)(t->step - t->begun);
+    (void)stage;
+    if (t->step >= t->begun && t->step < o->steps)
+        pare_context_progress(t->context, t->stage[0] ? t->stage : "train", before + windows / (double)o->batch,
+                              (double)(o->steps - t->begun));
+}
+
 static pare_tuner *make(const pare_tune_options *options, const pare_context *context, pare_error *error) {
     pare_arena *arena = check_options(options, error) ? pare_arena_open(error) : NULL;
     pare_tuner *tuner = arena ? PARE_PUSH(arena, pare_tuner, 1, error) : NULL;
@@ -94,6 +104,10 @@ static pare_tuner *make(const pare_tune_options *options, const pare_context *co
         return NULL;
     }
     *tuner = (pare_tuner){.options = *options, .context = context, .arena = arena};
+    if (context)
+        tuner->pass_context = *context;
+    tuner->pass_context.progress = on_pass;
+    tuner->pass_context.user = tuner;
     return tuner;
 }
 
@@ -130,7 +144,8 @@ static bool open_rest(pare_tuner *t, pare_error *error) {
     pare_distillation distillation = {t->teacher, o->distil_weight, o->distil_temperature};
     return (t->gradient = PARE_PUSH(a, float, t->n_values, error)) && (t->first_moment = PARE_PUSH(a, float, t->n_values, error)) &&
            (t->second_moment = PARE_PUSH(a, float, t->n_values, error)) && bind_gradients(t, error) &&
-           (t->pass = pare_pass_open(t->model, &t->gradients, &distillation, pass_windows(o), o->length, o->recompute, t->context, error));
+           (t->pass =
+                pare_pass_open(t->model, &t->gradients, &distillation, pass_windows(o), o->length, o->recompute, &t->pass_context, error));
 }
 
 pare_tuner *pare_tuner_open(const pare_tune_options *options, const pare_checkpoint *checkpoint, const pare_cut *cut,
@@ -215,6 +230,8 @@ static bool accumulate(pare_pass_loss *sums, pare_tuner *t, const uint32_t *ids,
         size_t n = o->batch - first < step ? o->batch - first : step, at = first * o->length;
         pare_batch batch = {ids + at, learn ? learn + at : NULL, n, o->length};
         pare_pass_loss loss;
+        t->pass_first = first;
+        t->pass_windows = n;
         t->dropout = (pare_dropout){(float)o->dropout, pass_key(t, first)};
         bool done = pare_pass_run(&loss, t->pass, &batch, 1.0 / (double)targets, error);
         t->dropout.rate = 0;

@@ -7,6 +7,26 @@ copy() { rm -rf "$work/model"; cp -r "$qwen" "$work/model"; }
 expect 1 'No such file' "$PARE" info "$work/nothing"
 mkdir "$work/empty"; expect 1 'config.json' "$PARE" info "$work/empty"
 expect 1 '' "$PARE" info "$text"
+# what is often given for a model, and the way from there
+expect 1 'does not download.*hf download Nobody/No-Model-1B --local-dir No-Model-1B' "$PARE" info Nobody/No-Model-1B
+expect 1 'No such file or directory$' "$PARE" info ./Nobody/Nothing
+printf 'PK\003\004archive/data.pkl' >"$work/model.pt"; expect 1 'never loads.*save_pretrained' "$PARE" info "$work/model.pt"
+printf '\200\002}q' >"$work/model.bin"; expect 1 'pickle.*save_pretrained' "$PARE" eval "$work/model.bin" --text "$text"
+printf 'version https://git-lfs.github.com/spec/v1\n' >"$work/lfs.gguf"; expect 1 'git lfs pull' "$PARE" info "$work/lfs.gguf"
+cp "$fixtures/llama3.gguf" "$work/cut.gguf"; truncate -s -1000 "$work/cut.gguf"
+expect 1 "cut short, it has $(stat -c %s "$work/cut.gguf") bytes and needs [0-9]+\..*complete" "$PARE" info "$work/cut.gguf"
+needed=$(sed -E 's/.* needs ([0-9]+)\..*/\1/' "$work/stderr")
+[ "$needed" -le "$(stat -c %s "$fixtures/llama3.gguf")" ] && [ "$needed" -gt $(($(stat -c %s "$fixtures/llama3.gguf") - 32)) ] || fail "a GGUF file needs $needed"
+copy; size=$(stat -c %s "$work/model/model.safetensors"); truncate -s -10 "$work/model/model.safetensors"
+expect 1 "cut short: it has $((size - 10)) bytes and needs $size " "$PARE" info "$work/model"
+expect 2 'this command writes a Hugging Face folder.*pare export' "$PARE" compress "$qwen" --method random --ratio 0.5 -o "$work/out.gguf"
+expect 2 'this command writes a Hugging Face folder' "$PARE" finetune "$qwen" --data "$text" -o "$work/out.gguf"
+expect 2 'joined2048 .what papers report for the data set wikitext2' "$PARE" eval "$qwen" --text "$text" --protocol wikitext2
+expect 2 'did you mean wanda-sp' "$PARE" compress "$qwen" --method wanda --ratio 0.5 --plan
+expect 2 'did you mean random' "$PARE" compress "$qwen" --method RANDOM --ratio 0.5 --plan
+printf 'models: [%s]\nevaluate: {text: %s, protocol: joined48}\nmethods: [random]\nratios: [30]\n' "$qwen" "$text" >"$work/percent.yaml"
+expect 1 'percent.yaml:4: .*30 % is 0.3' "$PARE" study run "$work/percent.yaml" --ledger "$work/percent.ledger"
+expect 2 'for 30 % write --ratio 0.3' "$PARE" policy train "$qwen" --ratio 30 -o "$work/policy"
 copy; truncate -s 1000 "$work/model/model.safetensors"; expect 1 'model.safetensors' "$PARE" info "$work/model"
 copy; printf '\377\377\377\377\377\377\377\177' | dd of="$work/model/model.safetensors" conv=notrunc status=none
 expect 1 'header' "$PARE" info "$work/model"

@@ -11,6 +11,10 @@ expect 2 'a command is missing' "$PARE"
 expect 2 'did you mean compress' "$PARE" compres
 expect 0 'shortgpt' "$PARE" methods
 expect 0 '"unit": "query heads"' "$PARE" methods --json
+expect 0 'ratio counts  the FFN neurons of each layer' "$PARE" methods wanda-sp
+expect 0 '"ratio_counts": "the weights of each matrix"' "$PARE" methods svd --json
+expect 2 'did you mean wanda-sp' "$PARE" methods wanda
+expect 1 'No such file' "$PARE" methods ./nothing
 commands=$("$PARE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
 for command in compress finetune merge methods study train version; do grep -qx "$command" <<<"$commands" || fail "pare --help does not name $command"; done
 for command in $commands; do

@@ -9,7 +9,7 @@ cut() { expect 0 "$1" "$PARE" compress "$model" --method svd-llm --calibrate "$t
 
 cut 'keeps 114 of 272 singular directions in each of 2 layers' --own-format -o "$work/factors"
 ! grep -v "of memory$" "$work/stderr" || fail "factors talk on stderr: $(cat "$work/stderr")"
-cut 'warning: factors are multiplied back .* nothing is saved' -o "$work/product"
+cut 'warning: the factors are multiplied back .* which saves nothing' -o "$work/product"
 close "$(loss "$work/factors")" "$(loss "$work/product")" "factors and their product"
 [ "$(of_config "$work/factors" 'c["model_type"], c["pare"]["layers"][1]["ranks"]["up_proj"]')" = "('pare', 22)" ] || fail "config.json of factors"
 [ "$(of_config "$work/product" 'c["model_type"], "pare" in c')" = "('llama', False)" ] || fail "config.json of the product"
@@ -47,7 +47,7 @@ expect 0 '' "$PARE" finetune "$work/factors" --lora 2 "${train[@]}" --save-adapt
 [ "$(of_config "$work/lora" 'c["pare"]["layers"][0]["ranks"]["q_proj"]')" = 18 ] || fail "the factors did not take the adapter up"
 expect 0 '' "$PARE" merge "$work/factors" "$work/adapter" --type f32 -o "$work/merged"
 close "$(loss "$work/merged")" "$(loss "$work/lora")" "merged by hand and by finetune"
-expect 0 'warning: factors are multiplied back' "$PARE" export "$work/lora" --type f32 -o "$work/lora.gguf"
+expect 0 'warning: the factors are multiplied back' "$PARE" export "$work/lora" --type f32 -o "$work/lora.gguf"
 close "$(loss "$work/lora.gguf")" "$(loss "$work/lora")" "factors as GGUF"
 
 expect 1 'products of two factors already' "$PARE" compress "$work/factors" --method random --ratio 0.2 -o "$work/out"

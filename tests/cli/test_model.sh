@@ -41,7 +41,7 @@ expect 0 '' "$PARE" info "$work/half" --json
 [ "$(json config.intermediate_size)" = 48 ] || fail "compress: intermediate_size"
 expect 0 '' "$PARE" eval "$work/half" --text "$text" --protocol joined48
 expect 0 'magnitude fails' "$PARE" compress "$work/half" --method magnitude --ratio 0.5 --multiple 8 -o "$work/quarter"
-expect 0 'written as bf16' "$PARE" compress "$fixtures/types.gguf" --method random --ratio 0.25 -o "$work/from-gguf"
+expect 0 'output will be bf16' "$PARE" compress "$fixtures/types.gguf" --method random --ratio 0.25 -o "$work/from-gguf"
 expect 0 '' "$PARE" info "$work/from-gguf" --json
 grep -q bf16 "$work/stdout" || fail "a quantised source did not become bf16"
 

@@ -92,12 +92,71 @@ static void a_share_is_a_fraction(void **state) {
     assert_true(check_share("ratio", 0.3, &error));
 }
 
+/* A stage that is over leaves no bar and no time; a new stage has a clock of its own; time left is told once it can be. */
+static void each_stage_has_its_own_clock(void **state) {
+    (void)state;
+    progress_clock clock = {0};
+    char line[256];
+    progress_line(line, sizeof line, &clock, "hash", 0, 100, 1000);
+    progress_line(line, sizeof line, &clock, "hash", 99, 100, 1001);
+    assert_non_null(strstr(line, "99 %  hash"));
+    assert_null(strstr(line, "left")); /* after one second nobody knows */
+    progress_line(line, sizeof line, &clock, "hash", 100, 100, 1002);
+    assert_string_equal(line, "");
+    progress_line(line, sizeof line, &clock, "train", 2, 8, 1040); /* begins at a quarter: these were done by another run */
+    assert_null(strstr(line, "left"));
+    progress_line(line, sizeof line, &clock, "train", 4, 8, 1060);
+    assert_non_null(strstr(line, "40 s left"));
+    progress_line(line, sizeof line, &clock, "evaluate", 1, 8, 1061); /* goes back: another stage of the same length */
+    assert_null(strstr(line, "left"));
+    progress_line(line, sizeof line, &clock, "evaluate", 2, 8, 1071);
+    assert_non_null(strstr(line, "1 min 00 s left"));
+}
+
+static void near_names(void **state) {
+    (void)state;
+    const char *const names[] = {"random", "magnitude", "wanda-sp", "wanda-sp-groups"};
+    assert_string_equal(pare_nearest("RANDOM", names, 4), "random");
+    assert_string_equal(pare_nearest("wanda", names, 4), "wanda-sp");
+    assert_string_equal(pare_nearest("magnitud", names, 4), "magnitude");
+    assert_null(pare_nearest("nothing", names, 4));
+}
+
+static void numbers_of_bytes(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t bytes;
+    } good[] = {{"150", 150}, {"100M", 100000000}, {"100MB", 100000000}, {"100MiB", 104857600}, {"1.5G", 1500000000}, {"2GiB", 2147483648}};
+    static const char *const bad[] = {"", "M", "-1", "0", "1.5X", "100 M", "100mib"};
+    uint64_t bytes;
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
+        assert_true(pare_bytes_parse(&bytes, good[i].text));
+        assert_int_equal(bytes, good[i].bytes);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(pare_bytes_parse(&bytes, bad[i]));
+}
+
+static void names_of_folders(void **state) {
+    (void)state;
+    pare_error error;
+    assert_true(check_folder_name("out", &error) && check_folder_name("dir.x/out-1.5", &error));
+    assert_fails(check_folder_name("out.gguf", &error), error, PARE_ERROR_USAGE, "pare export FOLDER -o out.gguf");
+    assert_fails(check_folder_name("OUT.GGUF", &error), error, PARE_ERROR_USAGE, "pare export");
+    assert_fails(check_folder_name("out.safetensors", &error), error, PARE_ERROR_USAGE, "a folder name");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(both_tables_are_read),
         cmocka_unit_test(an_option_that_is_there_twice_stops_the_command),
         cmocka_unit_test(a_subcommand_takes_its_own_options),
         cmocka_unit_test(a_share_is_a_fraction),
+        cmocka_unit_test(each_stage_has_its_own_clock),
+        cmocka_unit_test(near_names),
+        cmocka_unit_test(numbers_of_bytes),
+        cmocka_unit_test(names_of_folders),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

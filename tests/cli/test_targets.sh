@@ -15,6 +15,15 @@ plan 0 '' --macs 150000 --json
 [ "$(json size.macs)" -le 150000 ] || fail "--macs left $(json size.macs)"
 plan 0 '' --bytes 0.38M --type bf16 --json
 [ "$(json size.parameters)" -le 190000 ] || fail "--bytes left $(json size.parameters)"
+plan 0 '' --bytes 300KiB --json
+[ "$(json sizes.output.bytes)" -le 307200 ] && [ "$(json sizes.output.bytes)" -gt 300000 ] || fail "--bytes 300KiB left $(json sizes.output.bytes)"
+plan 0 '' --bytes 180kB --as q8_0 --json # vectors are f32 in a GGUF file, and rows that are no whole blocks f16
+[ "$(json sizes.output.q8_0)" -le 180000 ] || fail "--bytes 180kB --as q8_0 left $(json sizes.output.q8_0)"
+plan 1 'bytes \(.* MiB\) cannot be reached by cutting FFN neurons alone: the smallest are [0-9]+ bytes' --bytes 1k
+plan 2 'a number like 150000000, 150M, 150MiB or 1.5G' --bytes 100MiBs
+plan 2 'bytes are counted as' --bytes 1M --as q9
+plan 2 'bytes N is missing' --params 1M --as q8_0
+plan 2 'for 30 % write --ratio 0.3' --ratio 30
 plan 1 'cannot be reached by cutting FFN neurons alone: the smallest are [0-9]+, then [0-9]+' --params 1k
 plan 2 'one of them says how much' --params 1M --ratio 0.2
 plan 2 'a number like' --params many
@@ -109,12 +118,48 @@ heads 0 '' "$large/pare-llama-1.31M" flap --ratio 0.5 -o "$work/biased"
 heads 1 'with biases only where its heads divide the width' "$work/biased" magnitude-heads --plan --heads 6
 heads 0 '' "$work/biased" magnitude-heads --heads 4 -o "$work/biased4"
 
+# what is written beside what the uncut model would be
+size() { expect 0 '' "$PARE" export "$1" --type "$2" -o "$work/size.gguf" --json; python3 - "$work/size.gguf" <<'PY'
+import struct, sys
+data = open(sys.argv[1], "rb").read()  # the weights: from the end of the descriptions on
+print(len(data))
+PY
+    rm "$work/size.gguf"; }
+large=$SOURCE/models/pare-llama-1.31M
+expect 0 '' "$PARE" compress "$large" --method magnitude --ratio 0.2 -o "$work/sized" --json
+for type in q8_0 q4_0; do
+    said=$(json sizes.output.$type); whole=$(json sizes.source.$type)
+    cp "$work/stdout" "$work/kept"
+    for pair in "$work/sized:$said" "$large:$whole"; do
+        file=$(size "${pair%:*}" $type)
+        [ "${pair##*:}" -lt "$file" ] && [ $((file - ${pair##*:})) -lt 60000 ] || fail "$type of ${pair%:*}: $file bytes in the file, said $pair"
+    done
+    cp "$work/kept" "$work/stdout"
+done
+[ "$(json sizes.smaller_uncut.type)" = '"q8_0"' ] || fail "what is smaller uncut: $(json sizes.smaller_uncut)"
+expect 0 '' "$PARE" export "$large" --type q4_1 -o "$work/q4_1.gguf"
+expect 0 'The output is larger than the source' "$PARE" compress "$work/q4_1.gguf" --method magnitude --ratio 0.2 --plan
+expect 0 'The uncut model as q4_0 is smaller than the output: pare export .*q4_1.gguf --type q4_0' "$PARE" compress "$work/q4_1.gguf" \
+    --method magnitude --ratio 0.2 --plan
+expect 0 '' "$PARE" compress "$work/q4_1.gguf" --method magnitude --ratio 0.2 --plan --json
+[ "$(json sizes.source.bytes)" -lt "$(json sizes.output.bytes)" ] && [ "$(json sizes.smaller_uncut.type)" = '"q4_0"' ] ||
+    fail "sizes of a quantised source: $(json sizes)"
+# a plan looks at no text and no weights: a text that is too short for its windows is none of its business
+head -c 40 "$text" >"$work/short.txt"
+expect 0 'keeps 320 of 416' "$PARE" compress "$large" --method wanda-sp --ratio 0.2 --plan --calibrate "$work/short.txt"
+expect 0 'numbers of FFN neurons, heads and layers are chosen during the work' "$PARE" compress "$large" --method auto --ratio 0.3 --plan --calibrate "$text"
+
 # the method that measurements recommend
 cut 0 'auto: surgeon-all, which lost least of [0-9]+ methods' auto --ratio 0.3 --multiple 1 --windows 16
 cut 0 '' auto --params 190k --multiple 1 --windows 16 --json
 after=$(json size.parameters)
 [ "$(json method)" = '"surgeon-all"' ] && [ "$after" -le 190000 ] || fail "auto took $(json method), left $after"
-expect 0 'with a calibration text' "$PARE" compress "$model" --method auto --ratio 0.3 --multiple 1 --plan
+expect 0 'better methods need a calibration text' "$PARE" compress "$model" --method auto --ratio 0.3 --multiple 1 --plan
 cut 2 'a shape names its method' auto --ffn 40
+auto() { expect 1 "$2" "$PARE" compress "$1" --method auto --plan "${@:3}"; }
+auto "$work/q4_1.gguf" 'small enough without a cut: its weights take .* as q4_1' --bytes 1M
+auto "$work/q4_1.gguf" 'small enough without a cut: its weights take .* as q8_0 .pare export' --bytes 1.6M --as q8_0
+auto "$large" 'small enough without a cut: it has 1,471,200 parameters' --params 1.5M
+auto "$large" 'alone of the methods that were measured .* nothing to compare it with' --bytes 1MiB
 cut 1 'no method' auto --ratio 0.99
 finish

@@ -33,6 +33,12 @@ expect 0 '' "${tune[@]}" --adapter "$work/adapter" --lr 1e-6 -o "$work/more" --j
 expect 1 'another base' "$PARE" merge "$fixtures/mistral" "$work/adapter" -o "$work/no"
 expect 1 'not an adapter' "$PARE" merge "$model" "$work/lora" -o "$work/no"
 
+expect 0 'cross-entropy [0-9.]+ after 0 tokens: joined32 of the documents held out' "${tune[@]}" --held-out 0.2 -o "$work/named"
+
+# distillation's options are those of the help: each reaches the training
+expect 0 '' "${tune[@]}" --teacher "$model" --temperature 3 --distil-weight 0.25 -o "$work/distilled" --json
+[ "$(json distillation.temperature)" = 3.0 ] && [ "$(json distillation.weight)" = 0.25 ] || fail "distillation: $(json distillation)"
+
 # full, with a teacher; a cut model recovers under its dense one
 expect 0 '' "$PARE" compress "$model" --method random --ratio 0.5 --multiple 4 -o "$work/cut"
 expect 0 'needs .* beside the mapped model; with --checkpoint' "$PARE" finetune "$work/cut" --data "$work/text.txt" --seq 32 --batch 2 --steps 12 \

@@ -236,6 +236,8 @@ static void recommended(void **state) {
     assert_true(with.next && with.next != with.method && with.excess < with.next_excess);
     assert_true(!without.method->calibrated && without.excess > with.excess && without.n_methods < with.n_methods);
     assert_true(few.method->calibrated && !few.method->build);
+    assert_true(with.n_methods >= 2 && without.n_methods >= 2);
+    assert_fails(pare_recommend(&few, c, 0.7, 1, 0, &error), error, PARE_ERROR_RANGE, "nothing to compare it with");
     assert_fails(pare_recommend(&few, c, 1.2, 1, 64, &error), error, PARE_ERROR_USAGE, "not in [0, 1)");
     assert_fails(pare_recommend(&few, c, 0.999, 1, 0, &error), error, PARE_ERROR_RANGE, "no method without a calibration text");
     pare_checkpoint_close(checkpoint);

@@ -163,18 +163,20 @@ static void budgets(void **state) {
         for (int b = 0; b < 2; b++) {
             pare_budget budget = b ? PARE_BUDGET_MACS : PARE_BUDGET_PARAMETERS;
             uint64_t all = b ? dense.macs : dense.parameters, most = all - all / 9;
+            const pare_limit limit = {.budget = budget, .most = most}, whole = {.budget = budget, .most = all},
+                             none = {.budget = budget, .most = all / 100};
             pare_error error = {0};
             pare_plan plan, more;
             pare_size size, larger;
-            assert_done(pare_plan_fit(&plan, units[i], c, budget, most, 1, &error) && pare_plan_forecast(&size, &plan, c, &error), error);
+            assert_done(pare_plan_fit(&plan, units[i], c, &limit, 1, &error) && pare_plan_forecast(&size, &plan, c, &error), error);
             assert_true((b ? size.macs : size.parameters) <= most);
             assert_true(plan.ratio > 0);
             assert_done(pare_plan_make(&more, units[i], c, plan.ratio - 1e-6, 1, &error) && pare_plan_forecast(&larger, &more, c, &error),
                         error);
             assert_true((b ? larger.macs : larger.parameters) > most);
-            assert_done(pare_plan_fit(&plan, units[i], c, budget, all, 1, &error), error);
+            assert_done(pare_plan_fit(&plan, units[i], c, &whole, 1, &error), error);
             assert_true(pare_plan_keeps_all(&plan));
-            assert_fails(pare_plan_fit(&plan, units[i], c, budget, all / 100, 1, &error), error, PARE_ERROR_RANGE, "the smallest are");
+            assert_fails(pare_plan_fit(&plan, units[i], c, &none, 1, &error), error, PARE_ERROR_RANGE, "the smallest are");
         }
     pare_checkpoint_close(checkpoint);
 }

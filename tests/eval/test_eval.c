@@ -189,6 +189,44 @@ static void a_loss_that_is_not_finite_stops_it(void **state) {
     pare_checkpoint_close(checkpoint);
 }
 
+typedef struct {
+    double last;
+    size_t n, backward, between; /* calls, calls that went back, calls within the first batch */
+} progress_seen;
+
+static void see(void *user, const char *stage, double done, double total) {
+    progress_seen *seen = user;
+    assert_string_equal(stage, "evaluate");
+    assert_true(done >= 0 && done <= total);
+    seen->n++;
+    seen->backward += done < seen->last;
+    seen->between += done > 0 && done < 1;
+    seen->last = done;
+}
+
+/* A window of a large model takes a minute: its layers are told one by one. */
+static void progress_moves_within_a_window(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(MODELS "qwen2", &error);
+    pare_model *model = checkpoint ? pare_model_open(checkpoint, NULL, &error) : NULL;
+    assert_done(model, error);
+    pare_protocol protocol;
+    pare_eval_text text;
+    pare_eval_result result;
+    assert_true(pare_protocol_parse(&protocol, "joined48", &error));
+    assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, &error), error);
+    progress_seen seen = {0};
+    pare_context context = {.n_threads = 1, .progress = see, .user = &seen};
+    assert_done(pare_eval_run(&result, model, &text, 1, NULL, &context, &error), error);
+    assert_int_equal(seen.between, checkpoint->config.n_layers - 1);
+    assert_int_equal(seen.backward, 0);
+    assert_true(seen.last >= 1);
+    pare_eval_text_close(&text);
+    pare_model_close(model);
+    pare_checkpoint_close(checkpoint);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(as_transformers),
@@ -197,6 +235,7 @@ int main(void) {
         cmocka_unit_test(protocol_names),
         cmocka_unit_test(texts_that_cannot_be_scored),
         cmocka_unit_test(a_loss_that_is_not_finite_stops_it),
+        cmocka_unit_test(progress_moves_within_a_window),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

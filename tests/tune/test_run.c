@@ -41,6 +41,14 @@ static void watch(void *user, const char *stage, double done, double total) {
         stop = 1;
 }
 
+static size_t within_a_step; /* progress that is no whole number of steps */
+
+static void watch_within(void *user, const char *stage, double done, double total) {
+    (void)user;
+    (void)total;
+    within_a_step += strncmp(stage, "train", 5) == 0 && fabs(done - round(done)) > 1e-9;
+}
+
 static bool evaluate(void *user, double *cross_entropy, size_t index, const pare_model *model, pare_error *error) {
     size_t *calls = user;
     if (stop_in && *calls + 1 == stop_in)
@@ -93,6 +101,7 @@ static outcome run(const place *p, manner how) {
     pare_context context = {.n_threads = how.threads, .progress = watch, .cancel = &stop};
     stop = 0;
     stop_at = how.stop_at;
+    b.context.progress = watch_within;
     out.done = pare_tune_run(&out.result, b.tuner, dataset, &r, &context, &out.error);
     out.n_values = b.tuner->n_values;
     out.values = pare_allocate(out.n_values, sizeof *out.values, NULL);
@@ -135,6 +144,7 @@ static void test_same_bits(void **state) {
         outcome_free(&seed);
     }
     remove_place(&p);
+    assert_true(within_a_step > RUN_STEPS); /* the bar does not stand still while a large model does a step */
 }
 
 /* Stopped in the middle, gone on with: as if never stopped. A killed run goes on from the last state it wrote. */

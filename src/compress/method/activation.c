@@ -38,7 +38,7 @@ static bool score_channels(pare_scores *scores, const pare_checkpoint *checkpoin
 
 const pare_method pare_method_activation = {
     .name = "activation",
-    .summary = "root mean square activation of each neuron",
+    .summary = "scores each FFN neuron by the root mean square of its activation",
     .unit = PARE_UNIT_FFN,
     .score = score,
     SOURCE,
@@ -46,7 +46,7 @@ const pare_method pare_method_activation = {
 
 const pare_method pare_method_activation_groups = {
     .name = "activation-groups",
-    .summary = "root mean square of what a key-value head's query heads give out",
+    .summary = "scores each key-value head by the root mean square of the outputs of its query heads",
     .unit = PARE_UNIT_GROUPS,
     .score = score,
     SOURCE,
@@ -54,7 +54,7 @@ const pare_method pare_method_activation_groups = {
 
 const pare_method pare_method_activation_heads = {
     .name = "activation-heads",
-    .summary = "root mean square of what a query head gives out, within each group",
+    .summary = "scores each query head by the root mean square of its output; compared within each group",
     .unit = PARE_UNIT_HEADS,
     .score = score,
     SOURCE,
@@ -62,7 +62,7 @@ const pare_method pare_method_activation_heads = {
 
 const pare_method pare_method_activation_channels = {
     .name = "activation-channels",
-    .summary = "root mean square of a channel after the norms, summed over layers",
+    .summary = "scores each channel of the residual stream by its root mean square after the norms, summed over layers",
     .unit = PARE_UNIT_CHANNELS,
     .score = score_channels,
     SOURCE,

@@ -107,7 +107,8 @@ static bool compensate_heads(pare_cut *cut, const pare_checkpoint *checkpoint, c
 
 const pare_method pare_method_flap = {
     .name = "flap",
-    .summary = "fluctuation of each neuron times its down column's squares; its mean becomes a bias",
+    .summary = "scores each FFN neuron by its variance over tokens times the squared norm of its down_proj column; the removed mean "
+               "becomes a bias",
     .unit = PARE_UNIT_FFN,
     .compensate = compensate_ffn,
     SOURCE,
@@ -115,7 +116,8 @@ const pare_method pare_method_flap = {
 
 const pare_method pare_method_flap_groups = {
     .name = "flap-groups",
-    .summary = "the same over the o_proj columns of a key-value head's query heads",
+    .summary = "scores each key-value head by the variance of its query heads' outputs times the squared o_proj columns; the removed mean "
+               "becomes a bias",
     .unit = PARE_UNIT_GROUPS,
     .compensate = compensate_heads,
     SOURCE,
@@ -123,7 +125,8 @@ const pare_method pare_method_flap_groups = {
 
 const pare_method pare_method_flap_heads = {
     .name = "flap-heads",
-    .summary = "the same over the o_proj columns of a query head, within each group",
+    .summary = "scores each query head by the variance of its output times the squared o_proj columns, within each group; the removed mean "
+               "becomes a bias",
     .unit = PARE_UNIT_HEADS,
     .compensate = compensate_heads,
     SOURCE,

@@ -23,7 +23,7 @@ static bool by_influence(pare_scores *scores, const pare_checkpoint *checkpoint,
 
 const pare_method pare_method_last_layers = {
     .name = "last-layers",
-    .summary = "the deepest layers go first, but the very last stays",
+    .summary = "removes the deepest layers first and keeps the very last",
     .source = "Gromov et al. 2024, simple heuristic",
     .unit = PARE_UNIT_LAYERS,
     .score = by_position,
@@ -31,7 +31,7 @@ const pare_method pare_method_last_layers = {
 
 const pare_method pare_method_shortgpt = {
     .name = "shortgpt",
-    .summary = "block influence: how little a layer turns what goes through it",
+    .summary = "removes the layers whose output is most similar to their input (block influence, cosine)",
     .source = "Men et al. 2024 (ShortGPT)",
     .unit = PARE_UNIT_LAYERS,
     .calibrated = true,

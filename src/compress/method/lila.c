@@ -122,7 +122,7 @@ static size_t memory(const pare_method *method, const pare_model *model, const p
 
 const pare_method pare_method_lila = {
     .name = "lila",
-    .summary = "how far the spectra of gate, up and down shift when the neuron is ablated",
+    .summary = "keeps the FFN neurons whose removal changes the singular values of gate_proj, up_proj and down_proj most",
     .source = "the criterion of LILA, in a derivation of our own",
     .unit = PARE_UNIT_FFN,
     .score = score,

@@ -69,7 +69,7 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
 
 const pare_method pare_method_magnitude = {
     .name = "magnitude",
-    .summary = "L2 norm of each neuron's gate row, up row and down column",
+    .summary = "scores each FFN neuron by the L2 norm of its gate_proj row, up_proj row and down_proj column",
     .unit = PARE_UNIT_FFN,
     .warning = "magnitude fails on modern pretrained models: a few neurons of small weight carry huge activations and are cut first, "
                "which is worse than chance; prefer wanda-sp",
@@ -78,21 +78,22 @@ const pare_method pare_method_magnitude = {
 
 const pare_method pare_method_magnitude_groups = {
     .name = "magnitude-groups",
-    .summary = "L2 norm of a key-value head's k and v rows, and of its query heads' q rows and o columns",
+    .summary =
+        "scores each key-value head by the L2 norm of its k_proj and v_proj rows and of its query heads' q_proj rows and o_proj columns",
     .unit = PARE_UNIT_GROUPS,
     SOURCE,
 };
 
 const pare_method pare_method_magnitude_heads = {
     .name = "magnitude-heads",
-    .summary = "L2 norm of a query head's q rows and o columns, within each group",
+    .summary = "scores each query head by the L2 norm of its q_proj rows and o_proj columns; compared within each group",
     .unit = PARE_UNIT_HEADS,
     SOURCE,
 };
 
 const pare_method pare_method_magnitude_channels = {
     .name = "magnitude-channels",
-    .summary = "L2 norm of a channel's part of every matrix",
+    .summary = "scores each channel of the residual stream by the L2 norm of its part of every matrix",
     .unit = PARE_UNIT_CHANNELS,
     SOURCE,
 };

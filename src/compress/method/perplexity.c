@@ -34,7 +34,7 @@ static size_t memory(const pare_method *method, const pare_model *model, const p
 
 const pare_method pare_method_perplexity_layers = {
     .name = "perplexity-layers",
-    .summary = "the loss of the model without a layer, alone",
+    .summary = "scores each layer by the loss of the model without that layer",
     .source = "Kim et al. 2024 (Shortened LLaMA), PPL",
     .unit = PARE_UNIT_LAYERS,
     .calibrated = true,

@@ -75,7 +75,7 @@ static size_t memory(const pare_method *method, const pare_model *model, const p
 
 const pare_method pare_method_prunenet = {
     .name = "prunenet",
-    .summary = "drawn by a policy that learned, on gate weights alone, to keep their singular values",
+    .summary = "draws FFN neurons by a policy that is trained on gate_proj weights alone to keep their singular values",
     .source = "Sengupta et al. 2025 (PruneNet)",
     .unit = PARE_UNIT_FFN,
     .stochastic = true,

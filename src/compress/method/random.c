@@ -20,21 +20,21 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
 
 const pare_method pare_method_random = {
     .name = "random",
-    .summary = "neurons drawn by chance, the paper's calibration-free baseline",
+    .summary = "removes random FFN neurons: the calibration-free baseline of the Compression Laws paper",
     .unit = PARE_UNIT_FFN,
     SOURCE,
 };
 
 const pare_method pare_method_random_groups = {
     .name = "random-groups",
-    .summary = "key-value heads, with their query heads, drawn by chance",
+    .summary = "removes random key-value heads with their query heads",
     .unit = PARE_UNIT_GROUPS,
     SOURCE,
 };
 
 const pare_method pare_method_random_heads = {
     .name = "random-heads",
-    .summary = "query heads drawn by chance within each group",
+    .summary = "removes random query heads within each group",
     .unit = PARE_UNIT_HEADS,
     SOURCE,
 };

@@ -41,8 +41,6 @@ enum { TRIED_MOST = 3, HELD_OUT = 4 };
 static bool list_shapes(several_offer *offers, uint32_t *n, const pare_checkpoint *checkpoint, const pare_calibration *calibration,
                         const pare_plan *plan, const pare_context *context, pare_error *error) {
     const pare_config *c = &checkpoint->config;
-    if (plan->shape.layers && plan->shape.layers < c->n_layers)
-        return pare_fail(error, PARE_ERROR_USAGE, "surgeon-all keeps all layers: --layers is for taylor-all and the methods of layers");
     if (plan->shape.layers) /* nothing is left to choose */
         return several_offers(offers, n, NULL, plan, c, error);
     several_costs costs = {0};
@@ -125,7 +123,7 @@ static size_t memory(const pare_method *method, const pare_model *model, const p
 
 const pare_method pare_method_surgeon = {
     .name = "surgeon",
-    .summary = "pare's own: optimal brain surgery on whole neurons, down_proj fitted anew, layer by layer on the cut model",
+    .summary = "removes FFN neurons by optimal brain surgery and refits down_proj, layer by layer on the model that is cut already",
     .unit = PARE_UNIT_FFN,
     .build = build_ffn,
     SOURCE,
@@ -133,7 +131,7 @@ const pare_method pare_method_surgeon = {
 
 const pare_method pare_method_surgeon_groups = {
     .name = "surgeon-groups",
-    .summary = "the same on key-value heads with their query heads, o_proj fitted anew",
+    .summary = "removes key-value heads with their query heads by optimal brain surgery and refits o_proj, layer by layer",
     .unit = PARE_UNIT_GROUPS,
     .build = build_groups,
     SOURCE,
@@ -141,8 +139,9 @@ const pare_method pare_method_surgeon_groups = {
 
 const pare_method pare_method_surgeon_all = {
     .name = "surgeon-all",
-    .summary = "the same on FFN neurons and key-value heads at once, in the shape that loses least",
+    .summary = "removes FFN neurons and key-value heads by optimal brain surgery with refits, in the shape with the lowest loss",
     .unit = PARE_UNIT_SEVERAL,
+    .keeps_layers = true,
     .revision = 1, /* 0 took the shape of the least sum of errors untried */
     .build = build_all,
     SOURCE,

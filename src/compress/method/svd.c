@@ -10,7 +10,7 @@ static bool fill_all(const low_rank_pair *pairs, const pare_cut *cut, const pare
     pare_model *model = pare_model_open(checkpoint, NULL, error);
     bool done = model != NULL;
     for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
-        pare_context_progress(context, "decompose", i, checkpoint->config.n_layers);
+        pare_context_progress(context, "decompose the matrices", i, checkpoint->config.n_layers);
         done = low_rank_fill(pairs + (size_t)i * PARE_PROJECTIONS, model, i, cut, none, context, error);
     }
     pare_model_close(model);
@@ -37,7 +37,7 @@ static size_t memory(const pare_method *method, const pare_model *model, const p
 
 const pare_method pare_method_svd = {
     .name = "svd",
-    .summary = "each projection as a product of two factors, its truncated singular value decomposition",
+    .summary = "replaces each projection matrix by two factors: its truncated singular value decomposition",
     .source = "Eckart & Young 1936",
     .unit = PARE_UNIT_DIRECTIONS,
     .build = build,

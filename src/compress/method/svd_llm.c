@@ -134,7 +134,7 @@ static pare_cut *build(const pare_checkpoint *checkpoint, const pare_calibration
     pare_cut *cut = s.cut = pare_cut_open(&checkpoint->config, error);
     bool done = cut && open_state(&s, cut, &calibration->windows, plan, error);
     for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
-        pare_context_progress(context, "decompose", i, checkpoint->config.n_layers);
+        pare_context_progress(context, "decompose the matrices", i, checkpoint->config.n_layers);
         done = split_layer(&s, i, error);
     }
     pare_stream_close(s.stream);
@@ -161,7 +161,8 @@ static size_t memory(const pare_method *method, const pare_model *model, const p
 
 const pare_method pare_method_svd_llm = {
     .name = "svd-llm",
-    .summary = "the same of W S, S the Cholesky factor of the inputs' covariance: truncation-aware whitening",
+    .summary = "replaces each projection matrix by two factors from the singular value decomposition of W S, with S the Cholesky factor of "
+               "the inputs' covariance",
     .source = "Wang et al. 2024 (SVD-LLM)",
     .unit = PARE_UNIT_DIRECTIONS,
     .calibrated = true,

@@ -130,28 +130,29 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
 
 const pare_method pare_method_taylor = {
     .name = "taylor",
-    .summary = "weights times gradients of each neuron: what the loss would change to first order",
+    .summary = "scores each FFN neuron by its weights times their gradients: the first-order change of the loss",
     .unit = PARE_UNIT_FFN,
     SOURCE,
 };
 
 const pare_method pare_method_taylor_groups = {
     .name = "taylor-groups",
-    .summary = "the same over a key-value head and its query heads",
+    .summary = "scores each key-value head with its query heads by weights times gradients: the first-order change of the loss",
     .unit = PARE_UNIT_GROUPS,
     SOURCE,
 };
 
 const pare_method pare_method_taylor_all = {
     .name = "taylor-all",
-    .summary = "the same over neurons, key-value heads and whole layers at once, in the shape that loses least",
+    .summary = "scores FFN neurons, key-value heads and whole layers by weights times gradients, and removes them in the shape with the "
+               "lowest sum",
     .unit = PARE_UNIT_SEVERAL,
     SOURCE,
 };
 
 const pare_method pare_method_taylor_heads = {
     .name = "taylor-heads",
-    .summary = "the same over a query head, within each group",
+    .summary = "scores each query head by weights times gradients: the first-order change of the loss; compared within each group",
     .unit = PARE_UNIT_HEADS,
     SOURCE,
 };

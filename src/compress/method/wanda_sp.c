@@ -39,21 +39,22 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
 
 const pare_method pare_method_wanda_sp = {
     .name = "wanda-sp",
-    .summary = "weight of each neuron's down column times its root mean square activation",
+    .summary = "scores each FFN neuron by the norm of its down_proj column times the root mean square of its activation",
     .unit = PARE_UNIT_FFN,
     SOURCE,
 };
 
 const pare_method pare_method_wanda_sp_groups = {
     .name = "wanda-sp-groups",
-    .summary = "the same over the o_proj columns of a key-value head's query heads",
+    .summary = "scores each key-value head by the norm of its query heads' o_proj columns times the root mean square of their inputs",
     .unit = PARE_UNIT_GROUPS,
     SOURCE,
 };
 
 const pare_method pare_method_wanda_sp_heads = {
     .name = "wanda-sp-heads",
-    .summary = "the same over the o_proj columns of a query head, within each group",
+    .summary =
+        "scores each query head by the norm of its o_proj columns times the root mean square of their inputs; compared within each group",
     .unit = PARE_UNIT_HEADS,
     SOURCE,
 };

@@ -47,6 +47,27 @@ static bool add_window(totals *sums, const double *nll, size_t n, size_t window,
     return true;
 }
 
+/* Progress within a batch: whoever calls for a tap is called too. */
+typedef struct {
+    const pare_tap *other; /* NULL: nobody */
+    const pare_context *context;
+    size_t first, n, n_windows; /* windows before the batch, in it, and in all */
+    double layers;              /* what the batch costs, counted in layers: the head's products too */
+} layer_progress;
+
+static void on_layer(void *user, pare_tap_place place, uint32_t layer, float *activations, size_t rows, size_t columns) {
+    const layer_progress *p = user;
+    if (place == PARE_TAP_IN)
+        pare_context_progress(p->context, "evaluate", (double)p->first + (double)p->n * layer / p->layers, (double)p->n_windows);
+    if (p->other && p->other->places >> place & 1)
+        p->other->at(p->other->user, place, layer, activations, rows, columns);
+}
+
+static double cost_in_layers(const pare_config *config) {
+    double head = (double)config->vocabulary * config->width, all = (double)pare_config_size(config).macs;
+    return config->n_layers * all / (all - head);
+}
+
 static bool score_batch(totals *sums, pare_forward *forward, batch_buffers *b, const pare_eval_text *text, size_t first, size_t n,
                         const pare_tap *tap, pare_error *error) {
     const uint32_t *ids = text->windows.ids + first * text->windows.length;
@@ -87,9 +108,11 @@ static bool score_all(totals *sums, const pare_model *model, const pare_eval_tex
     b.nll = PARE_PUSH(arena, double, n, error);
     pare_forward *forward = b.rows && b.targets && b.nll ? pare_forward_open(model, batch, length, context, error) : NULL;
     bool done = forward != NULL;
-    for (size_t first = 0; done && first < n_windows; first += batch) {
-        pare_context_progress(context, "evaluate", (double)first, (double)n_windows);
-        done = score_batch(sums, forward, &b, text, first, n_windows - first < batch ? n_windows - first : batch, tap, error);
+    layer_progress p = {.other = tap, .context = context, .n_windows = n_windows, .layers = cost_in_layers(&model->config)};
+    const pare_tap both = {(tap ? tap->places : 0) | 1U << PARE_TAP_IN, on_layer, &p};
+    for (; done && p.first < n_windows; p.first += p.n) {
+        p.n = n_windows - p.first < batch ? n_windows - p.first : batch;
+        done = score_batch(sums, forward, &b, text, p.first, p.n, &both, error);
     }
     if (done)
         pare_context_progress(context, "evaluate", (double)n_windows, (double)n_windows);

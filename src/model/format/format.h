@@ -208,4 +208,10 @@ void pare_bytes_drop(const uint8_t *bytes, size_t n);
 bool pare_checkpoint_maps(const pare_checkpoint *checkpoint, const uint8_t *bytes);
 void pare_checkpoint_drop_view(const pare_checkpoint *checkpoint, const pare_view *view);
 
+/* ---- what is no model ---- */
+
+/* Both fail, and say what the path may be instead. */
+bool pare_refuse_missing(const char *path, pare_error *error) PARE_MUST_CHECK;
+bool pare_refuse_file(const char *path, const pare_map *map, pare_error *error) PARE_MUST_CHECK;
+
 #endif

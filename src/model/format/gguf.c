@@ -65,7 +65,7 @@ static uint64_t little_endian(const uint8_t *bytes, size_t n) {
 static bool take(uint64_t *value, cursor *c, size_t n, const char *what, pare_error *error) {
     *value = 0;
     if (c->map->size - c->at < n)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: the file ends at byte %zu inside %s", c->path, c->map->size, what);
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: the file is cut short: it ends at byte %zu inside %s", c->path, c->map->size, what);
     *value = little_endian(c->map->data + c->at, n);
     c->at += n;
     return true;
@@ -77,8 +77,8 @@ static bool take_string(pare_piece *string, cursor *c, const char *what, pare_er
     if (!take(&length, c, 8, what, error))
         return false;
     if (length > c->map->size - c->at)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: byte %zu: %s claims %llu bytes, the file has %zu left", c->path, at, what,
-                         (unsigned long long)length, c->map->size - c->at);
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: byte %zu: %s claims %llu bytes, the file has %zu left: it is damaged or cut short",
+                         c->path, at, what, (unsigned long long)length, c->map->size - c->at);
     *string = (pare_piece){(const char *)c->map->data + c->at, (size_t)length};
     c->at += (size_t)length;
     return true;
@@ -95,8 +95,9 @@ static bool skip_values(cursor *c, uint32_t type, uint64_t count, int depth, par
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: byte %zu: arrays nested deeper than %d", c->path, at, NESTING_MAX);
     size_t least = type_bytes[type] ? type_bytes[type] : type == PARE_GGUF_STRING ? 8 : 12;
     if (count > left / least)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: byte %zu: %llu metadata values do not fit into the %zu bytes left", c->path, at,
-                         (unsigned long long)count, left);
+        return pare_fail(error, PARE_ERROR_FORMAT,
+                         "%s: byte %zu: %llu metadata values do not fit into the %zu bytes left: the file is damaged or cut short", c->path,
+                         at, (unsigned long long)count, left);
     if (type_bytes[type]) {
         c->at += (size_t)count * least;
         return true;
@@ -211,14 +212,30 @@ static bool take_tensor(pare_file_tensor *item, cursor *c, pare_arena *arena, pa
     return true;
 }
 
+/* A file that ends before its last tensor does: most often a download that broke off. */
+static bool check_length(const pare_file_tensor *items, size_t n, const cursor *c, uint64_t data_at, pare_error *error) {
+    const pare_file_tensor *last = n ? &items[n - 1] : NULL; /* by offset */
+    uint64_t room = c->map->size - data_at;
+    if (!last || last->offset > INT64_MAX || last->tensor.n_bytes > INT64_MAX || last->offset + last->tensor.n_bytes <= room)
+        return true;
+    return pare_fail(
+        error, PARE_ERROR_FORMAT,
+        "%s: tensor %s: %llu bytes at offset %llu reach beyond the %llu bytes of data (at byte %llu): the file is cut short, it has "
+        "%zu bytes and needs %llu. Is the download complete?",
+        c->path, last->tensor.name, (unsigned long long)last->tensor.n_bytes, (unsigned long long)last->offset, (unsigned long long)room,
+        (unsigned long long)data_at, c->map->size, (unsigned long long)(data_at + last->offset + last->tensor.n_bytes));
+}
+
 /* Relative offsets become bytes of the map: aligned, inside the file, not overlapping. */
 static bool place_tensors(pare_file_tensor *items, size_t n, cursor *c, uint64_t alignment, pare_error *error) {
     uint64_t data_at = (c->at + alignment - 1) / alignment * alignment;
     if (data_at > c->map->size)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: the file ends at byte %zu, before the tensors' bytes at %llu", c->path,
-                         c->map->size, (unsigned long long)data_at);
+        return pare_fail(error, PARE_ERROR_FORMAT, "%s: the file is cut short: it ends at byte %zu, and the tensors' bytes begin at %llu",
+                         c->path, c->map->size, (unsigned long long)data_at);
     qsort(items, n, sizeof *items, pare_file_tensor_order);
     uint64_t end = 0;
+    if (!check_length(items, n, c, data_at, error))
+        return false;
     for (size_t i = 0; i < n; i++) {
         pare_tensor *tensor = &items[i].tensor;
         uint64_t offset = items[i].offset, room = c->map->size - data_at;
@@ -256,8 +273,9 @@ static bool take_counts(uint64_t *n_tensors, uint64_t *n_values, cursor *c, pare
     size_t left = c->map->size - c->at;
     if (*n_tensors > left / TENSOR_MIN || *n_values > left / ENTRY_MIN || *n_tensors > COUNT_MAX || *n_values > COUNT_MAX)
         return pare_fail(error, PARE_ERROR_FORMAT,
-                         "%s: bytes 8 to 23 announce %llu tensors and %llu metadata entries, too many for the %zu bytes left", c->path,
-                         (unsigned long long)*n_tensors, (unsigned long long)*n_values, left);
+                         "%s: bytes 8 to 23 announce %llu tensors and %llu metadata entries, too many for the %zu bytes left: the file is "
+                         "damaged or cut short",
+                         c->path, (unsigned long long)*n_tensors, (unsigned long long)*n_values, left);
     return true;
 }
 

@@ -296,7 +296,7 @@ static bool stream_panel(writer *w, const entry *e, uint32_t first, uint32_t n, 
         !pare_output_write(w->output, w->panel, n_bytes, error))
         return false;
     w->done += n_bytes;
-    pare_context_progress(w->context, "write", (double)w->done, (double)w->total);
+    pare_context_progress(w->context, "write the GGUF file", (double)w->done, (double)w->total);
     pare_cut_drop_rows(&e->view, first, n, w->cut, w->checkpoint);
     return true;
 }

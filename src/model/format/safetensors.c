@@ -87,8 +87,9 @@ static bool read_tensor(pare_file_tensor *item, const json_t *entry, const pare_
     long long begin = json_integer_value(from), end = json_integer_value(to);
     if (begin < 0 || end < begin || (uint64_t)end > map->size - data_at)
         return pare_fail(error, PARE_ERROR_FORMAT,
-                         "%s: tensor %s: data_offsets [%lld, %lld] lie outside the %llu bytes of data that start at byte %llu", path,
-                         tensor->name, begin, end, (unsigned long long)(map->size - data_at), (unsigned long long)data_at);
+                         "%s: tensor %s: data_offsets [%lld, %lld] lie outside the %llu bytes of data that start at byte %llu: the file is "
+                         "damaged or cut short",
+                         path, tensor->name, begin, end, (unsigned long long)(map->size - data_at), (unsigned long long)data_at);
     item->offset = data_at + (uint64_t)begin;
     tensor->data = map->data + item->offset;
     tensor->n_bytes = (uint64_t)(end - begin);
@@ -114,10 +115,33 @@ static bool check_order(pare_file_tensor *items, size_t n, uint64_t data_at, con
     return true;
 }
 
+/* A file that ends before its last tensor does: most often a download that broke off. */
+static bool check_length(const json_t *header, const pare_map *map, uint64_t data_at, const char *path, pare_error *error) {
+    uint64_t needed = 0;
+    const char *name, *last = "";
+    json_t *entry;
+    json_object_foreach((json_t *)(uintptr_t)header, name, entry) {
+        const json_t *to = json_array_get(json_object_get(entry, "data_offsets"), 1);
+        if (json_is_integer(to) && json_integer_value(to) > 0 && (uint64_t)json_integer_value(to) > needed) {
+            needed = (uint64_t)json_integer_value(to);
+            last = name;
+        }
+    }
+    uint64_t room = map->size - data_at;
+    return needed <= room ||
+           pare_fail(
+               error, PARE_ERROR_FORMAT,
+               "%s: the file is cut short: it has %zu bytes and needs %llu (the data_offsets of tensor %s lie outside the %llu bytes of "
+               "data that start at byte %llu). Is the download complete?",
+               path, map->size, (unsigned long long)(data_at + needed), last, (unsigned long long)room, (unsigned long long)data_at);
+}
+
 static bool read_header(pare_tensor_list *list, json_t *header, const pare_map *map, uint64_t data_at, const char *path, pare_arena *arena,
                         pare_error *error) {
     if (!json_is_object(header))
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: the header is not an object", path);
+    if (!check_length(header, map, data_at, path, error))
+        return false;
     size_t first = list->n;
     const char *name;
     json_t *entry;
@@ -141,10 +165,10 @@ bool pare_safetensors_read(pare_tensor_list *list, const pare_map *map, const ch
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a safetensors file: it has only %zu bytes", path, map->size);
     uint64_t length = read_u64(map->data);
     if (length > map->size - LENGTH_BYTES || length > HEADER_MAX)
-        return pare_fail(
-            error, PARE_ERROR_FORMAT,
-            "%s: not a safetensors file, or cut short: byte 0 announces a header of %llu bytes; the file has %zu, a header at most %d",
-            path, (unsigned long long)length, map->size, HEADER_MAX);
+        return pare_fail(error, PARE_ERROR_FORMAT,
+                         "%s: not a safetensors file, or cut short: it begins with the length of its header, %llu bytes; the file has %zu "
+                         "bytes, and a header at most %d",
+                         path, (unsigned long long)length, map->size, HEADER_MAX);
     if (map->data[LENGTH_BYTES] != '{')
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a safetensors file: no '{' at byte %d", path, LENGTH_BYTES);
     json_t *header = pare_json_parse((const char *)map->data + LENGTH_BYTES, (size_t)length, path, error);

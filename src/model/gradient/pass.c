@@ -160,13 +160,13 @@ static pare_batch turn_to(pare_pass *pass, const pare_batch *batch, size_t p) {
                         .length = batch->length};
 }
 
-/* In a run by layers a layer's mapped pages are let go behind it. Progress counts one step a layer there, two back. */
+/* In a run by layers a layer's mapped pages are let go behind it. Progress counts one step a layer on the way there, two on the way back.
+ */
 static void leave_layer(const pare_pass *pass, uint32_t index, uint32_t steps) {
     const workspace *w = &pass->work;
-    if (!pass->ready)
-        return;
-    pare_model_leave_layer(w->model, index);
-    pare_context_progress(w->context, "gradients", steps, 3.0 * w->model->config.n_layers);
+    if (pass->ready)
+        pare_model_leave_layer(w->model, index);
+    pare_context_progress(w->context, "compute gradients", steps, 3.0 * w->model->config.n_layers);
 }
 
 /* The embedding's rows gather what reached them, token by token in order. */

@@ -225,7 +225,7 @@ static json_t *recommended_json(pare_json_doc *doc, const compression *c) {
 }
 
 static json_t *calibration_json(pare_json_doc *doc, const compression *c, const compress_options *given) {
-    if (!needs_text(c, given))
+    if (!needs_text(c, given) || !given->calibrate)
         return NULL;
     return pare_json_pack(doc, "{s:s, s:s, s:i, s:i}", "text", given->calibrate, "sha256", c->text.sha256.hex, "windows", (int)c->windows.n,
                           "length", (int)c->windows.length);

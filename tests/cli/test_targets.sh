@@ -146,6 +146,10 @@ expect 0 '' "$PARE" compress "$work/q4_1.gguf" --method magnitude --ratio 0.2 --
     fail "sizes of a quantised source: $(json sizes)"
 # a plan looks at no text and no weights: a text that is too short for its windows is none of its business
 head -c 40 "$text" >"$work/short.txt"
+for method in wanda-sp surgeon-all svd slice slice-global flap; do # and needs none
+    expect 0 '' "$PARE" compress "$large" --method $method --ratio 0.2 --plan --json
+    keys sizes.source.bytes sizes.output.bytes achieved.macs size.parameters
+done
 expect 0 'keeps 320 of 416' "$PARE" compress "$large" --method wanda-sp --ratio 0.2 --plan --calibrate "$work/short.txt"
 expect 0 'numbers of FFN neurons, heads and layers are chosen during the work' "$PARE" compress "$large" --method auto --ratio 0.3 --plan --calibrate "$text"
 

@@ -82,25 +82,14 @@ static bool tell_memory(const finetuning *f, pare_error *error) {
     return true;
 }
 
-/* How the model itself was made, where its folder says so: the cut, with every neuron that was kept. */
-static void add_base(pare_json_doc *doc, json_t *json, const char *path) {
-    pare_string name = {0};
-    pare_error problem = {0};
-    pare_string_print(&name, "%s/pare.json", path);
-    json_t *base = pare_string_check(&name, &problem) && pare_path_exists(name.data) ? pare_json_read(name.data, &problem) : NULL;
-    if (base)
-        pare_json_set(doc, json, "base", base);
-    else if (problem.code == PARE_ERROR_MEMORY)
-        pare_json_fail(doc, &problem);
-    pare_string_free(&name);
-}
-
 static json_t *about(pare_json_doc *doc, const finetuning *f) {
     const pare_tune_options *o = &f->training.tune;
     json_t *json = pare_json_pack(doc, "{s:s, s:s}", "model", f->checkpoint->path, "mode", o->full ? "full" : "lora");
     if (o->adapter)
         pare_json_set(doc, json, "adapter", pare_json_string(doc, o->adapter));
-    add_base(doc, json, f->checkpoint->path);
+    json_t *base = pare_checkpoint_made(doc, f->checkpoint, true); /* the cut, with every neuron that was kept */
+    if (base)
+        pare_json_set(doc, json, "base", base);
     const pare_adapters *adapters = pare_tuner_adapters(f->tuner);
     json_t *targets = adapters ? pare_json_array(doc) : NULL;
     for (int p = 0; targets && p < PARE_PROJECTIONS; p++)

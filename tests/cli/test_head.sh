@@ -58,4 +58,6 @@ expect 0 '' "$PARE" info "$work/trained.gguf" --json
 expect 0 '' "$PARE" compress "$work/trained.gguf" --method random --ratio 0.25 --multiple 8 -o "$work/again"
 expect 0 'made +cut by random, ratio 0.25' "$PARE" info "$work/again"
 expect 0 'before +cut by wanda-sp' "$PARE" info "$work/again"
+expect 0 '' "$PARE" finetune "$work/trained.gguf" --data "$text" --steps 1 --seq 48 --batch 1 -o "$work/further"
+expect 0 'before +trained with LoRA, rank 8, steps 2' "$PARE" info "$work/further"
 finish

@@ -168,6 +168,8 @@ static bool read_text(reader *r) {
     for (;;) {
         if (!read_run(r))
             return false;
+        if (r->at == r->end) /* behind a byte that was mended: the next look refuses it */
+            continue;
         if (*r->at == '\\') {
             r->at++;
             if (!read_escape(r))

@@ -213,10 +213,8 @@ static bool tell(const reader *r, const pare_context *context, pare_error *error
     if (r->n_null)
         pare_context_note(context, "%s: %llu row%s skipped, because the text is null", r->source->file->path, (unsigned long long)r->n_null,
                           r->n_null == 1 ? " is" : "s are");
-    pare_json_odd rows = r->rows.odd;
     pare_string odd = {0};
-    rows.bad_bytes = 0; /* told of the whole file already */
-    pare_json_odd_print(&odd, &rows);
+    pare_json_odd_print(&odd, &r->rows.odd);
     if (odd.length)
         pare_context_note(context, "%s: the rows hold %s", r->source->file->path, odd.data);
     bool done = pare_string_check(&odd, error);
@@ -238,6 +236,7 @@ static bool read_rows(const pare_source *source, pare_take_document take, void *
     done = done && tell(&r, context, error);
     pare_string_free(&r.joined);
     pare_chat_text_free(&r.chat);
+    pare_rows_end(&r.rows);
     return done;
 }
 
@@ -266,5 +265,6 @@ bool pare_source_is_rows(bool *json, const char *path, const char *bytes, size_t
         all = find_shape(&null, row) != NO_SHAPE;
         json_decref(row);
     }
+    pare_rows_end(&rows);
     return all && n_rows > 0;
 }

@@ -63,7 +63,14 @@ void pare_rows_begin(pare_rows *rows, const char *path, const char *bytes, size_
 static bool parse(json_t **row, pare_rows *rows, const char *text, size_t n, pare_error *error) {
     if (*text != '{')
         return pare_fail(error, PARE_ERROR_FORMAT, "%s is no JSON object, which a row is", rows->what);
-    *row = pare_json_parse_lenient(text, n, rows->what, true, &rows->odd, error);
+    if (pare_utf8_valid((const uint8_t *)text, n) < n) { /* as in plain text: one U+FFFD for a whole ill-formed stretch */
+        rows->mended.length = 0;
+        if (!pare_utf8_replace(&rows->mended, (const uint8_t *)text, n, error))
+            return false;
+        text = rows->mended.data;
+        n = rows->mended.length;
+    }
+    *row = pare_json_parse_lenient(text, n, rows->what, false, &rows->odd, error);
     return *row != NULL;
 }
 
@@ -137,4 +144,9 @@ bool pare_rows_next(json_t **row, pare_rows *rows, pare_error *error) {
     case PARE_ROWS_ARRAY: return next_item(row, rows, error);
     default: return true;
     }
+}
+
+void pare_rows_end(pare_rows *rows) {
+    pare_free(rows->mended.data);
+    rows->mended = (pare_bytes){0};
 }

@@ -45,10 +45,12 @@ typedef struct {
     size_t number;     /* of the row just read: its line, or its place in the array, from 1 */
     char what[600];    /* "path: line 7", for messages */
     pare_json_odd odd; /* what is no strict JSON in the rows so far */
+    pare_bytes mended; /* a row whose bytes are not all UTF-8 */
 } pare_rows;
 void pare_rows_begin(pare_rows *rows, const char *path, const char *bytes, size_t n);
 /* The next row, an object; *row is NULL at the end, else the caller's. */
 bool pare_rows_next(json_t **row, pare_rows *rows, pare_error *error) PARE_MUST_CHECK;
+void pare_rows_end(pare_rows *rows);
 
 /* ---- chat -------------------------------------------------------------------------------------- */
 

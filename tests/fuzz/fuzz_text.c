@@ -28,7 +28,7 @@ static void open_as_file(const uint8_t *data, size_t n) {
     must(done == (error.code == PARE_OK) && (!done || corpus.length > 0));
     if (done) {
         must(pare_corpus_join(&joined, &corpus, &error));
-        must(!memchr(joined.data, '\r', joined.length) || corpus.file.rows);
+        must(joined.length == 0 || !memchr(joined.data, '\r', joined.length) || corpus.file.rows);
         pare_corpus_close(&corpus);
     }
     pare_string_free(&joined);

@@ -263,6 +263,7 @@ static void odd_json_is_read(void **state) {
     reads("t.jsonl", "{\"text\": \"a\", \"score\": NaN, \"id\": 123456789012345678901234567890}", "a", "the rows hold ");
     reads("t.jsonl", "{\"text\": \"a\", \"text\": \"b\"}", "b", "the rows hold ");
     reads("t.jsonl", "{\"text\": \"caf\xE9\"}", "caf\xEF\xBF\xBD", "1 place is not UTF-8");
+    reads("t.jsonl", "{\"text\": \"\xE2\x82 a\"}", "\xEF\xBF\xBD a", "1 place is not UTF-8");
 }
 
 static void bad_rows_are_told(void **state) {

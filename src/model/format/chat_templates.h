@@ -22,7 +22,7 @@ bool pare_chat_files(const char **names, size_t *n, const char *folder, pare_are
 
 /* As tokenizer.chat_template, tokenizer.chat_template.NAME and the list of the names, tokenizer.chat_templates. */
 bool pare_gguf_put_chat(pare_gguf_entries *entries, const pare_chat_templates *list, pare_arena *arena, pare_error *error) PARE_MUST_CHECK;
-/* As chat_template of a tokenizer_config.json: a text, or a list of named ones. NULL: no memory, or a text that is not UTF-8. */
+/* As chat_template of a tokenizer_config.json: a text, or a list of named ones; failures are kept in the document. */
 json_t *pare_chat_json(pare_json_doc *doc, const pare_chat_templates *list);
 
 /* Tells the tokenizer the checkpoint's default template; one that cannot be read is an error where messages are rendered. */

@@ -2,9 +2,9 @@
  * independent.
  *
  * Each model gives a slope of ln(L / L0 - 1) on ln r; with several models k is their mean and its error comes from how they differ (R.
- * Ibragimov, U. K. Mueller, "t-statistic based correlation and heterogeneity robust inference", 2010), with one it is that of the slope.
- * Only ratios from the smallest above which every result lies above L0, and up to PARE_LAW_EXPONENT_R: no result is left out for its own
- * value. */
+ * Ibragimov, U. K. Mueller, "t-statistic based correlation and heterogeneity robust inference", 2010), though it is at least what the
+ * scatter about the slopes gives: two models may agree by luck. With one model it is that of the slope. Only ratios from the smallest above
+ * which every result lies above L0, and up to PARE_LAW_EXPONENT_R: no result is left out for its own value. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,27 +45,32 @@ static void find_range(size_t *first, size_t *end, const pare_rows *rows) {
         ++*first;
 }
 
-static void mean_of_slopes(pare_law_exponent *exponent, const double *slopes, size_t n) {
+static double slope_variance(const sums *s) {
+    double rest = s->yy - s->y * s->y / s->n - slope(s) * slope(s) * spread(s);
+    return fmax(rest, 0) / (s->n - 2) / spread(s);
+}
+
+static void mean_of_slopes(pare_law_exponent *exponent, const double *slopes, size_t n, double within) {
     double sum = 0, squares = 0;
     for (size_t i = 0; i < n; i++)
         sum += slopes[i] / (double)n;
     for (size_t i = 0; i < n; i++)
         squares += (slopes[i] - sum) * (slopes[i] - sum);
     exponent->value = sum;
-    exponent->standard_error = sqrt(squares / (double)(n - 1) / (double)n);
+    exponent->standard_error = sqrt(fmax(squares / (double)(n - 1) / (double)n, within / (double)n / (double)n));
     exponent->degrees = (double)(n - 1);
 }
 
 static void one_slope(pare_law_exponent *exponent, const sums *s) {
-    double rest = s->yy - s->y * s->y / s->n - slope(s) * slope(s) * spread(s);
     exponent->value = slope(s);
-    exponent->standard_error = sqrt(fmax(rest, 0) / (s->n - 2) / spread(s));
+    exponent->standard_error = sqrt(slope_variance(s));
     exponent->degrees = s->n - 2;
 }
 
 /* Models with results at three ratios or more count. */
 static void find_exponent(pare_law_exponent *exponent, const pare_rows *rows, size_t first, size_t end, double *slopes) {
     sums last = {0};
+    double within = 0; /* sum of the slopes' variances */
     for (size_t model = 0; model < rows->n_models; model++) {
         sums own = {0};
         for (size_t i = first; i < end; i++)
@@ -75,10 +80,11 @@ static void find_exponent(pare_law_exponent *exponent, const pare_rows *rows, si
             continue;
         slopes[exponent->n_models++] = slope(&own);
         exponent->n += (size_t)own.n;
+        within += slope_variance(&own);
         last = own;
     }
     if (exponent->n_models > 1)
-        mean_of_slopes(exponent, slopes, exponent->n_models);
+        mean_of_slopes(exponent, slopes, exponent->n_models, within);
     else if (exponent->n_models == 1)
         one_slope(exponent, &last);
 }

@@ -384,6 +384,31 @@ static void recovery_is_not_extrapolated(void **state) {
     assert_fails(pare_law_predict(&p, &law.law, 3, 0.3, 0, 0, &error), error, PARE_ERROR_RANGE, "fitted at D = 5 million alone");
 }
 
+/* The power of r that made the points, with an interval that holds it; ratios with a gain are no part of a power. */
+static void exponent_of_growth(void **state) {
+    clear(state);
+    static const char *const models[] = {"a", "b", "c", "d"};
+    for (size_t m = 0; m < 4; m++)
+        for (size_t i = 1; i < 8; i++) {
+            double r = (double)i / 10, rise = (0.5 + 0.3 * (double)m) * pow(r, 1.7 + 0.05 * ((double)m - 1.5)) * exp(5 * noise(points.n));
+            add(models[m], "m", 3, r, 0, 3 * (1 + (i == 1 && m == 2 ? -0.01 : rise)));
+            add(models[m], "m", 3, r, 1, 3 * (1 + 0.1 * r)); /* recovered: another matter */
+        }
+    pare_law_exponent k;
+    assert_done(pare_law_exponent_find(&k, &points, "m", NULL, arena, &error), error);
+    assert_true(k.low < 1.7 && 1.7 < k.high && k.high - k.low < 1 && fabs(k.value - 1.7) < 0.15);
+    assert_true(k.n_models == 4 && k.n == 16 && k.degrees == 3 && k.r_min == 0.2 && k.r_max == 0.5);
+    points.n = 14; /* one model: exactly by its own results */
+    for (size_t i = 0; i < points.n; i += 2)
+        items[i].l = 3 * (1 + 0.4 * pow(items[i].ratio[0], 2));
+    assert_done(pare_law_exponent_find(&k, &points, "m", NULL, arena, &error), error);
+    near(k.value, 2, 1e-9, "one model", "exponent", 0);
+    assert_true(k.standard_error < 1e-6 && k.degrees == 3);
+    points.n = 4;
+    assert_done(pare_law_exponent_find(&k, &points, "m", NULL, arena, &error), error);
+    assert_true(isnan(k.value) && isnan(k.low));
+}
+
 static void predictions_know_their_range(void **state) {
     clear(state);
     add_grid(1);
@@ -456,6 +481,7 @@ int main(void) {
         cmocka_unit_test(intervals_hold_the_truth),
         cmocka_unit_test(critical_interval_holds_all_that_is_accepted),
         cmocka_unit_test(recovery_is_not_extrapolated),
+        cmocka_unit_test(exponent_of_growth),
         cmocka_unit_test(predictions_know_their_range),
         cmocka_unit_test(names),
         cmocka_unit_test(survives_failing_memory),

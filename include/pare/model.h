@@ -87,6 +87,7 @@ typedef struct pare_checkpoint {
     pare_dtype dtype;                /* the type of most matrix bytes */
     const pare_tokenizer *tokenizer; /* NULL when the checkpoint has none; tokenizer_missing says why */
     const char *tokenizer_missing;
+    const char *remark;  /* what its JSON files hold that is no strict JSON, in words; NULL: nothing */
     uint64_t file_bytes; /* of all weight files */
     struct pare_checkpoint_inner *inner;
 } pare_checkpoint;

@@ -53,6 +53,8 @@ bool pare_tokenizer_write_parts(pare_tokenizer_parts *parts, const pare_tokenize
                                 pare_error *error) PARE_MUST_CHECK;
 
 void pare_tokenizer_close(pare_tokenizer *tokenizer); /* NULL is fine */
+/* What its tokenizer.json holds that is no strict JSON, in words ("1 repeated key (the last value counts)"), or NULL. */
+const char *pare_tokenizer_remark(const pare_tokenizer *tokenizer);
 
 /* The model's chat template, for texts that hold messages; to be told before the tokenizer is shared. Texts are copied. It is recognised
  * now; one that is unknown is an error where messages are rendered. bos, eos: the texts of these tokens, or NULL. */

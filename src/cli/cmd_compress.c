@@ -6,6 +6,7 @@
 
 #include "cli.h"
 #include "head.h"
+#include "model.h"
 #include "sizes.h"
 #include "targets.h"
 
@@ -395,7 +396,7 @@ static bool compress(const char *path, const compress_options *given, const comm
                          c.method->name);
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
-    bool done = (c.checkpoint = pare_checkpoint_open(path, error)) && head_settle(c.checkpoint, given->tie, shared, error) &&
+    bool done = (c.checkpoint = open_model(path, shared, error)) && head_settle(c.checkpoint, given->tie, shared, error) &&
                 choose_type(&c, given, shared, error) && choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error) &&
                 account(&c, error);
     if (c.checkpoint && pare_tokenizer_note(c.checkpoint->tokenizer))

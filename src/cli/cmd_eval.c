@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "model.h"
 #include "pare/eval.h"
 
 typedef struct {
@@ -43,7 +44,7 @@ static bool evaluate(const char *path, const eval_options *given, const common *
         return pare_fail(error, PARE_ERROR_USAGE, "--text FILE is missing: the text to score");
     if (!pare_protocol_parse(&protocol, given->protocol, error))
         return false;
-    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    pare_checkpoint *checkpoint = open_model(path, shared, error);
     if (!checkpoint)
         return false;
     pare_eval_text text = {0};

@@ -4,6 +4,7 @@
 
 #include "cli.h"
 #include "head.h"
+#include "model.h"
 
 typedef struct {
     const char *type, *out;
@@ -73,7 +74,7 @@ static bool export_model(const char *path, const export_options *given, const co
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT.gguf is missing");
     if (pare_path_exists(given->out))
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
-    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    pare_checkpoint *checkpoint = open_model(path, shared, error);
     if (!checkpoint)
         return false;
     pare_dtype type;

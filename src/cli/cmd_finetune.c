@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "model.h"
 #include "training.h"
 
 typedef struct {
@@ -109,8 +110,8 @@ static json_t *about(pare_json_doc *doc, const finetuning *f) {
 static bool open_all(finetuning *f, const char *path, pare_error *error) {
     const finetune_options *given = f->given;
     pare_tune_options o;
-    if (!set_options(&o, given, error) || !(f->checkpoint = pare_checkpoint_open(path, error)) ||
-        (given->teacher && !(f->teacher = pare_checkpoint_open(given->teacher, error))))
+    if (!set_options(&o, given, error) || !(f->checkpoint = open_model(path, f->shared, error)) ||
+        (given->teacher && !(f->teacher = open_model(given->teacher, f->shared, error))))
         return false;
     const pare_tokenizer *tokenizer = pare_checkpoint_tokenizer(f->checkpoint, error);
     return tokenizer && training_open(&f->training, &given->training, f->shared, &o, tokenizer, f->checkpoint->config.eos, error) &&

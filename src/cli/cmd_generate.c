@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "model.h"
 #include "pare/corpus.h"
 #include "pare/generate.h"
 
@@ -78,8 +79,8 @@ static bool encode(speaker *s, uint32_t *end, bool *has_end, const char *prompt,
     return done;
 }
 
-static bool speaker_open(speaker *s, const char *path, pare_error *error) {
-    *s = (speaker){.path = path, .checkpoint = pare_checkpoint_open(path, error)};
+static bool speaker_open(speaker *s, const char *path, const common *shared, pare_error *error) {
+    *s = (speaker){.path = path, .checkpoint = open_model(path, shared, error)};
     return s->checkpoint && pare_checkpoint_tokenizer(s->checkpoint, error) && (s->model = pare_model_open(s->checkpoint, NULL, error));
 }
 
@@ -217,7 +218,7 @@ static bool answer(speaker *first, speaker *second, const generate_options *give
 static bool generate_from(const char *path, const generate_options *given, const char *prompt, size_t n, const common *shared,
                           pare_error *error) {
     speaker first, second = {0};
-    bool done = speaker_open(&first, path, error) && (!given->beside || speaker_open(&second, given->beside, error)) &&
+    bool done = speaker_open(&first, path, shared, error) && (!given->beside || speaker_open(&second, given->beside, shared, error)) &&
                 answer(&first, given->beside ? &second : NULL, given, prompt, n, shared, error);
     speaker_close(&first);
     speaker_close(&second);

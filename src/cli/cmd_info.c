@@ -3,6 +3,7 @@
 
 #include "cli.h"
 #include "made.h"
+#include "model.h"
 #include "pare/compress.h"
 
 /* Bytes and tensors of each stored type. */
@@ -179,7 +180,7 @@ bool cmd_info(int argc, char **argv, pare_error *error) {
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
     if (n < 0)
         return n == -2;
-    pare_checkpoint *checkpoint = pare_checkpoint_open(arguments[0], error);
+    pare_checkpoint *checkpoint = open_model(arguments[0], &shared, error);
     if (!checkpoint)
         return false;
     pare_head_likeness likeness;

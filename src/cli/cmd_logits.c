@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "model.h"
 #include "pare/corpus.h"
 #include "pare/model.h"
 
@@ -62,7 +63,7 @@ static bool logits_of(const char *path, const char *text_path, const char *out, 
     if (!text_path || !out)
         return pare_fail(error, PARE_ERROR_USAGE, "%s is missing", text_path ? "-o OUT" : "--text FILE");
     pare_kernels_prefer_f32(); /* they are for comparison with other programs */
-    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    pare_checkpoint *checkpoint = open_model(path, shared, error);
     if (!checkpoint)
         return false;
     pare_corpus text = {0};

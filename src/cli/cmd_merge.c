@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "cli.h"
+#include "model.h"
 #include "pare/trainable.h"
 
 typedef struct {
@@ -36,7 +37,7 @@ static bool merge(const char *path, const char *adapter, const merge_options *gi
         return false;
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
-    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    pare_checkpoint *checkpoint = open_model(path, shared, error);
     if (!checkpoint)
         return false;
     pare_dtype type = checkpoint->dtype;

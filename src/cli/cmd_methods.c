@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "model.h"
 #include "pare/compress.h"
 
 typedef struct {
@@ -111,7 +112,7 @@ static bool describe(const pare_method *m, const common *shared, pare_error *err
 /* ---- all methods ---- */
 
 static bool list_all(const char *model, const methods_options *given, const common *shared, pare_error *error) {
-    pare_checkpoint *checkpoint = model ? pare_checkpoint_open(model, error) : NULL;
+    pare_checkpoint *checkpoint = model ? open_model(model, shared, error) : NULL;
     pare_json_doc doc = {0};
     json_t *list = pare_json_array(&doc);
     bool done = (!model || checkpoint) && list_methods(&doc, list, checkpoint, given, shared, error) &&

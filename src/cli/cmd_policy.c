@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "model.h"
 #include "pare/compress.h"
 
 typedef struct {
@@ -42,7 +43,7 @@ static bool train(const train_options *given, const common *shared, const char *
     if (!given->force && pare_path_exists(given->out))
         return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it, choose another name, or --force", given->out);
     pare_policy policy = {0};
-    pare_checkpoint *checkpoint = pare_checkpoint_open(model, error);
+    pare_checkpoint *checkpoint = open_model(model, shared, error);
     bool done = checkpoint && pare_policy_train(&policy, checkpoint, &given->options, &shared->context, error) &&
                 pare_policy_write(&policy, given->out, given->force, error) && print_result(&policy, given, shared, model, begin, error);
     if (!done && checkpoint)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "cli.h"
+#include "model.h"
 #include "pare/corpus.h"
 #include "pare/model.h"
 
@@ -98,7 +99,7 @@ static bool tokenize_by_file(const char *path, const tokenize_options *given, co
 }
 
 static bool tokenize_by_model(const char *path, const tokenize_options *given, const common *shared, pare_error *error) {
-    pare_checkpoint *checkpoint = pare_checkpoint_open(path, error);
+    pare_checkpoint *checkpoint = open_model(path, shared, error);
     bool done = checkpoint && pare_checkpoint_tokenizer(checkpoint, error) && tokenize_with(checkpoint->tokenizer, given, shared, error);
     pare_checkpoint_close(checkpoint);
     return done;

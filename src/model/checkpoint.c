@@ -157,12 +157,33 @@ static bool bind(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_error
 
 /* ---- tokenizers ---- */
 
-/* Weights without a tokenizer are still a model: the reason is kept instead. */
-static void keep_tokenizer(pare_checkpoint *checkpoint, pare_tokenizer *tokenizer, const pare_error *problem) {
+/* What is told of one of the folder's files, and no reason to fail. */
+static bool add_remark(pare_checkpoint *checkpoint, const char *file, const char *remark, pare_error *error) {
+    const char *before = checkpoint->remark;
+    if (!remark || !*remark)
+        return true;
+    checkpoint->remark =
+        pare_arena_format(checkpoint->inner->arena, error, "%s%s%s: %s", before ? before : "", before ? "; " : "", file, remark);
+    return checkpoint->remark != NULL;
+}
+
+bool pare_checkpoint_add_odd(pare_checkpoint *checkpoint, const char *file, const pare_json_odd *odd, pare_error *error) {
+    pare_string text = {0};
+    pare_json_odd_print(&text, odd);
+    bool done = pare_string_check(&text, error) && add_remark(checkpoint, file, text.data, error);
+    pare_string_free(&text);
+    return done;
+}
+
+/* Weights without a tokenizer are still a model: the reason is kept instead. One that is there but lost to memory is an error. */
+static bool keep_tokenizer(pare_checkpoint *checkpoint, pare_tokenizer *tokenizer, const pare_error *problem, pare_error *error) {
     checkpoint->tokenizer = checkpoint->inner->tokenizer = tokenizer;
-    if (!tokenizer &&
-        !(checkpoint->tokenizer_missing = pare_arena_copy(checkpoint->inner->arena, problem->message, strlen(problem->message), NULL)))
-        checkpoint->tokenizer_missing = "out of memory";
+    if (!tokenizer && problem->code == PARE_ERROR_MEMORY)
+        return pare_fail(error, problem->code, "%s", problem->message);
+    if (!tokenizer)
+        checkpoint->tokenizer_missing = pare_arena_copy(checkpoint->inner->arena, problem->message, strlen(problem->message), error);
+    return tokenizer ? add_remark(checkpoint, "tokenizer.json", pare_tokenizer_remark(tokenizer), error)
+                     : checkpoint->tokenizer_missing != NULL;
 }
 
 /* It is told the model's chat template; without memory for that there is none. */
@@ -173,7 +194,7 @@ static pare_tokenizer *with_chat(const pare_checkpoint *checkpoint, pare_tokeniz
     return NULL;
 }
 
-static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
+static bool open_folder_tokenizer(pare_checkpoint *checkpoint, pare_error *error) {
     pare_error problem = {0};
     pare_map map;
     pare_tokenizer *tokenizer = NULL;
@@ -185,21 +206,20 @@ static void open_folder_tokenizer(pare_checkpoint *checkpoint) {
         pare_map_close(&map);
     }
     tokenizer = with_chat(checkpoint, tokenizer, &problem);
-    keep_tokenizer(checkpoint, tokenizer, &problem);
+    return keep_tokenizer(checkpoint, tokenizer, &problem, error);
 }
 
 bool pare_checkpoint_add_tokenizer(pare_checkpoint *checkpoint, pare_error *error) {
-    open_folder_tokenizer(checkpoint);
-    return pare_checkpoint_tokenizer(checkpoint, error) != NULL;
+    return open_folder_tokenizer(checkpoint, error) && pare_checkpoint_tokenizer(checkpoint, error) != NULL;
 }
 
-static void open_gguf_tokenizer(pare_checkpoint *checkpoint) {
+static bool open_gguf_tokenizer(pare_checkpoint *checkpoint, pare_error *error) {
     pare_error problem = {0};
     pare_arena *arena = pare_arena_open(&problem); /* the parts are only read during the call */
     pare_tokenizer *tokenizer = arena ? pare_gguf_tokenizer(checkpoint->inner->gguf, arena, &problem) : NULL;
     tokenizer = with_chat(checkpoint, tokenizer, &problem);
-    keep_tokenizer(checkpoint, tokenizer, &problem);
     pare_arena_close(arena);
+    return keep_tokenizer(checkpoint, tokenizer, &problem, error);
 }
 
 /* ---- opening ---- */
@@ -234,13 +254,14 @@ static bool open_folder(pare_checkpoint *checkpoint, pare_tensor_list *list, par
     if (!pare_path_exists(path))
         return fail_no_config(checkpoint, error);
     checkpoint->format = PARE_FORMAT_HF;
-    if (!(inner->config_json = pare_json_read_lenient(path, NULL, error)) ||
+    pare_json_odd odd = {0};
+    if (!(inner->config_json = pare_json_read_lenient(path, &odd, error)) ||
+        !pare_checkpoint_add_odd(checkpoint, "config.json", &odd, error) ||
         !pare_hf_config_read(&checkpoint->config, inner->config_json, path, inner->arena, error) ||
         !pare_hf_weights_read(list, checkpoint, error) || !give_names_their_prefix(list, inner->arena, error) ||
         !bind(checkpoint, list, error))
         return false;
-    open_folder_tokenizer(checkpoint);
-    return true;
+    return open_folder_tokenizer(checkpoint, error);
 }
 
 /* Llama-3's factors become part of the configuration; they must be usable as divisors. */
@@ -278,8 +299,7 @@ static bool open_gguf(pare_checkpoint *checkpoint, pare_tensor_list *list, pare_
         !pare_gguf_rename(list, &checkpoint->config, inner->gguf, inner->arena, error) || !pare_tensor_list_sort(list, error) ||
         !bind(checkpoint, list, error))
         return false;
-    open_gguf_tokenizer(checkpoint);
-    return true;
+    return open_gguf_tokenizer(checkpoint, error);
 }
 
 pare_checkpoint *pare_checkpoint_make(const char *path, pare_error *error) {

@@ -244,6 +244,7 @@ struct pare_tokenizer {
 
     const struct pare_chat *chat; /* the model's chat template, or NULL (chat.c) */
     pare_piece json;              /* the tokenizer.json it was opened from, if it was */
+    const char *remark;           /* pare_tokenizer_remark */
     pare_scratch_pool *pool;
 };
 

@@ -444,12 +444,26 @@ static bool read_parts(pare_tokenizer *tokenizer, const json_t *root, pare_error
     return pare_tokenizer_finish(tokenizer, error);
 }
 
+static bool keep_remark(pare_tokenizer *tokenizer, const pare_json_odd *odd, pare_error *error) {
+    pare_string text = {0};
+    pare_json_odd_print(&text, odd);
+    bool done = pare_string_check(&text, error) &&
+                (text.length == 0 || (tokenizer->remark = pare_arena_copy(tokenizer->arena, text.data, text.length, error)));
+    pare_string_free(&text);
+    return done;
+}
+
+const char *pare_tokenizer_remark(const pare_tokenizer *tokenizer) {
+    return tokenizer->remark;
+}
+
 pare_tokenizer *pare_tokenizer_open_json(const char *bytes, size_t n, const char *what, pare_error *error) {
     pare_tokenizer *tokenizer = pare_tokenizer_begin(what, error);
     if (!tokenizer)
         return NULL;
-    json_t *root = pare_json_parse_lenient(bytes, n, what, false, NULL, error);
-    bool done = root && read_parts(tokenizer, root, error);
+    pare_json_odd odd = {0};
+    json_t *root = pare_json_parse_lenient(bytes, n, what, false, &odd, error);
+    bool done = root && keep_remark(tokenizer, &odd, error) && read_parts(tokenizer, root, error);
     json_decref(root);
     if (done) {
         tokenizer->json = (pare_piece){pare_arena_copy(tokenizer->arena, bytes, n, error), n};

@@ -160,6 +160,8 @@ bool pare_own_config_read(pare_config *config, const json_t *json, const char *w
 bool pare_own_config_wanted(const pare_config *config);
 void pare_own_config_write(pare_json_doc *doc, json_t *json, const pare_config *config);
 /* Maps the folder's weight files and lists their tensors. */
+/* Lenient reading of one of the checkpoint's files: what it found is added to the checkpoint's remark. */
+bool pare_checkpoint_add_odd(pare_checkpoint *checkpoint, const char *file, const pare_json_odd *odd, pare_error *error) PARE_MUST_CHECK;
 bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 /* Tokenizer files and generation_config.json into the folder `into`. */
 bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;

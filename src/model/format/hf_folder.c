@@ -132,8 +132,10 @@ bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, p
     }
     if (!pare_path_is_file(index_path))
         return fail_no_weights(checkpoint, error);
-    json_t *index = pare_json_read_lenient(index_path, NULL, error);
-    bool done = index && read_shards(list, checkpoint, index, index_path, error);
+    pare_json_odd odd = {0};
+    json_t *index = pare_json_read_lenient(index_path, &odd, error);
+    bool done =
+        index && pare_checkpoint_add_odd(checkpoint, index_name, &odd, error) && read_shards(list, checkpoint, index, index_path, error);
     json_decref(index);
     return done;
 }

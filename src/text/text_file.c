@@ -83,6 +83,8 @@ static bool take_census(census *c, const pare_text_file *file, const pare_contex
         n = file->length - at < BLOCK_BYTES ? file->length - at : BLOCK_BYTES;
         if (!pare_context_check(context, error))
             return false;
+        if (file->length > BLOCK_BYTES)
+            pare_context_progress(context, "look through the text", (double)at, (double)file->length);
         count_bad(c, bytes + at, &n, at, at + n == file->length);
         count_bytes(c, bytes + at, n);
         if (file->mapped && file->length > BLOCK_BYTES)

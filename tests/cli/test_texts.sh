@@ -106,7 +106,8 @@ import json, sys
 found = {item["name"]: item["template"] for item in json.load(open(sys.argv[1]))["chat_template"]}
 assert sorted(found) == ["default", "in_config", "tool_use"] and found["tool_use"] == "T" and "im_start" in found["default"], found
 PY
-# a full disk leaves nothing, nested folder or not
-(ulimit -f 16; expect 1 'cannot write|File too large' "$PARE" compress "$chat" --method random --ratio 0.1 --multiple 8 -o "$work/full"; exit "$failures") || fail "a full disk"
-[ -z "$(ls -d "$work"/full* 2>/dev/null)" ] || fail "something half-written was left: $(ls -d "$work"/full*)"
+# a full disk leaves nothing, the folder of templates neither: the last of them does not fit
+head -c 4000000 /dev/zero | tr '\0' x >"$chat/additional_chat_templates/z.jinja"
+(ulimit -f 2000; expect 1 'cannot write|File too large' "$PARE" compress "$chat" --method random --ratio 0.1 --multiple 8 -o "$work/full"; exit "$failures") || fail "a full disk"
+[ -z "$(ls -d "$work"/full* 2>/dev/null)" ] || fail "something half-written was left: $(find "$work"/full*)"
 finish

@@ -215,7 +215,7 @@ static void progress_moves_within_a_window(void **state) {
     pare_eval_text text;
     pare_eval_result result;
     assert_true(pare_protocol_parse(&protocol, "joined48", &error));
-    assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, &error), error);
+    assert_done(pare_eval_text_open(&text, &protocol, PARE_FIXTURES "/text.txt", checkpoint->tokenizer, NULL, &error), error);
     progress_seen seen = {0};
     pare_context context = {.n_threads = 1, .progress = see, .user = &seen};
     assert_done(pare_eval_run(&result, model, &text, 1, NULL, &context, &error), error);

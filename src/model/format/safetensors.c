@@ -166,8 +166,8 @@ bool pare_safetensors_read(pare_tensor_list *list, const pare_map *map, const ch
     uint64_t length = read_u64(map->data);
     if (length > map->size - LENGTH_BYTES || length > HEADER_MAX)
         return pare_fail(error, PARE_ERROR_FORMAT,
-                         "%s: not a safetensors file, or cut short: it begins with the length of its header, %llu bytes; the file has %zu "
-                         "bytes, and a header at most %d",
+                         "%s: not a safetensors file, or cut short: byte 0 announces a header of %llu bytes; the file has %zu bytes, and a "
+                         "header at most %d",
                          path, (unsigned long long)length, map->size, HEADER_MAX);
     if (map->data[LENGTH_BYTES] != '{')
         return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a safetensors file: no '{' at byte %d", path, LENGTH_BYTES);

@@ -99,6 +99,8 @@ pare_checkpoint *pare_checkpoint_open(const char *path, pare_error *error) PARE_
 void pare_checkpoint_close(pare_checkpoint *checkpoint); /* NULL is fine */
 /* The tokenizer, or NULL with the reason that there is none. */
 const pare_tokenizer *pare_checkpoint_tokenizer(const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+/* Ids of the tokens that begin and end a text, as transformers' tokenizer has them (bos_token, eos_token); -1: none. */
+bool pare_checkpoint_ends(int64_t *bos, int64_t *eos, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 const pare_tensor *pare_checkpoint_find(const pare_checkpoint *checkpoint, const char *name); /* NULL when absent */
 /* Lets go of the mapped pages of the tensors whose names begin with `prefix`: they stay in the system's cache and are read again when
  * needed, but no longer count as this process's memory. For passes over models of any size. */

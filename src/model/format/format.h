@@ -163,6 +163,8 @@ void pare_own_config_write(pare_json_doc *doc, json_t *json, const pare_config *
 /* Lenient reading of one of the checkpoint's files: what it found is added to the checkpoint's remark. */
 bool pare_checkpoint_add_odd(pare_checkpoint *checkpoint, const char *file, const pare_json_odd *odd, pare_error *error) PARE_MUST_CHECK;
 bool pare_hf_weights_read(pare_tensor_list *list, pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
+/* The id of the token that tokenizer_config.json gives a name ("bos_token"); -1: none. */
+int64_t pare_setting_token(const json_t *settings, const char *name, const pare_tokenizer *tokenizer);
 /* Tokenizer files and generation_config.json into the folder `into`. */
 bool pare_hf_extras_write(const char *into, const pare_checkpoint *checkpoint, pare_error *error) PARE_MUST_CHECK;
 

@@ -36,22 +36,9 @@ static bool put_tokens(source *s, uint32_t rows) {
     return true;
 }
 
-/* "bos_token" is a text, or an object with "content". */
-static int64_t find_token(const source *s, const char *name) {
-    const json_t *token = json_object_get(s->settings, name);
-    if (json_is_object(token))
-        token = json_object_get(token, "content");
-    const char *text = json_string_value(token);
-    size_t length = json_string_length(token);
-    for (size_t id = 0; text && id < s->parts.n_tokens; id++)
-        if (s->parts.tokens[id].bytes && s->parts.tokens[id].length == length && memcmp(s->parts.tokens[id].bytes, text, length) == 0)
-            return (int64_t)id;
-    return -1;
-}
-
 /* known: what the tokenizer itself puts around a text, which goes before what the folder says; otherwise: config.json's. */
 static void put_id(const source *s, const char *key, const char *name, int64_t known, int64_t otherwise) {
-    int64_t id = known >= 0 ? known : find_token(s, name);
+    int64_t id = known >= 0 ? known : pare_setting_token(s->settings, name, s->checkpoint->tokenizer);
     id = id >= 0 ? id : otherwise;
     if (id >= 0)
         pare_gguf_put_u32(s->entries, key, (uint32_t)id);

@@ -74,7 +74,7 @@ typedef struct {
     command_run *run;
 } command;
 command_run cmd_info, cmd_tokenize, cmd_tokenizer, cmd_logits, cmd_eval, cmd_compress, cmd_policy, cmd_export, cmd_methods, cmd_finetune,
-    cmd_train, cmd_merge, cmd_study, cmd_fit, cmd_predict, cmd_report, cmd_version, cmd_generate;
+    cmd_train, cmd_merge, cmd_study, cmd_fit, cmd_predict, cmd_report, cmd_version, cmd_generate, cmd_tasks, cmd_task;
 
 /* ---- output --------------------------------------------------------------------------------- */
 

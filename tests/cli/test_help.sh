@@ -22,7 +22,7 @@ for command in $commands; do
     grep -qE "^  pare $command" "$work/stdout" || fail "$command --help has no example of it"
     cp "$work/stdout" "$work/help.$command"
     expect 2 'unknown option "--nonsense"' "$PARE" "$command" --nonsense
-    case $command in methods | version | train) ;; *) expect 2 'something is missing|too many' "$PARE" "$command" ;; esac
+    case $command in methods | version | train | tasks) ;; *) expect 2 'something is missing|too many' "$PARE" "$command" ;; esac
     # what the help names is taken, as is
     for row in $(sed -nE 's/^  (-.,|   ) --([a-z0-9-]+)( [A-Z]+)?( .*)?$/\2\3/p' "$work/help.$command" | sed 's/ /:/'); do
         [ "${row%:*}" = "$row" ] && value=() || value=(1)
@@ -63,7 +63,7 @@ cat "$SOURCE"/tests/eval/fixtures/text.txt{,,} >"$work/demo/test.txt"
 cp "$work/demo/test.txt" "$work/demo/calibration.txt"
 sed 's/joined2048/joined256/; s/length: 512/length: 256/; s/multiple: 32/multiple: 4/' "$SOURCE/examples/demo.yaml" >"$work/examples/demo.yaml"
 head -c 300 "$SOURCE/examples/demo.yaml" >"$work/examples/short"
-for command in info methods tokenize logits eval compress policy export study fit predict report; do
+for command in info methods tasks task tokenize logits eval compress policy export study fit predict report; do
     "$PARE" "$command" --help | sed -n '/^Example:/,$p' | grep '^  pare ' >"$work/example"
     # the tiny model has 512 positions, and random weights: it is worse than a uniform guess
     sed -i '/pare logits/s/demo.yaml/short/; s/pare fit/pare fit --include-broken/' "$work/example"

@@ -1,0 +1,110 @@
+/* pare task make: a multiple-choice task out of any text, so that small models have an accuracy above chance too. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli.h"
+#include "pare/corpus.h"
+#include "pare/task.h"
+
+typedef struct {
+    const char *text, *out;
+    pare_task_make_options make;
+} task_make_options;
+
+/* The name without folder and ending, into `name`; false: it is none that a task may have. */
+static bool name_of(char *name, size_t size, const char *path) {
+    const char *slash = strrchr(path, '/'), *begin = slash ? slash + 1 : path, *point = strrchr(begin, '.');
+    size_t n = point ? (size_t)(point - begin) : 0;
+    snprintf(name, size, "%.*s", (int)n, begin);
+    return n > 0 && n < size && strcmp(point, ".jsonl") == 0;
+}
+
+/* The task file beside the documents, for another name than the task's own: the shipped one with that name. */
+static bool write_task(const char *path, const char *name, pare_error *error) {
+    pare_string file = {0}, text = {0};
+    pare_task *task = pare_task_open("continuation", NULL, error);
+    if (!task)
+        return false;
+    for (const char *at = task->text, *found; *at; at = found ? found + strlen("continuation") : at + strlen(at)) {
+        found = strstr(at, "continuation");
+        bool named =
+            found && (strncmp(found, "continuation.jsonl", 18) == 0 || (found > task->text + 5 && strncmp(found - 6, "task: ", 6) == 0));
+        pare_string_push(&text, at, found ? (size_t)(found - at) : strlen(at));
+        if (found)
+            pare_string_print(&text, "%s", named ? name : "continuation");
+    }
+    pare_string_print(&file, "%.*s.yaml", (int)(strlen(path) - strlen(".jsonl")), path);
+    bool done = pare_string_check(&text, error) && pare_string_check(&file, error) &&
+                pare_file_write(file.data, text.data, text.length, true, error);
+    pare_string_free(&file);
+    pare_string_free(&text);
+    pare_task_close(task);
+    return done;
+}
+
+static bool make(const task_make_options *given, const common *shared, pare_error *error) {
+    char name[64];
+    pare_corpus corpus;
+    pare_string items = {0};
+    if (!given->text || !given->out)
+        return pare_fail(error, PARE_ERROR_USAGE, "--text FILE and -o DIR/NAME.jsonl are both needed");
+    if (!name_of(name, sizeof name, given->out))
+        return pare_fail(error, PARE_ERROR_USAGE, "--out %s: a name that ends in .jsonl is needed", given->out);
+    bool own = strcmp(name, "continuation") == 0;
+    if (!pare_corpus_open(&corpus, given->text, NULL, &shared->context, error))
+        return false;
+    bool done = pare_task_make(&items, corpus.bytes, corpus.length, given->text, &given->make, error) &&
+                pare_file_write(given->out, items.data, items.length, true, error) && (own || write_task(given->out, name, error));
+    size_t n = 0;
+    pare_json_doc doc = {0};
+    for (size_t i = 0; done && i < items.length; i++)
+        n += items.data[i] == '\n';
+    if (done && shared->json)
+        done = print_json(pare_json_pack(&doc, "{s:s, s:I, s:s, s:s}", "task", name, "items", (json_int_t)n, "out", given->out,
+                                         "text_sha256", corpus.sha256.hex),
+                          &doc, error);
+    else if (done)
+        printf("%zu items; chance is %.4f. Score a model on them: pare eval MODEL --tasks %s --data DIR, where DIR holds %s\n", n,
+               1.0 / given->make.n_choices, name, given->out);
+    pare_string_free(&items);
+    pare_corpus_close(&corpus);
+    return done;
+}
+
+bool cmd_task(int argc, char **argv, pare_error *error) {
+    task_make_options given = {.make = {.items = 500, .context_words = 48, .choice_words = 12, .n_choices = 4}};
+    const option options[] = {
+        {"text", 0, OPTION_STRING, "FILE", "a text that the model was not trained on", &given.text},
+        {"out", 'o', OPTION_STRING, "FILE", "the documents, DIR/NAME.jsonl", &given.out},
+        {"items", 'n', OPTION_COUNT, "N", "at most so many items (500)", &given.make.items},
+        {"context-words", 0, OPTION_COUNT, "N", "words of a context (48)", &given.make.context_words},
+        {"choice-words", 0, OPTION_COUNT, "N", "words of a continuation (12)", &given.make.choice_words},
+        {"choices", 0, OPTION_COUNT, "N", "continuations to choose from (4)", &given.make.n_choices},
+        {"seed", 's', OPTION_SEED, "N", "seed of passages and choices (0)", &given.make.seed},
+        {0},
+    };
+    const subcommand subcommands[] = {
+        {"make", "--text FILE -o DIR/NAME.jsonl",
+         "Cuts a text into passages and asks which of four continuations a passage has: its own, or one of three from elsewhere in the "
+         "text.\n"
+         "Score a model on it with pare eval MODEL --tasks NAME --data DIR. With another name than continuation, its task file goes beside "
+         "it.",
+         "  pare task make --text demo/test.txt -o continuation.jsonl --items 20",
+         "text out items context-words choice-words choices seed"},
+        {0},
+    };
+    const command_face face = {
+        .name = "task",
+        .usage = "make --text FILE -o DIR/NAME.jsonl",
+        .about = "A multiple-choice task out of any text that was held out: the true continuation of a passage against three others.",
+        .example = "  pare task make --text demo/test.txt -o continuation.jsonl --items 20",
+        .options = options,
+        .subcommands = subcommands,
+        .arguments_min = 1,
+        .arguments_max = 1,
+    };
+    const char *arguments[ARGUMENTS_MAX];
+    common shared;
+    int n = options_parse(arguments, &shared, &face, argc, argv, error);
+    return n == -2 || (n >= 0 && make(&given, &shared, error));
+}

@@ -103,6 +103,7 @@ static void time_left(char *text, size_t size, double seconds) {
 void progress_line(char *text, size_t size, progress_clock *clock, const char *stage, double done, double total, double now) {
     enum { WIDTH = 24 };
     const double TOLD_AFTER = 2, TOLD_FROM = 0.01; /* seconds, and share of the stage: before, an estimate is a guess */
+    const double TOLD_ANYWAY = 10;                 /* seconds: the first run of a long study is less than that share */
     double share = total > 0 ? done / total : 0;
     if (total < clock->total || total > clock->total || done < clock->done)
         *clock = (progress_clock){.begin = now, .total = total, .share = share};
@@ -110,7 +111,7 @@ void progress_line(char *text, size_t size, progress_clock *clock, const char *s
     int filled = (int)(share * WIDTH + 0.5);
     char left[48] = "";
     double elapsed = now - clock->begin, moved = share - clock->share;
-    if (elapsed >= TOLD_AFTER && moved >= TOLD_FROM)
+    if (elapsed >= TOLD_AFTER && (moved >= TOLD_FROM || (moved > 0 && elapsed >= TOLD_ANYWAY)))
         time_left(left, sizeof left, elapsed / moved * (1 - share));
     snprintf(text, size, "[%.*s%.*s] %3.0f %%  %s  %s", filled, "########################", WIDTH - filled, "........................",
              100 * share, stage, left);

@@ -111,6 +111,11 @@ static void each_stage_has_its_own_clock(void **state) {
     assert_null(strstr(line, "left"));
     progress_line(line, sizeof line, &clock, "evaluate", 2, 8, 1071);
     assert_non_null(strstr(line, "1 min 00 s left"));
+    progress_line(line, sizeof line, &clock, "1/500 dense", 0, 10000, 2000); /* a study whose first run is a small part of it */
+    progress_line(line, sizeof line, &clock, "1/500 dense", 5, 10000, 2005);
+    assert_null(strstr(line, "left"));
+    progress_line(line, sizeof line, &clock, "1/500 dense", 10, 10000, 2010);
+    assert_non_null(strstr(line, "2 h 46 min left"));
 }
 
 static void near_names(void **state) {

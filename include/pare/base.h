@@ -120,14 +120,20 @@ typedef struct {
 } pare_map;
 bool pare_map_open(pare_map *map, const char *path, pare_error *error) PARE_MUST_CHECK;
 void pare_map_close(pare_map *map);
+/* The file mapped at `address`, or the folder of the temporary numbers there; NULL: none of pare's. Async-signal-safe: when a file becomes
+ * shorter while it is mapped, the system sends SIGBUS, and the handler can tell which file it was. */
+const char *pare_map_name_at(const void *address);
 
 bool pare_path_exists(const char *path); /* as a name: a link to nothing does */
 bool pare_path_is_file(
     const char *path); /* at the end of links: for files that may be absent, as links of the hub's cache may lead nowhere */
 bool pare_path_is_folder(const char *path);
+bool pare_path_is_empty_folder(const char *path);
 
 /* One output file: written under a temporary name beside `path`; commit does flush, fsync, rename, fsync of the folder.
- * abandon removes the temporary file. Both free the object. With replace = false an existing path is refused (CONFLICT). */
+ * abandon removes the temporary file. Both free the object. With replace = false an existing path is refused (CONFLICT), at the opening
+ * and again at the commit: of two processes that make the same file at once, one succeeds. What killed processes left of the same output
+ * (path.partial-PID that no process holds) is removed at the opening. */
 typedef struct pare_output pare_output;
 pare_output *pare_output_open(const char *path, bool replace, pare_error *error) PARE_MUST_CHECK;
 bool pare_output_write(pare_output *output, const void *bytes, size_t n, pare_error *error) PARE_MUST_CHECK;
@@ -136,12 +142,16 @@ bool pare_output_flush(const char **temporary, pare_output *output, pare_error *
 bool pare_output_commit(pare_output *output, pare_error *error) PARE_MUST_CHECK;
 void pare_output_abandon(pare_output *output); /* NULL is fine */
 
-/* One output folder, likewise: created as a temporary sibling; files are written into pare_folder_path(); commit renames it. */
+/* One output folder, likewise: created as a temporary sibling; files are written into pare_folder_path(); commit renames it. An existing
+ * empty folder may stand at `path`. With `replace` another folder may too: it is removed with its files when the new one takes its place.
+ */
 typedef struct pare_folder pare_folder;
-pare_folder *pare_folder_open(const char *path, pare_error *error) PARE_MUST_CHECK; /* refuses an existing path */
+pare_folder *pare_folder_open(const char *path, bool replace, pare_error *error) PARE_MUST_CHECK;
 const char *pare_folder_path(const pare_folder *folder);
 bool pare_folder_commit(pare_folder *folder, pare_error *error) PARE_MUST_CHECK;
 void pare_folder_abandon(pare_folder *folder); /* removes what was written; NULL is fine */
+/* Commits when `done`, else abandons, and is false then; *error keeps what was said before. */
+bool pare_folder_close(pare_folder *folder, bool done, pare_error *error) PARE_MUST_CHECK;
 
 /* Writes a whole file atomically (pare_output underneath). */
 bool pare_file_write(const char *path, const void *bytes, size_t n, bool replace, pare_error *error) PARE_MUST_CHECK;
@@ -151,7 +161,9 @@ bool pare_file_write(const char *path, const void *bytes, size_t n, bool replace
 typedef struct {
     char hex[65];
 } pare_sha256;
-/* SHA-256 (FIPS 180-4), by OpenSSL's libcrypto. */
+/* Starts libcrypto; a program that may run out of memory later calls it first. Any number of times, from any thread. */
+bool pare_hash_start(pare_error *error) PARE_MUST_CHECK;
+/* SHA-256 (FIPS 180-4), by OpenSSL's libcrypto. MEMORY: libcrypto has none. */
 bool pare_sha256_bytes(pare_sha256 *hash, const void *bytes, size_t n, pare_error *error) PARE_MUST_CHECK;
 
 /* ---- random numbers ----------------------------------------------------------------------- */

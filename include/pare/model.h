@@ -165,6 +165,12 @@ bool pare_checkpoint_write_whole(const char *path, const pare_checkpoint *checkp
                                  const struct pare_adapters *adapters, pare_dtype dtype, uint64_t shard_bytes, const char *note,
                                  const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 
+/* Either of them into an existing empty folder, such as pare_folder_path(): for a caller that adds files of its own, or replaces something.
+ */
+bool pare_checkpoint_write_in(const char *folder, const pare_checkpoint *checkpoint, const pare_cut *cut,
+                              const struct pare_adapters *adapters, pare_dtype dtype, uint64_t shard_bytes, const char *note, bool whole,
+                              const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+
 /* What an export came to. */
 typedef struct {
     const char *architecture; /* as llama.cpp calls it: "llama" or "qwen2" */
@@ -178,10 +184,10 @@ typedef struct {
  * llama.cpp's `llama`, rows of q and k in adjacent-pair rotary order; Qwen2 its `qwen2`, or `llama` too where heads * head_dim is not the
  * width. Metadata of a GGUF source is carried over; of a Hugging Face folder it is made from config.json and the tokenizer files, which
  * must be there. Streams tensor by tensor in bounded memory; under a temporary name; read back and held against the plan; fsync; rename; an
- * existing path is refused. A non-finite weight, or one too large for its type, stops it (NUMERIC), and so do layers of different shapes
- * (UNSUPPORTED). result: may be NULL; when done, release it with pare_export_free. */
-bool pare_checkpoint_export(pare_export *result, const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype,
-                            const pare_context *context, pare_error *error) PARE_MUST_CHECK;
+ * existing path is refused unless `replace`. A non-finite weight, or one too large for its type, stops it (NUMERIC), and so do layers of
+ * different shapes (UNSUPPORTED). result: may be NULL; when done, release it with pare_export_free. */
+bool pare_checkpoint_export(pare_export *result, const char *path, bool replace, const pare_checkpoint *checkpoint, const pare_cut *cut,
+                            pare_dtype dtype, const pare_context *context, pare_error *error) PARE_MUST_CHECK;
 void pare_export_free(pare_export *result);
 
 /* ---- model --------------------------------------------------------------------------------- */

@@ -56,9 +56,10 @@ void pare_adapters_close(pare_adapters *adapters);
  * for another base by its shapes, and by its name every PEFT option that makes the model anything but base + scale B A.
  * Rank-stabilised LoRA is read as plain LoRA of its scale. */
 pare_adapters *pare_adapters_read(const char *path, const pare_config *config, pare_error *error) PARE_MUST_CHECK;
-/* The same out; f32. config: of the model they were opened for; base: its name or path, for adapter_config.json. */
-bool pare_adapters_write(const char *path, const pare_adapters *adapters, const pare_config *config, const char *base,
-                         pare_error *error) PARE_MUST_CHECK;
+/* The same out, into an existing empty folder; f32. config: of the model they were opened for; base: its name or path, for
+ * adapter_config.json. */
+bool pare_adapters_write_in(const char *folder, const pare_adapters *adapters, const pare_config *config, const char *base,
+                            pare_error *error) PARE_MUST_CHECK;
 /* That of the matrix of this name ("model.layers.0.mlp.up_proj.weight"); NULL: none. */
 const pare_adapter *pare_adapters_find(const pare_adapters *adapters, const char *tensor);
 /* Dropout for all of them; before pare_model_adapt and what is opened after it. It must outlive them. */

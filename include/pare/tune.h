@@ -68,11 +68,11 @@ bool pare_tune_plan(pare_tune_memory *memory, const pare_tune_options *options, 
 const pare_model *pare_tuner_model(const pare_tuner *tuner);       /* as trained so far: to evaluate */
 size_t pare_tuner_trainable(const pare_tuner *tuner);              /* how many weights are trained */
 const pare_adapters *pare_tuner_adapters(const pare_tuner *tuner); /* NULL: full */
-/* The trained model as a Hugging Face folder (adapters merged), as pare_checkpoint_write does it. */
-bool pare_tuner_write(const char *path, const pare_tuner *tuner, pare_dtype dtype, const char *note, const pare_context *context,
-                      pare_error *error) PARE_MUST_CHECK;
-/* LoRA only: the adapter as a PEFT folder. */
-bool pare_tuner_write_adapter(const char *path, const pare_tuner *tuner, const char *base, pare_error *error) PARE_MUST_CHECK;
+/* The trained model (adapters merged) into an existing empty folder, as pare_checkpoint_write_in does it. */
+bool pare_tuner_write_in(const char *folder, const pare_tuner *tuner, pare_dtype dtype, const char *note, const pare_context *context,
+                         pare_error *error) PARE_MUST_CHECK;
+/* LoRA only: the adapter in PEFT's form, into an existing empty folder. */
+bool pare_tuner_write_adapter_in(const char *folder, const pare_tuner *tuner, const char *base, pare_error *error) PARE_MUST_CHECK;
 
 typedef struct {
     double loss;          /* mean over the step's targets: what is minimised; NaN where it has none, and nothing is learnt */
@@ -97,6 +97,7 @@ typedef struct {
 typedef struct {
     const char *state;       /* file of the resumable state; NULL: none */
     bool resume;             /* go on from it; without one it is an error */
+    bool only_finished;      /* refuse (CONFLICT) a state whose steps are not all done: what they lead to is there already */
     uint64_t save_every;     /* steps between states; 0: only when stopped */
     uint64_t evaluate_every; /* steps between evaluations; 0: at the start and at the end */
     size_t n_texts;          /* held-out texts, each with a loss of its own; 0: none */

@@ -1,54 +1,25 @@
-/* file: read-only maps, and outputs that appear whole or not at all: temporary name, fsync, rename, fsync of the folder. */
+/* file: outputs that appear whole or not at all: temporary name, fsync, rename, fsync of the folder. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "pare/base.h"
+#include "temporary.h"
 
 static bool fail_path(pare_error *error, const char *what, const char *path) {
     return pare_fail(error, PARE_ERROR_IO, "%s: %s: %s", path, what, strerror(errno));
 }
 
-/* ---- reading ---- */
-
-bool pare_map_open(pare_map *map, const char *path, pare_error *error) {
-    *map = (pare_map){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return fail_path(error, "cannot open", path);
-    struct stat status;
-    bool done = false;
-    if (fstat(fd, &status) != 0) {
-        fail_path(error, "cannot read its size", path);
-    } else if (!S_ISREG(status.st_mode)) {
-        pare_fail(error, PARE_ERROR_IO, "%s: not a regular file", path);
-    } else if (status.st_size == 0) {
-        *map = (pare_map){(const uint8_t *)"", 0};
-        done = true;
-    } else {
-        void *data = mmap(NULL, (size_t)status.st_size, PROT_READ, MAP_SHARED, fd, 0);
-        if (data == MAP_FAILED)
-            fail_path(error, "cannot map", path);
-        else
-            *map = (pare_map){data, (size_t)status.st_size}, done = true;
-    }
-    close(fd);
-    return done;
+static bool refuse_existing(const char *path, pare_error *error) {
+    return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", path);
 }
 
-void pare_map_close(pare_map *map) {
-    if (map->size) {
-        void *data;
-        memcpy(&data, &map->data, sizeof data); /* munmap takes a pointer without const */
-        munmap(data, map->size);
-    }
-    *map = (pare_map){0};
-}
+/* ---- paths ---- */
 
 bool pare_path_exists(const char *path) {
     struct stat status;
@@ -65,74 +36,28 @@ bool pare_path_is_folder(const char *path) {
     return stat(path, &status) == 0 && S_ISDIR(status.st_mode);
 }
 
+bool pare_path_is_empty_folder(const char *path) {
+    DIR *folder = opendir(path);
+    bool empty = folder != NULL;
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        empty = empty && (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0);
+    if (folder)
+        closedir(folder);
+    return empty;
+}
+
 /* ---- writing one file ---- */
 
 enum { BUFFER_BYTES = 1 << 18 };
 
 struct pare_output {
+    temporary temporary;
     int fd;
     bool replace;
     size_t used;
-    char *path, *temporary;
     uint8_t *buffer;
     pare_arena *arena;
 };
-
-/* The folder that holds `path`, into `folder`. */
-static void parent_of(char *folder, size_t size, const char *path) {
-    const char *slash = strrchr(path, '/');
-    if (!slash)
-        snprintf(folder, size, ".");
-    else if (slash == path)
-        snprintf(folder, size, "/");
-    else
-        snprintf(folder, size, "%.*s", (int)(slash - path), path);
-}
-
-enum { ATTEMPTS = 100, SUFFIX_BYTES = 40 };
-
-/* `path` without slashes at its end, and room for a temporary name beside it. */
-static bool temporary_name(char **clean, char **temporary, pare_arena *arena, const char *path, pare_error *error) {
-    size_t length = strlen(path);
-    while (length > 1 && path[length - 1] == '/')
-        length--;
-    if (length == 0)
-        return pare_fail(error, PARE_ERROR_USAGE, "the output has an empty name");
-    *clean = pare_arena_copy(arena, path, length, error);
-    *temporary = PARE_PUSH(arena, char, length + SUFFIX_BYTES, error);
-    return *clean && *temporary;
-}
-
-/* Makes the temporary file (*fd) or folder (fd NULL). What a killed process of the same number left (in a container it is always the
- * same) is stepped around; so is a link that somebody laid there. */
-static bool make_temporary(int *fd, char *temporary, const char *path, pare_error *error) {
-    for (int i = 0; i < ATTEMPTS; i++) {
-        snprintf(temporary, strlen(path) + SUFFIX_BYTES, i ? "%s.partial-%ld-%d" : "%s.partial-%ld", path, (long)getpid(), i);
-        if (fd ? (*fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666)) >= 0 : mkdir(temporary, 0777) == 0)
-            return true;
-        if (errno != EEXIST)
-            break;
-    }
-    return fail_path(error, "cannot create", path);
-}
-
-static bool sync_folder_of(const char *path, pare_error *error) {
-    char folder[4096];
-    parent_of(folder, sizeof folder, path);
-    int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return fail_path(error, "cannot open", folder);
-    /* some file systems refuse fsync on a folder; the rename itself has happened */
-    bool done = fsync(fd) == 0 || errno == EINVAL || errno == EROFS;
-    if (!done)
-        fail_path(error, "cannot sync", folder);
-    close(fd);
-    return done;
-}
-
-static bool refuse_existing(const char *path, pare_error *error) {
-    return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", path);
-}
 
 /* Only a file may be replaced: the rename would put one in the place of a device such as /dev/null. */
 static bool may_replace(const char *path, pare_error *error) {
@@ -148,20 +73,27 @@ pare_output *pare_output_open(const char *path, bool replace, pare_error *error)
     if (!arena)
         return NULL;
     pare_output *output = PARE_PUSH(arena, pare_output, 1, error);
-    if (!output || !(output->buffer = PARE_PUSH(arena, uint8_t, BUFFER_BYTES, error)) ||
-        !temporary_name(&output->path, &output->temporary, arena, path, error)) {
-        pare_arena_close(arena);
-        return NULL;
+    if (output && (output->buffer = PARE_PUSH(arena, uint8_t, BUFFER_BYTES, error)) &&
+        temporary_name(&output->temporary, path, false, arena, error)) {
+        output->arena = arena;
+        output->replace = replace;
+        output->fd = -1;
+        path = output->temporary.path;
+        if (!replace && pare_path_exists(path))
+            refuse_existing(path, error);
+        else if ((!replace || may_replace(path, error)) && temporary_open(&output->temporary, &output->fd, error))
+            return output;
     }
-    output->arena = arena;
-    output->replace = replace;
-    output->fd = -1;
-    if (!replace && pare_path_exists(output->path))
-        refuse_existing(output->path, error);
-    else if ((!replace || may_replace(output->path, error)) && make_temporary(&output->fd, output->temporary, output->path, error))
-        return output;
     pare_arena_close(arena);
     return NULL;
+}
+
+/* Bytes of a map whose file was cut meanwhile: the system refuses them here, where an access of our own would be a SIGBUS. */
+static bool fail_write(const pare_output *output, const uint8_t *bytes, pare_error *error) {
+    const char *input = errno == EFAULT ? pare_map_name_at(bytes) : NULL;
+    return input ? pare_fail(error, PARE_ERROR_IO,
+                             "%s: cannot be read any more: the file became shorter while it was in use, or its disk failed", input)
+                 : fail_path(error, "cannot write", output->temporary.path);
 }
 
 static bool write_all(pare_output *output, const uint8_t *bytes, size_t n, pare_error *error) {
@@ -170,7 +102,7 @@ static bool write_all(pare_output *output, const uint8_t *bytes, size_t n, pare_
         if (wrote < 0 && errno == EINTR)
             continue;
         if (wrote <= 0)
-            return fail_path(error, "cannot write", output->path);
+            return fail_write(output, bytes, error);
         bytes += wrote;
         n -= (size_t)wrote;
     }
@@ -194,29 +126,24 @@ bool pare_output_write(pare_output *output, const void *bytes, size_t n, pare_er
     return true;
 }
 
-bool pare_output_flush(const char **temporary, pare_output *output, pare_error *error) {
-    *temporary = output->temporary;
+bool pare_output_flush(const char **name, pare_output *output, pare_error *error) {
+    *name = output->temporary.name;
     return flush(output, error);
 }
 
 bool pare_output_commit(pare_output *output, pare_error *error) {
     bool done = flush(output, error);
     if (done && fsync(output->fd) != 0)
-        done = fail_path(error, "cannot sync", output->path);
+        done = fail_path(error, "cannot sync", output->temporary.path);
     if (close(output->fd) != 0 && done)
-        done = fail_path(error, "cannot close", output->path);
+        done = fail_path(error, "cannot close", output->temporary.path);
     output->fd = -1;
-    if (done && !output->replace && pare_path_exists(output->path))
-        done = refuse_existing(output->path, error);
-    if (done && rename(output->temporary, output->path) != 0)
-        done = fail_path(error, "cannot rename the finished file to", output->path);
-    if (!done) {
+    if (!done || !temporary_publish(&output->temporary, output->replace, error)) {
         pare_output_abandon(output);
         return false;
     }
-    done = sync_folder_of(output->path, error);
     pare_arena_close(output->arena);
-    return done;
+    return true;
 }
 
 void pare_output_abandon(pare_output *output) {
@@ -224,7 +151,7 @@ void pare_output_abandon(pare_output *output) {
         return;
     if (output->fd >= 0)
         close(output->fd);
-    unlink(output->temporary);
+    temporary_remove(&output->temporary);
     pare_arena_close(output->arena);
 }
 
@@ -242,71 +169,81 @@ bool pare_file_write(const char *path, const void *bytes, size_t n, bool replace
 /* ---- writing a folder ---- */
 
 struct pare_folder {
-    char *path, *temporary;
+    temporary temporary;
+    bool replace;
     pare_arena *arena;
 };
 
-/* Removes a folder of files, and of folders of files (additional_chat_templates): pare writes none deeper. */
-static void remove_folder(const char *path, bool nested) {
-    DIR *folder = opendir(path);
-    if (folder) {
-        for (struct dirent *entry; (entry = readdir(folder));) {
-            char inner[4096];
-            bool dots = strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0;
-            if (unlinkat(dirfd(folder), entry->d_name, 0) != 0 && nested && !dots &&
-                snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name) < (int)sizeof inner)
-                remove_folder(inner, false);
-        }
-        closedir(folder);
-    }
-    rmdir(path);
+/* An empty folder that a link names is filled where it is: the rename would meet the link. */
+static const char *resolve(const char *path, pare_arena *arena, pare_error *error) {
+    struct stat status;
+    if (lstat(path, &status) != 0 || !S_ISLNK(status.st_mode) || !pare_path_is_folder(path))
+        return path;
+    char *real = realpath(path, NULL);
+    const char *copy = real ? pare_arena_copy(arena, real, strlen(real), error) : path;
+    free(real);
+    return copy;
 }
 
-pare_folder *pare_folder_open(const char *path, pare_error *error) {
+/* A new folder cannot take the place of one that is a mount point. */
+static bool refuse_mount(const char *path, pare_error *error) {
+    char above[PATH_MAX];
+    struct stat here, parent;
+    if (snprintf(above, sizeof above, "%s/..", path) >= (int)sizeof above || stat(path, &here) != 0 || stat(above, &parent) != 0 ||
+        here.st_dev == parent.st_dev)
+        return true;
+    return pare_fail(error, PARE_ERROR_CONFLICT, "%s: is a mount point; name a folder inside of it", path);
+}
+
+static bool may_make(const char *path, bool replace, pare_error *error) {
+    if (!pare_path_exists(path))
+        return true;
+    if (pare_path_is_empty_folder(path) || (replace && pare_path_is_folder(path)))
+        return refuse_mount(path, error);
+    return refuse_existing(path, error);
+}
+
+pare_folder *pare_folder_open(const char *path, bool replace, pare_error *error) {
     pare_arena *arena = pare_arena_open(error);
     if (!arena)
         return NULL;
     pare_folder *folder = PARE_PUSH(arena, pare_folder, 1, error);
-    if (!folder || !temporary_name(&folder->path, &folder->temporary, arena, path, error)) {
-        pare_arena_close(arena);
-        return NULL;
+    if (folder && (path = resolve(path, arena, error)) && temporary_name(&folder->temporary, path, true, arena, error)) {
+        folder->arena = arena;
+        folder->replace = replace;
+        if (may_make(folder->temporary.path, replace, error) && temporary_open(&folder->temporary, NULL, error))
+            return folder;
     }
-    folder->arena = arena;
-    if (pare_path_exists(folder->path))
-        refuse_existing(folder->path, error);
-    else if (make_temporary(NULL, folder->temporary, folder->path, error))
-        return folder;
     pare_arena_close(arena);
     return NULL;
 }
 
 const char *pare_folder_path(const pare_folder *folder) {
-    return folder->temporary;
+    return folder->temporary.name;
 }
 
 bool pare_folder_commit(pare_folder *folder, pare_error *error) {
-    bool done = true;
-    int fd = open(folder->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || (fsync(fd) != 0 && errno != EINVAL))
-        done = fail_path(error, "cannot sync", folder->temporary);
-    if (fd >= 0)
-        close(fd);
-    if (done && pare_path_exists(folder->path))
-        done = refuse_existing(folder->path, error);
-    if (done && rename(folder->temporary, folder->path) != 0)
-        done = fail_path(error, "cannot rename the finished folder to", folder->path);
-    if (!done) {
+    bool done = fsync(folder->temporary.lock) == 0 || errno == EINVAL;
+    if (!done)
+        fail_path(error, "cannot sync", folder->temporary.name);
+    if (!done || !temporary_publish(&folder->temporary, folder->replace, error)) {
         pare_folder_abandon(folder);
         return false;
     }
-    done = sync_folder_of(folder->path, error);
     pare_arena_close(folder->arena);
-    return done;
+    return true;
 }
 
 void pare_folder_abandon(pare_folder *folder) {
     if (!folder)
         return;
-    remove_folder(folder->temporary, true);
+    temporary_remove(&folder->temporary);
     pare_arena_close(folder->arena);
+}
+
+bool pare_folder_close(pare_folder *folder, bool done, pare_error *error) {
+    if (done)
+        return pare_folder_commit(folder, error);
+    pare_folder_abandon(folder);
+    return false;
 }

@@ -92,8 +92,6 @@ const char *human_count(uint64_t n);
 void wait_asleep(char **arguments);
 extern char **cli_arguments; /* main's */
 
-/* Ctrl-C and SIGTERM set this. */
-extern volatile sig_atomic_t cli_cancel;
 void progress_bar(void *user, const char *stage, double done, double total);
 /* "note: …" to stderr, once for each text: a study opens the same files again and again. */
 void note_once(void *user, const char *text);
@@ -105,5 +103,15 @@ typedef struct {
 } progress_clock;
 /* The bar's line at `now` (seconds); empty when all is done. It says how much time is left once that can be told. */
 void progress_line(char *text, size_t size, progress_clock *clock, const char *stage, double done, double total, double now);
+
+/* ---- the process ---------------------------------------------------------------------------- */
+
+/* The number of the signal that asked the command to stop; 0: none did. */
+extern volatile sig_atomic_t cli_cancel;
+void signals_install(void);
+/* Of a command that a signal stopped: 128 + its number. */
+int signals_exit_code(void);
+/* All arguments are UTF-8. */
+bool arguments_check(int argc, char **argv, pare_error *error) PARE_MUST_CHECK;
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "head.h"
 #include "model.h"
 #include "sizes.h"
@@ -15,7 +15,7 @@ typedef struct {
     targets target;
     uint32_t windows, length;
     uint64_t seed;
-    bool plan, own_format, no_cache, tie;
+    bool plan, own_format, no_cache, tie, force;
 } compress_options;
 
 /* Everything one compression holds; released by release(). */
@@ -35,7 +35,7 @@ typedef struct {
     json_t *kept;                     /* units, as they were chosen; NULL: only planned */
     pare_achieved factored, achieved; /* as factors, and of what is written */
     sizes sizes;
-    bool padded, recalled; /* recalled: the calibration comes from the cache */
+    bool padded, recalled, replace; /* recalled: the calibration comes from the cache */
     double begin, forecast_mib;
 } compression;
 
@@ -366,11 +366,11 @@ static bool write_out(const compression *c, const compress_options *given, const
     json_t *base = pare_checkpoint_made(&doc, c->checkpoint, true); /* how what was cut had been made */
     if (base)
         pare_json_set(&doc, decision, "base", base);
-    bool done = pare_json_print(&note, decision, &doc, error);
-    if (done && multiplies_back(c))
-        done = pare_checkpoint_write_whole(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
-    else if (done)
-        done = pare_checkpoint_write(given->out, c->checkpoint, c->cut, NULL, c->type, 0, note.data, &shared->context, error);
+    pare_folder *folder = pare_json_print(&note, decision, &doc, error) ? pare_folder_open(given->out, c->replace, error) : NULL;
+    bool done = folder && pare_folder_close(folder,
+                                            pare_checkpoint_write_in(pare_folder_path(folder), c->checkpoint, c->cut, NULL, c->type, 0,
+                                                                     note.data, multiplies_back(c), &shared->context, error),
+                                            error);
     json_decref(decision);
     pare_string_free(&note);
     return done;
@@ -386,8 +386,11 @@ static bool compress(const char *path, const compress_options *given, const comm
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing (or --plan, which writes nothing)");
     if (!given->plan && !check_folder_name(given->out, error))
         return false;
-    if (!given->plan && pare_path_exists(given->out))
-        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
+    reads(path);
+    reads(given->calibrate);
+    reads(given->policy);
+    if (!given->plan && !destination_check(&c.replace, given->out, &destination_model, given->force, error))
+        return false;
     if (strcmp(given->method, "auto") != 0 && !(c.method = pare_method_find(given->method, error)))
         return false;
     if (c.method && c.method->unit == PARE_UNIT_BLOCK_COORDINATES && !given->own_format && !given->plan)
@@ -460,7 +463,8 @@ bool cmd_compress(int argc, char **argv, pare_error *error) {
          "print how much would be removed and how large the output would be, and write nothing. It takes seconds, because it measures "
          "nothing",
          &given.plan},
-        {"output", 'o', OPTION_STRING, "FOLDER", "the Hugging Face folder to write; it must not exist", &given.out},
+        {"output", 'o', OPTION_STRING, "FOLDER", "the Hugging Face folder to write", &given.out},
+        OPTION_FORCE('f', &given.force),
         {0},
     };
     const command_face face = {

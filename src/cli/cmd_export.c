@@ -2,13 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "head.h"
 #include "model.h"
 
 typedef struct {
     const char *type, *out;
-    bool tie;
+    bool tie, force;
 } export_options;
 
 /* As asked, else each tensor as it is stored. */
@@ -72,15 +72,17 @@ static bool export_model(const char *path, const export_options *given, const co
     double begin = pare_clock_s();
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT.gguf is missing");
-    if (pare_path_exists(given->out))
-        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it or choose another name", given->out);
+    bool replace;
+    reads(path);
+    if (!destination_check(&replace, given->out, &destination_file, given->force, error))
+        return false;
     pare_checkpoint *checkpoint = open_model(path, shared, error);
     if (!checkpoint)
         return false;
     pare_dtype type;
     pare_export result = {0};
     bool done = head_settle(checkpoint, given->tie, shared, error) && choose_type(&type, given, error) &&
-                pare_checkpoint_export(&result, given->out, checkpoint, NULL, type, &shared->context, error);
+                pare_checkpoint_export(&result, given->out, replace, checkpoint, NULL, type, &shared->context, error);
     if (done) {
         type = type == PARE_DTYPE_COUNT ? checkpoint->dtype : type;
         say_departures(&result, checkpoint, type, shared);
@@ -97,7 +99,8 @@ bool cmd_export(int argc, char **argv, pare_error *error) {
         {"type", 0, OPTION_STRING, "T",
          "number type of all matrices: f32, f16, bf16, q8_0, q4_0 or q4_1 (default: as stored). Norms and biases are f32", &given.type},
         HEAD_OPTION(&given.tie),
-        {"output", 'o', OPTION_STRING, "FILE", "the GGUF file to write; it must not exist", &given.out},
+        {"output", 'o', OPTION_STRING, "FILE", "the GGUF file to write", &given.out},
+        OPTION_FORCE('f', &given.force),
         {0},
     };
     const command_face face = {

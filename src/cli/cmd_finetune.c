@@ -7,7 +7,7 @@
 
 typedef struct {
     training_options training;
-    const char *targets, *adapter, *save_adapter, *teacher;
+    const char *targets, *adapter, *teacher;
     uint32_t rank;
     double alpha, dropout, weight, temperature;
     bool full;
@@ -53,7 +53,7 @@ static bool set_options(pare_tune_options *o, const finetune_options *given, par
     o->adapter = given->adapter;
     if (!check_share("dropout", given->dropout, error))
         return false;
-    if (given->full && (given->adapter || given->save_adapter || given->targets || given->rank != NOT_GIVEN))
+    if (given->full && (given->adapter || given->training.save_adapter || given->targets || given->rank != NOT_GIVEN))
         return pare_fail(error, PARE_ERROR_USAGE, "--full trains every weight: --lora, --adapter, --save-adapter and --targets are LoRA's");
     if (given->adapter && (given->targets || given->rank != NOT_GIVEN))
         return pare_fail(error, PARE_ERROR_USAGE, "--adapter brings rank and projections with it: no --lora or --targets beside it");
@@ -110,6 +110,9 @@ static json_t *about(pare_json_doc *doc, const finetuning *f) {
 static bool open_all(finetuning *f, const char *path, pare_error *error) {
     const finetune_options *given = f->given;
     pare_tune_options o;
+    reads(path);
+    reads(given->teacher);
+    reads(given->adapter);
     if (!set_options(&o, given, error) || !(f->checkpoint = open_model(path, f->shared, error)) ||
         (given->teacher && !(f->teacher = open_model(given->teacher, f->shared, error))))
         return false;
@@ -121,15 +124,13 @@ static bool open_all(finetuning *f, const char *path, pare_error *error) {
 
 static bool write_out(finetuning *f, pare_error *error) {
     pare_json_doc doc = {0};
-    const char *out = f->given->training.out;
     pare_dtype type = f->checkpoint->dtype;
     pare_string note = {0};
     json_t *more = about(&doc, f), *json = training_json(&doc, &f->training, f->tuner, more);
     json_decref(more);
     bool done = training_type(&type, &f->training, pare_dtype_info(type)->quantised ? PARE_DTYPE_BF16 : type, error) &&
                 pare_json_print(&note, json, &doc, error) &&
-                (!f->given->save_adapter || pare_tuner_write_adapter(f->given->save_adapter, f->tuner, f->checkpoint->path, error)) &&
-                pare_tuner_write(out, f->tuner, type, note.data, &f->shared->context, error);
+                training_write(&f->training, f->tuner, type, note.data, f->checkpoint->path, error);
     json_decref(json);
     pare_string_free(&note);
     return done;
@@ -161,7 +162,7 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
         {"dropout", 0, OPTION_NUMBER, "P", "dropout rate of the adapters (0)", &given.dropout},
         {"targets", 0, OPTION_STRING, "LIST", "projections that get an adapter: q_proj,v_proj,… (default: all seven)", &given.targets},
         {"adapter", 0, OPTION_STRING, "INIT", "PEFT adapter to start from", &given.adapter},
-        {"save-adapter", 0, OPTION_STRING, "DIR", "also write the adapter as a PEFT folder", &given.save_adapter},
+        {"save-adapter", 0, OPTION_STRING, "DIR", "also write the adapter as a PEFT folder", &given.training.save_adapter},
         {"full", 0, OPTION_FLAG, NULL, "train every weight (as f32) instead of adapters", &given.full},
         {"teacher", 0, OPTION_STRING, "DENSE", "distillation: the model, for example the uncut one, whose probabilities are learned too",
          &given.teacher},

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "pare/law.h"
 #include "pare/report.h"
 
@@ -11,7 +11,7 @@ typedef struct {
     const char *form, *method, *ratio_kind, *out, *tokens;
     double threshold, level, tolerance, l0;
     uint32_t view;
-    bool include_broken;
+    bool include_broken, force;
 } fit_options;
 
 /* ---- points ---- */
@@ -223,7 +223,7 @@ static json_t *fit_json(pare_json_doc *doc, const pare_law_groups *groups, const
     return json;
 }
 
-static bool save(const char *path, const pare_law_groups *groups, pare_arena *arena, pare_error *error) {
+static bool save(const char *path, bool replace, const pare_law_groups *groups, pare_arena *arena, pare_error *error) {
     pare_law *laws = PARE_PUSH(arena, pare_law, groups->n, error);
     size_t n = 0;
     if (!laws)
@@ -231,7 +231,7 @@ static bool save(const char *path, const pare_law_groups *groups, pare_arena *ar
     for (size_t i = 0; i < groups->n; i++)
         if (groups->items[i].done)
             laws[n++] = groups->items[i].fit.law;
-    return pare_law_write(path, laws, n, true, error);
+    return pare_law_write(path, laws, n, replace, error);
 }
 
 /* ---- the command ---- */
@@ -263,10 +263,15 @@ static bool fit_points(const char *path, const fit_options *given, const common 
     if (!tokens_parse(&options.critical_d, given->tokens, error) || !pare_law_form_parse(&form, given->form, error) ||
         !pare_law_ratio_parse(&options.ratio, given->ratio_kind, error))
         return false;
+    bool replace;
+    reads(path);
+    if (given->out && !destination_check(&replace, given->out, &destination_law, given->force, error))
+        return false;
     bool done = is_ledger(path) ? read_ledger(&points, path, given->view, arena, error) : pare_law_points_read(&points, path, arena, error);
     done = done && keep_method(&points, given->method, path, error) &&
            pare_law_fit_groups(&groups, form, &points, &options, arena, error) &&
-           pare_law_compare(candidates, &points, NULL, &options, arena, error) && (!given->out || save(given->out, &groups, arena, error));
+           pare_law_compare(candidates, &points, NULL, &options, arena, error) &&
+           (!given->out || save(given->out, replace, &groups, arena, error));
     if (!done)
         return false;
     if (shared->json)
@@ -292,6 +297,7 @@ bool cmd_fit(int argc, char **argv, pare_error *error) {
         {"include-broken", 0, OPTION_FLAG, NULL, "also points worse than a uniform guess, and those left out with them",
          &given.include_broken},
         {"output", 'o', OPTION_STRING, "LAW", "write the laws as JSON, for pare predict", &given.out},
+        OPTION_FORCE(0, &given.force),
         {0},
     };
     const command_face face = {

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <stdio.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "model.h"
 #include "pare/corpus.h"
 #include "pare/model.h"
@@ -33,12 +33,13 @@ static bool write_rows(pare_output *output, pare_forward *forward, const pare_mo
     return done;
 }
 
-static bool write_logits(const char *path, const pare_model *model, const pare_tokens *tokens, const common *shared, pare_error *error) {
+static bool write_logits(const char *path, bool replace, const pare_model *model, const pare_tokens *tokens, const common *shared,
+                         pare_error *error) {
     pare_forward *forward = pare_forward_open(model, 1, tokens->n, &shared->context, error);
     if (!forward)
         return false;
     bool done = pare_forward_run(forward, tokens->ids, 1, tokens->n, NULL, error) != NULL;
-    pare_output *output = done ? pare_output_open(path, true, error) : NULL;
+    pare_output *output = done ? pare_output_open(path, replace, error) : NULL;
     done = output && write_rows(output, forward, model, tokens->n, &shared->context, error);
     if (done)
         done = pare_output_commit(output, error);
@@ -59,9 +60,14 @@ static bool report(const char *path, const pare_model *model, const pare_tokens 
     return true;
 }
 
-static bool logits_of(const char *path, const char *text_path, const char *out, const common *shared, pare_error *error) {
+static bool logits_of(const char *path, const char *text_path, const char *out, bool force, const common *shared, pare_error *error) {
     if (!text_path || !out)
         return pare_fail(error, PARE_ERROR_USAGE, "%s is missing", text_path ? "-o OUT" : "--text FILE");
+    reads(path);
+    reads(text_path);
+    bool replace;
+    if (!destination_check(&replace, out, &destination_file, force, error))
+        return false;
     pare_kernels_prefer_f32(); /* they are for comparison with other programs */
     pare_checkpoint *checkpoint = open_model(path, shared, error);
     if (!checkpoint)
@@ -72,7 +78,7 @@ static bool logits_of(const char *path, const char *text_path, const char *out, 
     bool done = pare_checkpoint_tokenizer(checkpoint, error) &&
                 pare_corpus_open(&text, text_path, checkpoint->tokenizer, &shared->context, error) &&
                 pare_tokenizer_encode(&tokens, checkpoint->tokenizer, text.bytes, text.length, PARE_ENCODE_TEMPLATE, error) &&
-                (model = pare_model_open(checkpoint, NULL, error)) && write_logits(out, model, &tokens, shared, error) &&
+                (model = pare_model_open(checkpoint, NULL, error)) && write_logits(out, replace, model, &tokens, shared, error) &&
                 report(out, model, &tokens, shared, error);
     if (!done)
         pare_checkpoint_blame(checkpoint, &shared->context, error);
@@ -85,9 +91,11 @@ static bool logits_of(const char *path, const char *text_path, const char *out, 
 
 bool cmd_logits(int argc, char **argv, pare_error *error) {
     const char *text = NULL, *out = NULL;
+    bool force = false;
     const option options[] = {
         {"text", 0, OPTION_STRING, "FILE", "the text; it must not be longer than the model's context", &text},
         {"output", 'o', OPTION_STRING, "FILE", "the file to write", &out},
+        OPTION_FORCE('f', &force),
         {0},
     };
     const command_face face = {
@@ -104,5 +112,5 @@ bool cmd_logits(int argc, char **argv, pare_error *error) {
     const char *arguments[ARGUMENTS_MAX];
     common shared;
     int n = options_parse(arguments, &shared, &face, argc, argv, error);
-    return n == -2 || (n >= 0 && logits_of(arguments[0], text, out, &shared, error));
+    return n == -2 || (n >= 0 && logits_of(arguments[0], text, out, force, &shared, error));
 }

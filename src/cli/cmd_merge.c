@@ -1,12 +1,13 @@
 /* pare merge: W + scale B A, written as a model of its own. */
 #include <stdio.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "model.h"
 #include "pare/trainable.h"
 
 typedef struct {
     const char *type, *out;
+    bool force;
 } merge_options;
 
 static bool choose_type(pare_dtype *type, const merge_options *given, pare_error *error) {
@@ -37,14 +38,23 @@ static bool merge(const char *path, const char *adapter, const merge_options *gi
         return false;
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
+    bool replace;
+    reads(path);
+    reads(adapter);
+    if (!destination_check(&replace, given->out, &destination_model, given->force, error))
+        return false;
     pare_checkpoint *checkpoint = open_model(path, shared, error);
     if (!checkpoint)
         return false;
     pare_dtype type = checkpoint->dtype;
     pare_adapters *adapters = choose_type(&type, given, error) ? pare_adapters_read(adapter, &checkpoint->config, error) : NULL;
     pare_string note = {0};
-    bool done = adapters && note_print(&note, checkpoint, adapter, adapters, error) &&
-                pare_checkpoint_write(given->out, checkpoint, NULL, adapters, type, 0, note.data, &shared->context, error);
+    pare_folder *folder =
+        adapters && note_print(&note, checkpoint, adapter, adapters, error) ? pare_folder_open(given->out, replace, error) : NULL;
+    bool done = folder && pare_folder_close(folder,
+                                            pare_checkpoint_write_in(pare_folder_path(folder), checkpoint, NULL, adapters, type, 0,
+                                                                     note.data, false, &shared->context, error),
+                                            error);
     pare_string_free(&note);
     if (done && shared->json)
         done = print_json(pare_json_pack(&doc, "{s:s, s:s, s:s, s:s, s:i, s:f, s:s, s:s}", "version", PARE_VERSION, "model", path,
@@ -65,7 +75,8 @@ bool cmd_merge(int argc, char **argv, pare_error *error) {
     const option options[] = {
         {"type", 0, OPTION_STRING, "T",
          "number type of the output: f32, bf16, f16 (default: that of the source; bf16 for a quantised source)", &given.type},
-        {"output", 'o', OPTION_STRING, "OUT", "the Hugging Face folder to write; it must not exist", &given.out},
+        {"output", 'o', OPTION_STRING, "OUT", "the Hugging Face folder to write", &given.out},
+        OPTION_FORCE('f', &given.force),
         {0},
     };
     const command_face face = {

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "model.h"
 #include "pare/compress.h"
 
@@ -40,12 +40,14 @@ static bool train(const train_options *given, const common *shared, const char *
         return false;
     if (!(given->options.ratio > 0 && given->options.ratio < 1))
         return pare_fail(error, PARE_ERROR_USAGE, "--ratio %g: it must lie between 0 and 1", given->options.ratio);
-    if (!given->force && pare_path_exists(given->out))
-        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it, choose another name, or --force", given->out);
+    bool replace;
+    reads(model);
+    if (!destination_check(&replace, given->out, &destination_file, given->force, error))
+        return false;
     pare_policy policy = {0};
     pare_checkpoint *checkpoint = open_model(model, shared, error);
     bool done = checkpoint && pare_policy_train(&policy, checkpoint, &given->options, &shared->context, error) &&
-                pare_policy_write(&policy, given->out, given->force, error) && print_result(&policy, given, shared, model, begin, error);
+                pare_policy_write(&policy, given->out, replace, error) && print_result(&policy, given, shared, model, begin, error);
     if (!done && checkpoint)
         pare_checkpoint_blame(checkpoint, &shared->context, error);
     pare_policy_free(&policy);
@@ -61,7 +63,7 @@ bool cmd_policy(int argc, char **argv, pare_error *error) {
         {"episodes", 0, OPTION_COUNT, "N", "passes over all layers; the policy of the best one is kept (20)", &given.options.episodes},
         {"lr", 0, OPTION_NUMBER, "RATE", "learning rate of AdamW (0.001)", &given.options.rate},
         {"seed", 0, OPTION_SEED, "S", "seed of the initial weights and of every draw (0)", &given.options.seed},
-        {"force", 'f', OPTION_FLAG, NULL, "replace an existing FILE", &given.force},
+        OPTION_FORCE('f', &given.force),
         {0},
     };
     const command_face face = {

@@ -1,13 +1,15 @@
 /* pare report: a ledger as one self-contained HTML page. */
 #include <stdio.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "pare/report.h"
 
 bool cmd_report(int argc, char **argv, pare_error *error) {
     pare_json_doc doc = {0};
     const char *out = NULL;
-    const option options[] = {{"output", 'o', OPTION_STRING, "FILE", "the page; a file of that name is replaced", &out}, {0}};
+    bool force = false, replace;
+    const option options[] = {
+        {"output", 'o', OPTION_STRING, "FILE", "the page; an older page of pare is replaced", &out}, OPTION_FORCE('f', &force), {0}};
     const command_face face = {
         .name = "report",
         .usage = "LEDGER -o report.html",
@@ -25,6 +27,9 @@ bool cmd_report(int argc, char **argv, pare_error *error) {
         return n == -2;
     if (!out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o FILE is missing");
+    reads(arguments[0]);
+    if (!destination_check(&replace, out, &destination_page, force, error))
+        return false;
     pare_report_summary s;
     if (!pare_report_write(&s, arguments[0], out, error))
         return false;

@@ -2,12 +2,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "pare/lab.h"
 
 typedef struct {
     const char *ledger, *format, *out;
-    bool retry_failed;
+    bool retry_failed, force;
 } study_options;
 
 /* ---- run ---- */
@@ -155,13 +155,14 @@ static bool find_format(bool *json, const study_options *given, const common *sh
            pare_fail(error, PARE_ERROR_USAGE, "--json puts one JSON object on stdout: --format csv needs -o FILE then");
 }
 
-static bool write_export(const pare_string *text, pare_store *store, const study_options *given, const common *shared, pare_error *error) {
+static bool write_export(const pare_string *text, pare_store *store, const study_options *given, bool replace, const common *shared,
+                         pare_error *error) {
     pare_json_doc doc = {0};
     if (!given->out)
         return fwrite(text->data, 1, text->length, stdout) == text->length ||
                pare_fail(error, PARE_ERROR_IO, "cannot write to standard output");
     pare_store_counts counts;
-    if (!pare_store_count(&counts, store, error) || !pare_file_write(given->out, text->data, text->length, true, error))
+    if (!pare_store_count(&counts, store, error) || !pare_file_write(given->out, text->data, text->length, replace, error))
         return false;
     return !shared->json ||
            print_json(pare_json_pack(&doc, "{s:s, s:I}", "output", given->out, "runs", (json_int_t)(counts.n_done + counts.n_failed)), &doc,
@@ -169,15 +170,17 @@ static bool write_export(const pare_string *text, pare_store *store, const study
 }
 
 static bool study_export(const char *ledger, const study_options *given, const common *shared, pare_error *error) {
-    bool json;
-    if (!find_format(&json, given, shared, error))
+    bool json, replace = false;
+    reads(ledger);
+    if (!find_format(&json, given, shared, error) ||
+        (given->out && !destination_check(&replace, given->out, json ? &destination_json : &destination_csv, given->force, error)))
         return false;
     pare_store *store = pare_store_open(ledger, PARE_STORE_READ, error);
     if (!store)
         return false;
     pare_string text = {0};
     bool done = (json ? pare_store_export_json(&text, store, error) : pare_store_export_csv(&text, store, error)) &&
-                write_export(&text, store, given, shared, error);
+                write_export(&text, store, given, replace, shared, error);
     pare_string_free(&text);
     pare_store_close(store);
     return done;
@@ -190,6 +193,7 @@ bool cmd_study(int argc, char **argv, pare_error *error) {
         {"retry-failed", 0, OPTION_FLAG, NULL, "run: try failed runs again", &given.retry_failed},
         {"format", 0, OPTION_STRING, "F", "export: csv (default) or json", &given.format},
         {"output", 'o', OPTION_STRING, "FILE", "export: into a file instead of stdout", &given.out},
+        OPTION_FORCE('f', &given.force),
         {0},
     };
     const subcommand subcommands[] = {
@@ -204,10 +208,10 @@ bool cmd_study(int argc, char **argv, pare_error *error) {
          .example = "  pare study status examples/demo.yaml",
          .options = "ledger"},
         {.name = "export",
-         .usage = "LEDGER [--format csv|json] [-o FILE]",
+         .usage = "LEDGER [--format csv|json] [-o FILE [--force]]",
          .about = "Writes the rows of a ledger as a table.",
          .example = "  pare study export demo/demo.ledger > runs.csv",
-         .options = "format output"},
+         .options = "format output force"},
         {0},
     };
     const command_face face = {

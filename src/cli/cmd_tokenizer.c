@@ -2,14 +2,14 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cli.h"
+#include "destination.h"
 #include "pare/text.h"
 
 typedef struct {
     option_list data, special;
     const char *pre, *out;
     uint32_t vocabulary, min_frequency;
-    bool force;
+    bool force, replace; /* replace: something is there that goes */
 } train_options;
 
 /* Everything one training holds; released by release(). */
@@ -122,18 +122,12 @@ static bool write_in(const char *folder, const char *name, const pare_string *te
     return done;
 }
 
-/* A folder appears whole; in one that is there already (--force) each file does. */
-static bool write_folder(const char *out, const pare_string *tokenizer, const pare_string *config, pare_error *error) {
-    if (pare_path_is_folder(out))
-        return write_in(out, "tokenizer.json", tokenizer, error) && write_in(out, "tokenizer_config.json", config, error);
-    pare_folder *folder = pare_folder_open(out, error);
-    if (!folder)
-        return false;
-    if (write_in(pare_folder_path(folder), "tokenizer.json", tokenizer, error) &&
-        write_in(pare_folder_path(folder), "tokenizer_config.json", config, error))
-        return pare_folder_commit(folder, error);
-    pare_folder_abandon(folder);
-    return false;
+static bool write_folder(const train_options *given, const pare_string *tokenizer, const pare_string *config, pare_error *error) {
+    pare_folder *folder = pare_folder_open(given->out, given->replace, error);
+    return folder && pare_folder_close(folder,
+                                       write_in(pare_folder_path(folder), "tokenizer.json", tokenizer, error) &&
+                                           write_in(pare_folder_path(folder), "tokenizer_config.json", config, error),
+                                       error);
 }
 
 static bool is_file_name(const char *out) {
@@ -147,8 +141,8 @@ static bool write_out(const training *t, const train_options *given, pare_error 
     json_t *json = config_json(&doc, t);
     bool done = pare_json_print(&config, json, &doc, error);
     done = done && pare_tokenizer_print_json(&tokenizer, t->tokenizer, error) &&
-           (is_file_name(given->out) ? pare_file_write(given->out, tokenizer.data, tokenizer.length, given->force, error)
-                                     : write_folder(given->out, &tokenizer, &config, error));
+           (is_file_name(given->out) ? pare_file_write(given->out, tokenizer.data, tokenizer.length, given->replace, error)
+                                     : write_folder(given, &tokenizer, &config, error));
     json_decref(json);
     pare_string_free(&tokenizer);
     pare_string_free(&config);
@@ -191,19 +185,19 @@ static bool print_result(const training *t, const train_options *given, const co
 
 /* ---- the command ---- */
 
-static bool check_options(const train_options *given, pare_error *error) {
+static bool check_options(train_options *given, pare_error *error) {
     if (given->data.n == 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--data FILE is missing");
     if (given->vocabulary == 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--vocab N is missing: how many tokens there are to be");
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: a folder to make, or a file name that ends in .json");
-    if (!given->force && pare_path_exists(given->out))
-        return pare_fail(error, PARE_ERROR_CONFLICT, "%s: exists already; remove it, choose another name, or --force", given->out);
-    return true;
+    reads_all(&given->data);
+    return destination_check(&given->replace, given->out, is_file_name(given->out) ? &destination_file : &destination_tokenizer,
+                             given->force, error);
 }
 
-static bool train(const train_options *given, const common *shared, pare_error *error) {
+static bool train(train_options *given, const common *shared, pare_error *error) {
     training t = {.begin = pare_clock_s()};
     bool done = check_options(given, error) && open_trainer(&t, given, error) && feed_all(&t, &given->data, shared, error) &&
                 (t.tokenizer = pare_bpe_trainer_finish(&t.summary, t.trainer, &shared->context, error)) && write_out(&t, given, error) &&
@@ -222,7 +216,7 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
         {"special", 0, OPTION_LIST, "TOKENS", "special tokens, separated by commas or by repeating the option (<|endoftext|>)",
          &given.special},
         {"min-frequency", 0, OPTION_COUNT, "N", "a pair is merged only if it occurs at least N times (2)", &given.min_frequency},
-        {"force", 'f', OPTION_FLAG, NULL, "replace an existing OUT", &given.force},
+        OPTION_FORCE('f', &given.force),
         {0},
     };
     const command_face face = {

@@ -12,14 +12,14 @@ static json_t *about(pare_json_doc *doc, const train_options *given) {
     return pare_json_pack(doc, "{s:s, s:s, s:s}", "mode", "pretraining", "config", given->config, "tokenizer", given->tokenizer);
 }
 
-static bool write_out(const train_options *given, const training *t, const pare_tuner *tuner, pare_error *error) {
+static bool write_out(const train_options *given, training *t, const pare_tuner *tuner, pare_error *error) {
     pare_json_doc doc = {0};
     pare_dtype type;
     pare_string note = {0};
     json_t *more = about(&doc, given), *json = training_json(&doc, t, tuner, more);
     json_decref(more);
     bool done = training_type(&type, t, PARE_DTYPE_BF16, error) && pare_json_print(&note, json, &doc, error) &&
-                pare_tuner_write(given->training.out, tuner, type, note.data, &t->shared->context, error);
+                training_write(t, tuner, type, note.data, NULL, error);
     json_decref(json);
     pare_string_free(&note);
     return done;
@@ -33,6 +33,8 @@ static bool train(const train_options *given, const common *shared, pare_error *
     o.full = true;
     if (!given->config || !given->tokenizer)
         return pare_fail(error, PARE_ERROR_USAGE, "--config FILE (a config.json) and --tokenizer DIR (with tokenizer.json) are needed");
+    reads(given->config);
+    reads(given->tokenizer);
     bool done = pare_thaw_new(&shape, given->config, given->tokenizer, given->training.seed, error) &&
                 training_open(&t, &given->training, shared, &o, shape.checkpoint->tokenizer, shape.checkpoint->config.eos, error);
     pare_tuner *tuner = done ? pare_tuner_open_new(&t.tune, given->config, given->tokenizer, &shared->context, error) : NULL;

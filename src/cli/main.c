@@ -1,12 +1,9 @@
-/* main: finds the command, runs it, prints what went wrong, picks the exit code: 0 done, 1 failed, 2 usage, 130 interrupted. */
+/* main: finds the command, runs it, prints what went wrong, picks the exit code: 0 done, 1 failed, 2 usage, 128 + N stopped by signal N. */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cli.h"
 #include "pare/tensor.h"
-
-volatile sig_atomic_t cli_cancel;
 
 static const command commands[] = {
     {"info", "print what a checkpoint holds and what can be cut", cmd_info},
@@ -31,14 +28,6 @@ static const command commands[] = {
     {"version", "print the version of pare", cmd_version},
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
-
-/* The first Ctrl-C asks the work to stop where nothing is lost; the second ends at once. */
-static void on_signal(int number) {
-    (void)number;
-    if (cli_cancel)
-        _exit(130);
-    cli_cancel = 1;
-}
 
 static void print_help(FILE *out) {
     fprintf(out, "pare makes large language models smaller and measures what that costs.\n\nUsage: pare COMMAND …\n\n");
@@ -91,18 +80,18 @@ static bool run(int argc, char **argv, pare_error *error) {
 }
 
 int main(int argc, char **argv) {
-    struct sigaction action = {.sa_handler = on_signal};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
-    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(), not the end */
+    signals_install();
     pare_error error = {0};
     cli_arguments = argv;
-    bool done = run(argc, argv, &error);
+    bool done = pare_hash_start(&error) && arguments_check(argc, argv, &error) && run(argc, argv, &error);
     progress_end();
-    if (done && (fflush(stdout) != 0 || ferror(stdout)))
+    if (done && (fflush(stdout) != 0 || ferror(stdout))) {
+        if (cli_cancel) /* the reader has gone: pare … | head */
+            return signals_exit_code();
         done = pare_fail(&error, PARE_ERROR_IO, "cannot write to standard output");
+    }
     if (done)
         return 0;
     fprintf(stderr, "pare: %s\n", error.message);
-    return error.code == PARE_ERROR_USAGE ? 2 : error.code == PARE_ERROR_CANCELLED ? 130 : 1;
+    return error.code == PARE_ERROR_USAGE ? 2 : error.code == PARE_ERROR_CANCELLED ? signals_exit_code() : 1;
 }

@@ -5,9 +5,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include "picture.h"
 
 training_options training_defaults(void) {
     pare_tune_options d = pare_tune_defaults();
@@ -59,7 +56,8 @@ training_table training_rows(training_options *g) {
         {"resume", 0, OPTION_FLAG, NULL, "continue from OUT.state; the result has the same bits as without the stop", &g->resume},
         {"type", 0, OPTION_STRING, "T",
          "number type of the output: f32, bf16, f16 (default: that of the model; bf16 for a quantised model and for pare train)", &g->type},
-        {"output", 'o', OPTION_STRING, "OUT", "the Hugging Face folder to write; it must not exist", &g->out},
+        {"output", 'o', OPTION_STRING, "OUT", "the Hugging Face folder to write", &g->out},
+        OPTION_FORCE('f', &g->force),
         {0},
     };
     _Static_assert(sizeof all == sizeof table, "TRAINING_ROWS is the number of options here");
@@ -163,8 +161,9 @@ bool training_open(training *t, const training_options *given, const common *sha
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: the folder to write");
     if (!check_folder_name(given->out, error))
         return false;
-    if (pare_path_exists(given->out))
-        return pare_fail(error, PARE_ERROR_CONFLICT, "%s exists already", given->out);
+    pare_string_print(&t->state, "%s.state", given->out);
+    if (!pare_string_check(&t->state, error) || !training_check_outputs(t, error))
+        return false;
     if (!pare_schedule_find(&o->schedule, given->schedule, error))
         return false;
     o->length = given->length;
@@ -179,9 +178,7 @@ bool training_open(training *t, const training_options *given, const common *sha
     o->recompute = given->recompute;
     if (o->length < 2 || o->batch < 1)
         return pare_fail(error, PARE_ERROR_USAGE, "--seq %zu --batch %zu: at least 2 and 1", o->length, o->batch);
-    pare_string_print(&t->state, "%s.state", given->out);
-    return pare_string_check(&t->state, error) && open_data(t, tokenizer, separator, error) && count_steps(t, error) &&
-           open_evaluation(t, tokenizer, error);
+    return open_data(t, tokenizer, separator, error) && count_steps(t, error) && open_evaluation(t, tokenizer, error);
 }
 
 void training_close(training *t) {
@@ -231,6 +228,7 @@ bool training_run(training *t, pare_tuner *tuner, pare_error *error) {
         return false;
     pare_tune_run_options run = {.state = t->state.data,
                                  .resume = t->given->resume,
+                                 .only_finished = t->model.there || t->adapter.there,
                                  .save_every = t->given->save_every,
                                  .evaluate_every = t->given->eval_every,
                                  .n_texts = t->n_texts,
@@ -328,15 +326,12 @@ static void print_text(const training *t, const pare_tuner *tuner) {
 }
 
 bool training_finish(training *t, const pare_tuner *tuner, pare_json_doc *doc, json_t *more, pare_error *error) {
-    bool done = picture_write(t->given->out, &t->result, error);
-    if (done)
-        unlink(t->state.data);
-    json_t *json = done && t->shared->json ? training_json(doc, t, tuner, more) : NULL;
+    json_t *json = t->shared->json ? training_json(doc, t, tuner, more) : NULL;
     json_decref(more);
-    if (done && !t->shared->json)
+    if (!t->shared->json) {
         print_text(t, tuner);
-    if (!done || !t->shared->json)
-        return done;
+        return true;
+    }
     pare_json_set(doc, json, "output", pare_json_string(doc, t->given->out));
     pare_json_set(doc, json, "resumed", pare_json_integer(doc, (json_int_t)t->result.resumed));
     pare_json_set(doc, json, "seconds", pare_json_number(doc, t->result.seconds));

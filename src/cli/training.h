@@ -3,25 +3,32 @@
 #ifndef PARE_CLI_TRAINING_H
 #define PARE_CLI_TRAINING_H
 
-#include "cli.h"
+#include "destination.h"
 #include "pare/eval.h"
 #include "pare/tune.h"
 
 typedef struct {
     option_list data, eval;
-    const char *tokens, *schedule, *order, *eval_protocol, *cache, *type, *out;
+    const char *tokens, *schedule, *order, *eval_protocol, *cache, *type, *out, *save_adapter;
     uint32_t steps, length, batch, micro, warmup, epochs, eval_windows, eval_every, save_every;
     double rate, decay, clip, beta1, beta2, held_out;
     uint64_t seed;
-    bool resume, recompute;
+    bool resume, recompute, force;
 } training_options;
 
-enum { TRAINING_ROWS = 27, TRAINING_TEXTS_MAX = 9, NOT_GIVEN = INT32_MAX };
+enum { TRAINING_ROWS = 28, TRAINING_TEXTS_MAX = 9, NOT_GIVEN = INT32_MAX };
 
 /* The options of every training, ending with a row of zeros: a command_face's more_options. */
 typedef struct {
     option rows[TRAINING_ROWS + 1];
 } training_table;
+
+/* A folder that a training writes. */
+typedef struct {
+    const char *path; /* NULL: none */
+    bool replace;     /* --force: something is there that goes */
+    bool there;       /* --resume: something is there that must be what the training writes */
+} training_output;
 
 /* One training; opened by training_open, released by training_close. */
 typedef struct {
@@ -36,6 +43,7 @@ typedef struct {
     pare_string state;      /* its file: OUT.state */
     pare_string texts_told; /* which texts are followed */
     pare_tune_result result;
+    training_output model, adapter;
     double begin;
 } training;
 
@@ -45,8 +53,13 @@ training_table training_rows(training_options *given);
 bool training_open(training *t, const training_options *given, const common *shared, const pare_tune_options *tune,
                    const pare_tokenizer *tokenizer, int64_t separator, pare_error *error) PARE_MUST_CHECK;
 bool training_run(training *t, pare_tuner *tuner, pare_error *error) PARE_MUST_CHECK;
-/* After the model was written: picture, result to stdout, the state file goes. more: what the command adds to the JSON (stolen), built in
- * doc. */
+/* Before the work: where the outputs go. */
+bool training_check_outputs(training *t, pare_error *error) PARE_MUST_CHECK;
+/* Writes the model with its picture, and the adapter where --save-adapter asks for it; they appear together, and the state file goes. note:
+ * for pare.json; base: the model's name for the adapter. */
+bool training_write(training *t, const pare_tuner *tuner, pare_dtype type, const char *note, const char *base,
+                    pare_error *error) PARE_MUST_CHECK;
+/* The result to stdout. more: what the command adds to the JSON (stolen), built in doc. */
 bool training_finish(training *t, const pare_tuner *tuner, pare_json_doc *doc, json_t *more, pare_error *error) PARE_MUST_CHECK;
 /* How it was made, for pare.json; more: borrowed. */
 json_t *training_json(pare_json_doc *doc, const training *t, const pare_tuner *tuner, const json_t *more);

@@ -4,6 +4,7 @@
  * remark, and the pass is made. */
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,7 +15,7 @@
 #include "pare/compress.h"
 #include "pare/json.h"
 
-enum { LENGTH_BYTES = 8, HEADER_MAX = 8192, PARTS_MAX = 2 * PARE_TAP_PLACES + 1 };
+enum { FOLDER_NAME_BYTES = PATH_MAX - 300, LENGTH_BYTES = 8, HEADER_MAX = 8192, PARTS_MAX = 2 * PARE_TAP_PLACES + 1 };
 static const char ending[] = ".calibration";
 static const uint64_t FOLDER_BYTES = 1u << 30;
 
@@ -77,18 +78,17 @@ static bool name_of(pare_sha256 *key, const pare_checkpoint *checkpoint, const p
     return done;
 }
 
-/* $PARE_CACHE, where it is empty nowhere; $XDG_CACHE_HOME/pare; $HOME/.cache/pare. False: nowhere. */
-static bool cache_folder(char folder[900]) {
+/* $PARE_CACHE, where it is empty nowhere; $XDG_CACHE_HOME/pare; $HOME/.cache/pare. False: nowhere, or a name too long to be a path. */
+static bool cache_folder(char folder[FOLDER_NAME_BYTES]) {
     const char *own = getenv("PARE_CACHE"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    int n = 0;
     if (own)
-        snprintf(folder, 900, "%s", own);
+        n = snprintf(folder, FOLDER_NAME_BYTES, "%s", own);
     else if (cache && *cache)
-        snprintf(folder, 900, "%s/pare", cache);
+        n = snprintf(folder, FOLDER_NAME_BYTES, "%s/pare", cache);
     else if (home && *home)
-        snprintf(folder, 900, "%s/.cache/pare", home);
-    else
-        folder[0] = '\0';
-    return folder[0] != '\0';
+        n = snprintf(folder, FOLDER_NAME_BYTES, "%s/.cache/pare", home);
+    return n > 0 && n < FOLDER_NAME_BYTES;
 }
 
 static bool make_folder(char *folder, pare_error *error) {
@@ -158,7 +158,7 @@ static bool write_file(const char *path, pare_calibration *c, const pare_config 
 /* The oldest go until the rest are no more than FOLDER_BYTES. */
 static void prune(const char *folder) {
     for (;;) {
-        char oldest[1200] = "", path[1200];
+        char oldest[PATH_MAX] = "", path[PATH_MAX];
         uint64_t bytes = 0;
         time_t when = 0;
         DIR *open = opendir(folder);
@@ -252,7 +252,7 @@ static bool recall(pare_calibration *c, const char *path, const pare_checkpoint 
 
 bool pare_calibrate_cached(pare_calibration *calibration, pare_cache_report *report, const pare_checkpoint *checkpoint,
                            const pare_windows *windows, const pare_context *context, pare_error *error) {
-    char folder[900], path[1000];
+    char folder[FOLDER_NAME_BYTES], path[PATH_MAX];
     pare_sha256 key;
     pare_error problem = {0};
     *report = (pare_cache_report){.hit = false};

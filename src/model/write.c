@@ -348,11 +348,11 @@ static bool grow_ranks(writer *w, pare_error *error) {
     return ranks != NULL;
 }
 
-static bool write_checkpoint(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
-                             pare_dtype dtype, uint64_t shard_bytes, const char *note, bool whole, const pare_context *context,
-                             pare_error *error) {
+bool pare_checkpoint_write_in(const char *folder, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                              pare_dtype dtype, uint64_t shard_bytes, const char *note, bool whole, const pare_context *context,
+                              pare_error *error) {
     if (dtype != PARE_DTYPE_F32 && dtype != PARE_DTYPE_F16 && dtype != PARE_DTYPE_BF16)
-        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: checkpoints are written in f32, f16 or bf16", path);
+        return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: checkpoints are written in f32, f16 or bf16", folder);
     writer w = {.checkpoint = checkpoint,
                 .cut = cut,
                 .adapters = adapters,
@@ -364,19 +364,23 @@ static bool write_checkpoint(const char *path, const pare_checkpoint *checkpoint
     if (!fit_config(&w.config, whole, error) || !(w.arena = pare_arena_open(error)))
         return false;
     bool done = grow_ranks(&w, error) && pare_config_visit_tensors(&w.config, plan_tensor, &w, error);
-    pare_folder *folder = NULL;
     if (done) {
         deal_shards(&w, shard_bytes ? shard_bytes : default_shard_bytes);
-        folder = allocate_buffers(&w, error) ? pare_folder_open(path, error) : NULL;
+        done = allocate_buffers(&w, error) && write_folder(&w, folder, error);
     }
-    done = folder && write_folder(&w, pare_folder_path(folder), error);
-    if (done)
-        done = pare_folder_commit(folder, error);
-    else
-        pare_folder_abandon(folder);
     pare_free(w.entries);
     pare_arena_close(w.arena);
     return done;
+}
+
+static bool write_checkpoint(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,
+                             pare_dtype dtype, uint64_t shard_bytes, const char *note, bool whole, const pare_context *context,
+                             pare_error *error) {
+    pare_folder *folder = pare_folder_open(path, false, error);
+    return folder && pare_folder_close(folder,
+                                       pare_checkpoint_write_in(pare_folder_path(folder), checkpoint, cut, adapters, dtype, shard_bytes,
+                                                                note, whole, context, error),
+                                       error);
 }
 
 bool pare_checkpoint_write(const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, const pare_adapters *adapters,

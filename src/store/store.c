@@ -1,12 +1,11 @@
 /* store: opens a ledger, adds runs to it, finds and walks them. schema.c says what the file looks like, record.c how a row
  * becomes a record. https://www.sqlite.org/wal.html
  *
- * A new ledger is made under a temporary name and linked into place: two processes that create it at once end up with one
- * ledger, and a full disk leaves none. Nothing in a file is trusted: the schema may call nothing (trusted_schema off,
- * defensive), values are checked when they are read.
+ * A new ledger is an output as all are: made under a temporary name, and given its own unless somebody was faster. Two processes that
+ * create it at once end up with one ledger, and a full disk leaves none. Nothing in a file is trusted: the schema may call nothing
+ * (trusted_schema off, defensive), values are checked when they are read.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,29 +71,8 @@ static sqlite3 *open_database(const char *name, const char *path, int flags, par
     return NULL;
 }
 
-static bool sync_folder_of(const char *path, pare_error *error) {
-    const char *slash = strrchr(path, '/');
-    pare_string folder = {0};
-    pare_string_print(&folder, "%.*s", slash && slash > path ? (int)(slash - path) : 1, slash ? path : ".");
-    if (!pare_string_check(&folder, error))
-        return false;
-    int fd = open(folder.data, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool done = fd >= 0 && (fsync(fd) == 0 || errno == EINVAL || errno == EROFS);
-    if (!done)
-        pare_fail(error, PARE_ERROR_IO, "%s: cannot sync: %s", folder.data, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    pare_string_free(&folder);
-    return done;
-}
-
-/* An empty ledger at `temporary`, in WAL mode, closed. */
+/* The empty file `temporary` becomes an empty ledger, in WAL mode, closed. */
 static bool build_empty(const char *temporary, const char *path, pare_error *error) {
-    unlink(temporary); /* from a process of the same number that died */
-    int fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (fd < 0)
-        return pare_fail(error, PARE_ERROR_IO, "%s: cannot create the ledger: %s", path, strerror(errno));
-    close(fd);
     sqlite3 *db = open_database(temporary, path, SQLITE_OPEN_READWRITE, error);
     bool done = db && store_schema_migrate(db, path, error);
     if (done && sqlite3_exec(db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL) != SQLITE_OK)
@@ -103,18 +81,21 @@ static bool build_empty(const char *temporary, const char *path, pare_error *err
     return done;
 }
 
+/* Where another process was faster its ledger is as good. */
 static bool create(const char *path, pare_error *error) {
-    pare_string temporary = {0};
-    pare_string_print(&temporary, "%s.partial-%ld", path, (long)getpid());
-    if (!pare_string_check(&temporary, error))
-        return false;
-    bool done = build_empty(temporary.data, path, error);
-    /* EEXIST: another process was faster, and its ledger is as good */
-    if (done && link(temporary.data, path) != 0 && errno != EEXIST)
-        done = pare_fail(error, PARE_ERROR_IO, "%s: cannot create the ledger: %s", path, strerror(errno));
-    unlink(temporary.data);
-    pare_string_free(&temporary);
-    return done && sync_folder_of(path, error);
+    pare_error problem = {0};
+    const char *temporary;
+    pare_output *output = pare_output_open(path, false, &problem);
+    bool done = output && pare_output_flush(&temporary, output, &problem) && build_empty(temporary, path, &problem);
+    if (done)
+        done = pare_output_commit(output, &problem);
+    else
+        pare_output_abandon(output);
+    if (!done && problem.code == PARE_ERROR_CONFLICT && pare_path_exists(path))
+        return true;
+    if (!done && error)
+        *error = problem;
+    return done;
 }
 
 static bool refuse_odd_file(const char *path, pare_store_mode mode, pare_error *error) {

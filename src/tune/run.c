@@ -106,6 +106,14 @@ static bool one_step(runner *r, pare_tune_step *step, pare_error *error) {
     return true;
 }
 
+static bool check_finished(const runner *r, pare_error *error) {
+    uint64_t done = r->tuner->step, all = r->tuner->options.steps;
+    return !r->options->only_finished || done == all ||
+           pare_fail(error, PARE_ERROR_CONFLICT,
+                     "%s: %llu of %llu steps are done, but an output of this training exists already; remove it to go on",
+                     r->options->state, (unsigned long long)done, (unsigned long long)all);
+}
+
 static bool train(runner *r, pare_error *error) {
     const pare_tune_options *o = &r->tuner->options;
     const pare_tune_run_options *run = r->options;
@@ -152,7 +160,8 @@ bool pare_tune_run(pare_tune_result *result, pare_tuner *tuner, const pare_datas
     *result = (pare_tune_result){0};
     bool done = check_dataset(&r, error) && allocate(&r, error) &&
                 (!options->state || state_identity(&r.identity, tuner, dataset, error)) &&
-                (!options->resume || state_read(options->state, tuner, r.identity.data, options, result, &r.capacity, error));
+                (!options->resume ||
+                 (state_read(options->state, tuner, r.identity.data, options, result, &r.capacity, error) && check_finished(&r, error)));
     if (done) {
         result->resumed = tuner->step;
         done = train(&r, &problem) || leave(&r, &problem, error);

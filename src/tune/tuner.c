@@ -199,17 +199,17 @@ const pare_adapters *pare_tuner_adapters(const pare_tuner *t) {
     return t->adapters;
 }
 
-bool pare_tuner_write(const char *path, const pare_tuner *t, pare_dtype dtype, const char *note, const pare_context *context,
-                      pare_error *error) {
+bool pare_tuner_write_in(const char *folder, const pare_tuner *t, pare_dtype dtype, const char *note, const pare_context *context,
+                         pare_error *error) {
     if (t->options.full)
-        return pare_checkpoint_write(path, t->thawed.checkpoint, NULL, NULL, dtype, 0, note, context, error);
-    return pare_checkpoint_write(path, t->base, t->cut, t->adapters, dtype, 0, note, context, error);
+        return pare_checkpoint_write_in(folder, t->thawed.checkpoint, NULL, NULL, dtype, 0, note, false, context, error);
+    return pare_checkpoint_write_in(folder, t->base, t->cut, t->adapters, dtype, 0, note, false, context, error);
 }
 
-bool pare_tuner_write_adapter(const char *path, const pare_tuner *t, const char *base, pare_error *error) {
+bool pare_tuner_write_adapter_in(const char *folder, const pare_tuner *t, const char *base, pare_error *error) {
     if (!t->adapters)
-        return pare_fail(error, PARE_ERROR_USAGE, "%s: full fine-tuning has no adapter to write", path);
-    return pare_adapters_write(path, t->adapters, &t->model->config, base, error);
+        return pare_fail(error, PARE_ERROR_USAGE, "%s: full fine-tuning has no adapter to write", folder);
+    return pare_adapters_write_in(folder, t->adapters, &t->model->config, base, error);
 }
 
 /* ---- a step ---- */

@@ -94,12 +94,12 @@ expect 1 'does not extrapolate' "$PARE" fit "$work/trained.csv" --tokens 5M
 expect 0 'report.html' "$PARE" report "$work/study.ledger" -o "$work/report.html"
 grep -q '</html>' "$work/report.html" || fail "the report is not whole"
 
-# Ctrl-C: exit code 130, and what was done stays
+# SIGTERM: exit code 143, and what was done stays
 rm -f "$work/study.ledger"
 setsid "$PARE" study run "$work/study.yaml" --ledger "$work/study.ledger" --threads 1 >"$work/interrupted" 2>&1 & pid=$!
 for _ in $(seq 100); do [ "$("$PARE" study export "$work/study.ledger" 2>/dev/null | wc -l)" -gt 2 ] && break; sleep 0.02; done
 kill -TERM $pid; wait $pid; code=$?
-[ $code = 130 ] || [ $code = 0 ] || fail "an interrupted study exits with $code"
+[ $code = 143 ] || [ $code = 0 ] || fail "an interrupted study exits with $code"
 expect 0 '' run --json
 [ "$(json total)" = "$total" ] || fail "after Ctrl-C"
 finish

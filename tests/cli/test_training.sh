@@ -60,16 +60,53 @@ kill -9 $pid; wait $pid 2>/dev/null
 expect 1 'resume' "${long[@]}" -o "$work/killed"
 expect 0 '' "${long[@]}" --threads 1 -o "$work/killed" --resume --json
 cmp -s "$work/whole/model.safetensors" "$work/killed/model.safetensors" || fail "resumed after kill -9, the weights differ"
-# Ctrl-C
+# SIGTERM
 "${long[@]}" -o "$work/stopped" >/dev/null 2>"$work/stderr" &
 pid=$!
 for _ in $(seq 200); do [ -e "$work/stopped.state" ] && break; sleep 0.02; done
 kill -TERM $pid; wait $pid
 code=$?
-[ $code = 130 ] || [ $code = 0 ] || fail "a stopped training exits with $code"
+[ $code = 143 ] || [ $code = 0 ] || fail "a stopped training exits with $code"
 [ $code = 0 ] || grep -q -- '--resume goes on' "$work/stderr" || fail "nothing tells how to go on"
 [ $code = 0 ] || expect 0 '' "${long[@]}" -o "$work/stopped" --resume
 cmp -s "$work/whole/model.safetensors" "$work/stopped/model.safetensors" || fail "resumed after a stop, the weights differ"
+
+# all outputs appear together, or the next --resume finishes them
+slow=("${tune[@]:0:9}" --epochs 40 --steps 100 --save-every 1 --lora 4 --threads 1 --save-adapter "$work/adapter2")
+"${slow[@]}" -o "$work/two" >/dev/null 2>"$work/stderr" &
+pid=$!
+for _ in $(seq 1000); do [ -e "$work/two.state" ] && break; sleep 0.02; done
+mkdir "$work/two"; echo mine >"$work/two/file" # somebody takes the name while it trains
+wait $pid && fail "an output took the place of somebody's folder"
+grep -q 'exists already' "$work/stderr" && grep -q -- '--resume writes its outputs' "$work/stderr" || fail "a taken name: $(cat "$work/stderr")"
+[ "$(cat "$work/two/file")" = mine ] && [ -e "$work/two.state" ] || fail "a taken name: a file or the state is lost"
+expect 1 'is not what this training writes' "${slow[@]}" -o "$work/two" --resume
+rm -r "$work/two"
+[ -e "$work/adapter2/adapter_model.safetensors" ] || fail "the adapter was not there before the model"
+cp "$work/two.state" "$work/kept.state"
+expect 0 '' "${slow[@]}" -o "$work/two" --resume # as after a kill between the two
+[ -s "$work/two/loss.svg" ] && [ ! -e "$work/two.state" ] || fail "--resume did not finish the outputs"
+cp "$work/kept.state" "$work/two.state" # as after a kill before the state was removed
+expect 0 '' "${slow[@]}" -o "$work/two" --resume
+[ ! -e "$work/two.state" ] || fail "--resume left the state of a training whose outputs are there"
+cp "$work/kept.state" "$work/two.state"; echo >>"$work/two/pare.json"
+expect 1 'is not what this training writes' "${slow[@]}" -o "$work/two" --resume
+[ -e "$work/two.state" ] || fail "the state is lost"
+rm -r "$work/two" "$work/two.state"
+begin() { # stops after some steps
+    "${slow[@]}" -o "$work/two" --force >/dev/null 2>&1 &
+    pid=$!
+    for _ in $(seq 1000); do [ -e "$work/two.state" ] && break; sleep 0.02; done
+    kill -9 $pid; wait $pid 2>/dev/null
+}
+begin
+expect 1 'of 100 steps are done, but an output of this training exists already' "${slow[@]}" -o "$work/two" --resume # the adapter
+rm -r "$work/adapter2" "$work/two.state"
+"${tune[@]}" --lora 4 --threads 1 -o "$work/three" >/dev/null 2>&1 &
+pid=$!
+while kill -0 $pid 2>/dev/null && [ ! -e "$work/three" ]; do :; done
+[ -s "$work/three/loss.svg" ] && [ -s "$work/three/pare.json" ] || fail "the model appeared before its picture"
+wait $pid
 
 # a model from nothing
 sed 's/"vocab_size": 4096/"vocab_size": 320/' "$SOURCE/examples/tiny.json" >"$work/tiny.json"

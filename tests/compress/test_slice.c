@@ -44,7 +44,7 @@ static double loss_of_file(const pare_checkpoint *checkpoint, const pare_cut *cu
     pare_error error = {0};
     char path[64];
     temporary(path, name);
-    assert_done(gguf ? pare_checkpoint_export(NULL, path, checkpoint, cut, PARE_DTYPE_F32, NULL, &error)
+    assert_done(gguf ? pare_checkpoint_export(NULL, path, false, checkpoint, cut, PARE_DTYPE_F32, NULL, &error)
                      : pare_checkpoint_write(path, checkpoint, cut, NULL, PARE_DTYPE_F32, 0, NULL, NULL, &error),
                 error);
     pare_checkpoint *again = pare_checkpoint_open(path, &error);
@@ -122,7 +122,7 @@ static void what_is_written(void **state) {
         assert_true(fabs(loss_of_file(checkpoint, cut, &t, false, folder) - loss) < 1e-6);
         if (block) {
             temporary(path, file);
-            assert_false(pare_checkpoint_export(NULL, path, checkpoint, cut, PARE_DTYPE_F32, NULL, &error));
+            assert_false(pare_checkpoint_export(NULL, path, false, checkpoint, cut, PARE_DTYPE_F32, NULL, &error));
             assert_int_equal(error.code, PARE_ERROR_UNSUPPORTED);
         } else {
             assert_true(fabs(loss_of_file(checkpoint, cut, &t, true, file) - loss) < 1e-5);

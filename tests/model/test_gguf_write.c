@@ -42,7 +42,7 @@ static pare_checkpoint *exported(pare_export *result, const pare_checkpoint *sou
     pare_error error = {0};
     pare_context context = {.n_threads = 3};
     const char *path = fresh();
-    assert_done(pare_checkpoint_export(result, path, source, cut, dtype, &context, &error), error);
+    assert_done(pare_checkpoint_export(result, path, false, source, cut, dtype, &context, &error), error);
     pare_checkpoint *back = pare_checkpoint_open(path, &error);
     assert_done(back, error);
     return back;
@@ -347,7 +347,7 @@ static void refuse(const char *path, const pare_checkpoint *source, const pare_c
     pare_error error = {0};
     pare_export result = {0};
     size_t before = count_files();
-    assert_fails(pare_checkpoint_export(&result, path, source, cut, dtype, context, &error), error, code, part);
+    assert_fails(pare_checkpoint_export(&result, path, false, source, cut, dtype, context, &error), error, code, part);
     assert_int_equal(count_files(), before);
     assert_null(result.fallbacks.data);
 }
@@ -430,7 +430,7 @@ static void every_allocation_may_fail(void **state) {
             pare_error error = {0};
             const char *path = fresh();
             pare_allocate_fail_at(n);
-            done = pare_checkpoint_export(NULL, path, source, NULL, PARE_DTYPE_Q8_0, NULL, &error);
+            done = pare_checkpoint_export(NULL, path, false, source, NULL, PARE_DTYPE_Q8_0, NULL, &error);
             pare_allocate_fail_at(0);
             if (!done) {
                 assert_int_equal(error.code, PARE_ERROR_MEMORY);

@@ -309,7 +309,7 @@ static void exported_multiplied_out(void **state) {
         char path[600];
         snprintf(path, sizeof path, "%s.gguf", fresh());
         pair two = open_pair(names[m]);
-        assert_done(pare_checkpoint_export(NULL, path, two.checkpoint, two.factors, PARE_DTYPE_F32, NULL, &error), error);
+        assert_done(pare_checkpoint_export(NULL, path, false, two.checkpoint, two.factors, PARE_DTYPE_F32, NULL, &error), error);
         pare_checkpoint *back = pare_checkpoint_open(path, &error);
         assert_done(back, error);
         assert_close(logits_of(back, NULL, NULL, 2), logits_of(two.checkpoint, two.factors, NULL, 2), back->config.vocabulary, 2e-5);

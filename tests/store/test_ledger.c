@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <signal.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -13,6 +14,14 @@
 #include "store_impl.h"
 
 static char folder[300], path[400];
+
+/* A file system without hard links: this definition goes before the C library's. */
+int link(const char *from, const char *to) {
+    (void)from;
+    (void)to;
+    errno = EPERM;
+    return -1;
+}
 
 static int set_up(void **state) {
     (void)state;
@@ -364,6 +373,23 @@ static void test_older_ledgers_are_brought_up(void **state) {
         pare_store_close(store);
         pare_arena_close(arena);
     }
+}
+
+/* In another container a living process may have the same number. */
+static void test_creation_spares_others(void **state) {
+    (void)state;
+    char peer[450], dead[450], beside[460];
+    snprintf(peer, sizeof peer, "%s.partial-%ld", path, (long)getpid());
+    snprintf(dead, sizeof dead, "%s.partial-1", path);
+    snprintf(beside, sizeof beside, "%s-wal", dead);
+    int held = open(peer, O_WRONLY | O_CREAT | O_EXCL, 0666);
+    assert_int_equal(flock(held, LOCK_EX), 0);
+    close(open(dead, O_WRONLY | O_CREAT | O_EXCL, 0666));
+    close(open(beside, O_WRONLY | O_CREAT | O_EXCL, 0666));
+    pare_store_close(open_store(PARE_STORE_CREATE));
+    assert_true(pare_path_exists(peer));
+    assert_false(pare_path_exists(dead) || pare_path_exists(beside));
+    close(held);
 }
 
 static void test_refuses_newer_and_broken_ledgers(void **state) {
@@ -768,6 +794,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(test_export, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_other_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_older_ledgers_are_brought_up, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_creation_spares_others, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_newer_and_broken_ledgers, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_refuses_wrong_values, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_survives_damage, set_up, tear_down),

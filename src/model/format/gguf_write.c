@@ -341,9 +341,9 @@ static bool verify(const writer *w, const char *path, pare_error *error) {
     return done;
 }
 
-static bool write_file(writer *w, const char *path, pare_error *error) {
+static bool write_file(writer *w, const char *path, bool replace, pare_error *error) {
     const char *temporary;
-    if (!(w->output = pare_output_open(path, false, error)))
+    if (!(w->output = pare_output_open(path, replace, error)))
         return false;
     bool done = write_head(w, error);
     for (size_t i = 0; done && i < w->n_entries; i++)
@@ -360,8 +360,8 @@ void pare_export_free(pare_export *result) {
     *result = (pare_export){0};
 }
 
-bool pare_checkpoint_export(pare_export *result, const char *path, const pare_checkpoint *checkpoint, const pare_cut *cut, pare_dtype dtype,
-                            const pare_context *context, pare_error *error) {
+bool pare_checkpoint_export(pare_export *result, const char *path, bool replace, const pare_checkpoint *checkpoint, const pare_cut *cut,
+                            pare_dtype dtype, const pare_context *context, pare_error *error) {
     if (dtype != PARE_DTYPE_COUNT && !pare_dtype_writable(dtype))
         return pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: GGUF files are written in f32, f16, bf16, q8_0, q4_0 or q4_1", path);
     writer w = {.checkpoint = checkpoint,
@@ -372,7 +372,7 @@ bool pare_checkpoint_export(pare_export *result, const char *path, const pare_ch
                 .n_threads = pare_context_threads(context)};
     if (!(w.arena = pare_arena_open(error)))
         return false;
-    bool done = plan(&w, error) && allocate_buffers(&w, error) && write_file(&w, path, error);
+    bool done = plan(&w, error) && allocate_buffers(&w, error) && write_file(&w, path, replace, error);
     w.result.bytes = w.head_bytes + w.total;
     if (done && result)
         *result = w.result;

@@ -258,18 +258,13 @@ static json_t *config_json(pare_json_doc *doc, const pare_adapters *adapters, co
                           "bias", "none", "fan_in_fan_out", 0, "inference_mode", 1, "target_modules", targets);
 }
 
-bool pare_adapters_write(const char *path, const pare_adapters *adapters, const pare_config *config, const char *base, pare_error *error) {
+bool pare_adapters_write_in(const char *folder, const pare_adapters *adapters, const pare_config *config, const char *base,
+                            pare_error *error) {
     char weights[PATH_BYTES];
-    pare_folder *folder = pare_folder_open(path, error);
-    if (!folder)
-        return false;
     pare_json_doc doc = {0};
     json_t *json = config_json(&doc, adapters, base);
-    bool done = join(weights, pare_folder_path(folder), weights_file, error) && write_weights(weights, adapters, config, error) &&
-                pare_hf_json_write(pare_folder_path(folder), config_file, json, &doc, error);
+    bool done = join(weights, folder, weights_file, error) && write_weights(weights, adapters, config, error) &&
+                pare_hf_json_write(folder, config_file, json, &doc, error);
     json_decref(json);
-    if (done)
-        return pare_folder_commit(folder, error);
-    pare_folder_abandon(folder);
-    return false;
+    return done;
 }

@@ -28,14 +28,14 @@ uint64_t pare_share_left(const pare_config *config, double share) {
     return size.non_embedding - (uint64_t)(share * (double)size.non_embedding);
 }
 
-/* Does the method reach the share on this model, and remove no more than `slack` beyond it? */
-static bool reaches(const pare_method *method, const pare_config *config, double share, double slack, uint32_t multiple) {
+/* Does the method reach the share on this model, and remove no more than `slack` beyond it? *why: it does not, or there was no memory. */
+static bool reaches(const pare_method *method, const pare_config *config, double share, double slack, uint32_t multiple, pare_error *why) {
     pare_plan plan = {0};
     if (method->unit == PARE_UNIT_SEVERAL) /* counted in these weights, and chooses its shape only when it has seen them */
-        return pare_plan_make(&plan, method->unit, config, share, multiple, NULL);
+        return pare_plan_make(&plan, method->unit, config, share, multiple, why);
     pare_size size, dense = pare_config_size(config);
     const pare_limit limit = {.budget = PARE_BUDGET_NON_EMBEDDING, .most = pare_share_left(config, share)};
-    bool fits = pare_plan_fit(&plan, method->unit, config, &limit, multiple, NULL) && pare_plan_forecast(&size, &plan, config, NULL) &&
+    bool fits = pare_plan_fit(&plan, method->unit, config, &limit, multiple, why) && pare_plan_forecast(&size, &plan, config, why) &&
                 (double)size.non_embedding >= (1 - share - slack) * (double)dense.non_embedding;
     pare_plan_free(&plan);
     return fits;
@@ -47,13 +47,18 @@ static bool enough(const pare_method *method, const pare_config *config, uint64_
     return tokens > 0 && (!method->build || (double)tokens >= 1.5 * config->ffn_width);
 }
 
-static void compare(pare_recommendation *r, const pare_config *config, double slack, uint32_t multiple, uint64_t tokens) {
+static bool compare(pare_recommendation *r, const pare_config *config, double slack, uint32_t multiple, uint64_t tokens,
+                    pare_error *error) {
     for (const measured_method *m = measured_methods; m->method; m++) {
         const pare_method *method = pare_method_find(m->method, NULL);
         double excess = mean_excess(m, r->share);
+        pare_error why = {0};
         if (!method || isnan(excess) || (method->calibrated && !enough(method, config, tokens)) || pare_unit_own_format(method->unit) ||
-            !reaches(method, config, r->share, slack, multiple))
+            !reaches(method, config, r->share, slack, multiple, &why)) {
+            if (why.code == PARE_ERROR_MEMORY)
+                return pare_fail(error, why.code, "%s", why.message);
             continue;
+        }
         r->n_methods++;
         if (!r->method || excess < r->excess) {
             r->next = r->method;
@@ -65,6 +70,7 @@ static void compare(pare_recommendation *r, const pare_config *config, double sl
             r->next_excess = excess;
         }
     }
+    return true;
 }
 
 bool pare_recommend(pare_recommendation *r, const pare_config *config, double share, uint32_t multiple, uint64_t tokens,
@@ -72,9 +78,9 @@ bool pare_recommend(pare_recommendation *r, const pare_config *config, double sh
     *r = (pare_recommendation){.share = share, .n_models = MEASURED_MODELS};
     if (!(share >= 0 && share < 1))
         return pare_fail(error, PARE_ERROR_USAGE, "ratio %g is not in [0, 1)", share);
-    compare(r, config, 0.02, multiple, tokens);
-    if (!r->method) /* a small model has few shapes: better more than nothing */
-        compare(r, config, 1, multiple, tokens);
+    if (!compare(r, config, 0.02, multiple, tokens, error) ||
+        (!r->method && !compare(r, config, 1, multiple, tokens, error))) /* a small model has few shapes: better more than nothing */
+        return false;
     if (r->method && !r->next)
         return pare_fail(error, PARE_ERROR_RANGE,
                          "%s alone of the methods that were measured removes %.3g of this model's weights outside of embeddings: there is "

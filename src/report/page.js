@@ -81,8 +81,9 @@ const viewRuns = () => view().runs.map((i) => data.runs[i]);
 const modelsOf = (runs) => [...new Map(runs.map((run) => [run.model, run.n_parameters ?? 0])).entries()]
     .sort((a, b) => a[1] - b[1] || a[0].localeCompare(b[0])).map(([model]) => model);
 const budgetsOf = (runs) => [...new Set(runs.map((run) => run.recovery_tokens ?? 0))].sort((a, b) => a - b);
-const isShown = (model, tokens) => (state.model === "all" || state.model === model) &&
-    (state.budget === "all" || Number(state.budget) === Math.round(tokens));
+const chosenModel = () => viewRuns().some((run) => run.model === state.model) ? state.model : "all";
+const chosenBudget = () => viewRuns().some((run) => String(run.recovery_tokens ?? 0) === state.budget) ? state.budget : "all";
+const isShown = (model, tokens) => ["all", model].includes(chosenModel()) && (chosenBudget() === "all" || Number(chosenBudget()) === Math.round(tokens));
 const shownRuns = () => viewRuns().filter((run) => isShown(run.model, run.recovery_tokens ?? 0));
 const fitsOf = (form) => view()?.fits[state.ratio]?.[form];
 /* The groups of the chosen form: one per method, or the pooled one alone (there is one method: that is both). */
@@ -150,7 +151,8 @@ const arrange = (layout, panels, chart, rem) => {
                 yanchor: "bottom", showarrow: false, font: {size: 12}});
     });
     layout.margin.t += panels.length > 1 ? 14 : 0;
-    layout.legend.y = -70 / pixels;
+    if (panels.length > 1) /* the layout's own is a share of a chart of one panel */
+        layout.legend.y = -70 / pixels;
 };
 
 /* One entry in the legend for each name, whatever the panels that have it. */
@@ -284,7 +286,7 @@ const recoveryLines = (runs) => {
 };
 
 const drawRecovery = () => {
-    const ofModel = (run) => state.model === "all" || run.model === state.model;
+    const ofModel = (run) => ["all", run.model].includes(chosenModel());
     const runs = viewRuns().filter((run) => run.ratio > 0 && run.cross_entropy > 0 && ofModel(run)), lines = recoveryLines(runs);
     byId("section-recovery").hidden = lines.length === 0;
     if (!lines.length)

@@ -8,7 +8,7 @@ cp -r "$fixtures/qwen2" model
 "$PARE" export model -o model.gguf --quiet >/dev/null || fail "export"
 tune=(--data text.txt --seq 32 --batch 2 --steps 2 --threads 1)
 "$PARE" finetune model "${tune[@]}" --save-adapter adapter -o tuned --quiet >/dev/null || fail "finetune"
-"$PARE" policy train model.gguf --episodes 1 -o policy.safetensors --quiet >/dev/null || fail "policy"
+"$PARE" policy train model.gguf --episodes 1 -o kept.policy --quiet >/dev/null || fail "policy"
 cat >spec.yaml <<YAML
 models: [model]
 evaluate: {text: text.txt, protocol: joined48, windows: 2}
@@ -26,7 +26,7 @@ sed 's/"vocab_size": 4096/"vocab_size": 320/' "$SOURCE/examples/tiny.json" >conf
 mkdir sub; ln -s ../text.txt sub/link.txt; ln text.txt hard.txt; ln -s model linked; ln runs.ledger hard.ledger
 
 compress=(compress model --method wanda-sp --ratio 0.5 --multiple 8 --calibrate text.txt --windows 2 --length 32)
-prunenet=(compress model.gguf --method prunenet --policy policy.safetensors --ratio 0.5 --multiple 8)
+prunenet=(compress model.gguf --method prunenet --policy kept.policy --ratio 0.5 --multiple 8)
 snapshot() { find . -type f ! -name std\* ! -name sums\* ! -name '*-shm' -exec sha256sum {} + | sort -k2; }
 snapshot >sums.before
 replaces() { # OUT COMMAND…: refused with both names, plainly and with --force, and nothing changes
@@ -63,7 +63,7 @@ replaces model.gguf export model.gguf
 replaces model.gguf policy train model.gguf
 replaces adapter merge model adapter
 replaces adapter finetune model --adapter adapter "${tune[@]}"
-replaces policy.safetensors "${prunenet[@]}"
+replaces kept.policy "${prunenet[@]}"
 replaces tuned finetune model --data tuned/pare.json --seq 32 --steps 1 # a folder takes its files with it
 for out in runs.ledger hard.ledger sub/../runs.ledger runs.ledger-wal runs.ledger-shm; do
     replaces "$out" fit runs.ledger

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-EXTRA_HEADERS = {"json": "base", "yaml": "base", "score": "eval", "task": "eval", "generate": "eval", "cut": "model", "stream": "model", "sequence": "model", "corpus": "text", "dataset": "text", "gradient": "model", "trainable": "model"}
+EXTRA_HEADERS = {"json": "base", "yaml": "base", "score": "eval", "rolling": "eval", "task": "eval", "generate": "eval", "cut": "model", "stream": "model", "sequence": "model", "corpus": "text", "dataset": "text", "gradient": "model", "trainable": "model"}
 ONLY_IN = [
     (r'#include <\w*mmintrin\.h>|#include <arm_neon\.h>', "src/tensor/kernel", "intrinsics"),
     (r'#include <sqlite3\.h>', "src/store", "SQLite"),

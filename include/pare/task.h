@@ -104,6 +104,9 @@ typedef struct {
 bool pare_request_rule_open(pare_request_rule *rule, const pare_checkpoint *checkpoint, pare_bos_rule bos,
                             pare_error *error) PARE_MUST_CHECK;
 
+/* A text alone, with BOS by the rule; a text that begins with the prefix token as it is written gets no other. */
+bool pare_request_encode_text(pare_tokens *tokens, const pare_request_rule *rule, pare_piece text, pare_error *error) PARE_MUST_CHECK;
+
 /* Appends the tokens of one request, context and continuation; *n_context of them are the context. White space at the context's end goes
  * over to the continuation; its tokens are those by which the joint encoding is longer than the context's; of too many tokens the last
  * max_positions + 1 stay (*cut is set then). Errors: RANGE for a continuation without tokens, or one too long. */
@@ -172,6 +175,15 @@ typedef struct {
 } pare_choice_summary;
 /* Every item must be done. The summary lies in the choice's arena. */
 bool pare_choice_summarise(pare_choice_summary *summary, const pare_choice *choice, pare_error *error) PARE_MUST_CHECK;
+
+/* Two models on the same items: metric is PARE_METRIC_ACC, ACC_NORM or ACC_BYTES. */
+typedef struct {
+    size_t items, only_model, only_dense; /* items that one of the two alone has right */
+    double difference, error;             /* accuracy of the model minus the dense one's, and its standard error over items (paired) */
+    double mcnemar;                       /* p of McNemar's exact test that both are equally good */
+} pare_paired;
+/* Both must be done, and of the same documents. */
+pare_paired pare_choice_paired(const pare_choice *model, const pare_choice *dense, unsigned metric);
 
 /* ---- a task out of any text --------------------------------------------------------------------- */
 

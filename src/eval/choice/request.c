@@ -38,7 +38,7 @@ static bool begins_with_prefix(const pare_request_rule *rule, pare_piece text) {
     return prefix.length > 0 && prefix.length <= text.length && memcmp(prefix.bytes, text.bytes, prefix.length) == 0;
 }
 
-static bool encode(pare_tokens *tokens, const pare_request_rule *rule, pare_piece text, pare_error *error) {
+bool pare_request_encode_text(pare_tokens *tokens, const pare_request_rule *rule, pare_piece text, pare_error *error) {
     bool special = rule->bos != PARE_BOS_NEVER && !begins_with_prefix(rule, text);
     size_t first = tokens->n;
     if (special && rule->bos == PARE_BOS_ALWAYS && pare_tokenizer_bos(rule->tokenizer) < 0) {
@@ -73,7 +73,7 @@ static bool encode_pair(pare_tokens *tokens, uint32_t *n_context, const pare_req
                         pare_error *error) {
     pare_tokens whole = {0};
     size_t first = tokens->n, n = 0;
-    bool done = encode(tokens, rule, context, error) && encode(&whole, rule, joint, error);
+    bool done = pare_request_encode_text(tokens, rule, context, error) && pare_request_encode_text(&whole, rule, joint, error);
     if (done) {
         *n_context = (uint32_t)(tokens->n - first);
         n = whole.n > *n_context ? whole.n - *n_context : 0;

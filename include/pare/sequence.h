@@ -20,7 +20,7 @@ uint32_t pare_cache_length(const pare_cache *cache, uint32_t slot);
 void pare_cache_shorten(pare_cache *cache, uint32_t slot, uint32_t length);
 
 /* New tokens of one sequence. */
-enum { PARE_SPAN_ALONE = UINT32_MAX };
+#define PARE_SPAN_ALONE UINT32_MAX
 typedef struct {
     const uint32_t *ids; /* (n), n >= 1 */
     uint32_t n;

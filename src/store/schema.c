@@ -63,8 +63,8 @@ static const char *const migrations[] = {
     "UPDATE run SET key = pare_sha256(spec) WHERE CASE WHEN json_valid(spec) THEN json_extract(spec, '$.schema') = 2 ELSE 0 END;"
     "CREATE TRIGGER run_not_edited BEFORE UPDATE ON run BEGIN SELECT RAISE(ABORT, 'results are never edited'); END;",
     /* 5: what several runs need and one worker measures. It is claimed by its key, as a run is. */
-    "CREATE TABLE shared (key TEXT PRIMARY KEY NOT NULL CHECK (length(key) = 64), spec TEXT NOT NULL, value BLOB NOT NULL) STRICT;"
-    "CREATE TRIGGER shared_ends_claim AFTER INSERT ON shared BEGIN DELETE FROM claim WHERE key = NEW.key; END;",
+    ("CREATE TABLE shared (key TEXT PRIMARY KEY NOT NULL CHECK (length(key) = 64), spec TEXT NOT NULL, value BLOB NOT NULL) STRICT;"
+     "CREATE TRIGGER shared_ends_claim AFTER INSERT ON shared BEGIN DELETE FROM claim WHERE key = NEW.key; END;"),
 };
 enum { VERSION = sizeof migrations / sizeof migrations[0] };
 

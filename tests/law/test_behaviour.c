@@ -299,7 +299,7 @@ static void critical_ratios_that_are_not_there(void **state) {
 static void intervals_hold_the_truth(void **state) {
     enum { ROUNDS = 400, MODELS = 5 };
     static const char *const models[MODELS] = {"a", "b", "c", "d", "e"};
-    size_t clustered = 0, classical = 0, critical = 0;
+    int clustered = 0, classical = 0, critical = 0;
     for (size_t round = 0; round < ROUNDS; round++) {
         clear(state);
         for (size_t m = 0; m < MODELS; m++) {

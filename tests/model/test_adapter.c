@@ -1,5 +1,6 @@
 /* Adapters of the PEFT package: which options may be set, by name; on which matrices they lie, by their tensors; their scale. */
 #include <math.h>
+#include <sys/stat.h>
 
 #include "fixtures.h"
 #include "pare/trainable.h"
@@ -33,7 +34,8 @@ static const char *save(const bool *targets) {
     for (size_t i = 0; i < adapters->n_values; i++)
         adapters->values[i] = (float)(0.1 * sin(1.0 + (double)i));
     snprintf(path, sizeof path, "%s/adapter-%u", work, n++);
-    assert_done(pare_adapters_write(path, adapters, &base->config, "a base", &error), error);
+    assert_int_equal(mkdir(path, 0777), 0);
+    assert_done(pare_adapters_write_in(path, adapters, &base->config, "a base", &error), error);
     pare_adapters_close(adapters);
     return path;
 }
@@ -201,7 +203,8 @@ static void rank_stabilised_lora_has_its_own_scale(void **state) {
     assert_true(adapters->items[PARE_Q].scale == 4); /* 8 / sqrt(4) */
     char again[600];
     snprintf(again, sizeof again, "%s-again", folder);
-    assert_done(pare_adapters_write(again, adapters, &base->config, "a base", &error), error);
+    assert_int_equal(mkdir(again, 0777), 0);
+    assert_done(pare_adapters_write_in(again, adapters, &base->config, "a base", &error), error);
     pare_adapters_close(adapters);
     assert_done(adapters = pare_adapters_read(again, &base->config, &error), error);
     assert_true(adapters->items[PARE_Q].scale == 4);

@@ -332,7 +332,8 @@ static void a_cache_of_links_opens(void **state) {
     char out[512];
     snprintf(out, sizeof out, "%s/from-snapshot", work);
     assert_done(pare_checkpoint_write(out, checkpoint, NULL, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error), error);
-    assert_done(pare_checkpoint_export(NULL, inside(work, "from-snapshot.gguf"), checkpoint, NULL, PARE_DTYPE_F16, NULL, &error), error);
+    assert_done(pare_checkpoint_export(NULL, inside(work, "from-snapshot.gguf"), false, checkpoint, NULL, PARE_DTYPE_F16, NULL, &error),
+                error);
     assert_true(pare_path_exists(inside(out, "generation_config.json")) && !pare_path_exists(inside(out, "tokenizer_config.json")));
     pare_checkpoint_close(checkpoint);
     unlink(inside(folder, "model.safetensors"));

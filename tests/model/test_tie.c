@@ -31,7 +31,7 @@ static pare_checkpoint *with_like_head(const char *name, pare_dtype dtype, doubl
     float *to = thawed.values + ((const float *)(const void *)head->data - thawed.values);
     for (uint64_t i = 0; i < pare_tensor_elements(head); i++)
         to[i] = from[i] * (float)(1 + share * sin(1.0 + (double)i));
-    assert_done(pare_checkpoint_export(NULL, inside(work, name), thawed.checkpoint, NULL, dtype, NULL, &error), error);
+    assert_done(pare_checkpoint_export(NULL, inside(work, name), false, thawed.checkpoint, NULL, dtype, NULL, &error), error);
     pare_thawed_close(&thawed);
     pare_checkpoint_close(base);
     pare_checkpoint *checkpoint = pare_checkpoint_open(inside(work, name), &error);
@@ -85,7 +85,7 @@ static void a_tied_head_is_gone(void **state) {
     assert_int_equal(after.macs, before.macs);
     assert_true(after.bytes < before.bytes && after.non_embedding == before.non_embedding);
     assert_done(pare_checkpoint_write(inside(work, "tied"), checkpoint, NULL, NULL, PARE_DTYPE_BF16, 0, NULL, NULL, &error) &&
-                    pare_checkpoint_export(NULL, inside(work, "tied-again.gguf"), checkpoint, NULL, PARE_DTYPE_COUNT, NULL, &error),
+                    pare_checkpoint_export(NULL, inside(work, "tied-again.gguf"), false, checkpoint, NULL, PARE_DTYPE_COUNT, NULL, &error),
                 error);
     pare_checkpoint_close(checkpoint);
     static const char *const outputs[] = {"tied", "tied-again.gguf"};
@@ -110,7 +110,7 @@ static void how_a_model_was_made_goes_with_it(void **state) {
     json_t *made = pare_checkpoint_made(&(pare_json_doc){0}, source, true);
     assert_non_null(json_object_get(made, "kept_units"));
     json_decref(made);
-    assert_done(pare_checkpoint_export(NULL, inside(work, "made.gguf"), source, NULL, PARE_DTYPE_Q8_0, NULL, &error), error);
+    assert_done(pare_checkpoint_export(NULL, inside(work, "made.gguf"), false, source, NULL, PARE_DTYPE_Q8_0, NULL, &error), error);
     pare_checkpoint_close(source);
     for (int i = 0; i < 2; i++) { /* a GGUF keeps it when it is exported again */
         assert_done(source = pare_checkpoint_open(inside(work, i ? "again.gguf" : "made.gguf"), &error), error);
@@ -120,7 +120,8 @@ static void how_a_model_was_made_goes_with_it(void **state) {
         assert_null(json_object_get(made, "kept_units"));
         assert_null(json_object_get(json_object_get(made, "base"), "losses"));
         json_decref(made);
-        assert_done(i || pare_checkpoint_export(NULL, inside(work, "again.gguf"), source, NULL, PARE_DTYPE_Q4_0, NULL, &error), error);
+        assert_done(i || pare_checkpoint_export(NULL, inside(work, "again.gguf"), false, source, NULL, PARE_DTYPE_Q4_0, NULL, &error),
+                    error);
         pare_checkpoint_close(source);
     }
     write_file(inside(work, "made/pare.json"), "[1]", 3);

@@ -77,7 +77,7 @@ typedef struct {
 
 /* New tokens of one sequence among the rows of a run: [first, first + n), behind `past` tokens of the same sequence. The keys and values of
  * all of them lie at (n_kv_heads, capacity, D) from floats room * n_kv_heads * D of the layer's on. */
-enum { NO_PARENT = SIZE_MAX };
+#define NO_PARENT SIZE_MAX
 typedef struct {
     size_t first, n, past;
     size_t room, capacity;

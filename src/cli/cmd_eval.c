@@ -189,8 +189,13 @@ bool cmd_eval(int argc, char **argv, pare_error *error) {
                  "  gguf512     as llama.cpp's perplexity tool: windows of 512 tokens, the second half of each is scored; a special\n"
                  "              token that is spelled out in the text is plain text\n"
                  "  joined2048  as GPTQ, SparseGPT, Wanda and SliceGPT: rows joined by blank lines, windows of 2,048, all scored\n"
-                 "  words       as lm-evaluation-harness's wikitext: whole pages, perplexity per word and per byte",
-        .example = "  pare eval demo/model.gguf --text demo/test.txt --protocol gguf512 --windows 24",
+                 "  words       as lm-evaluation-harness's wikitext: whole pages, perplexity per word and per byte\n\n"
+                 "Accuracy is that of lm-evaluation-harness, item for item. pare tasks lists the tasks and says how to get their "
+                 "documents. A run\n"
+                 "that was stopped continues when the same command, with --items or --resume, is given again.",
+        .example = "  pare eval demo/model.gguf --text demo/test.txt --protocol gguf512 --windows 24\n"
+                   "  pare task make --text demo/test.txt -o continuation.jsonl --items 20\n"
+                   "  pare eval demo/model.gguf --tasks continuation --data .",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -143,7 +143,12 @@ bool temporary_name(temporary *t, const char *path, bool folder, pare_arena *are
 static int make(const char *name, bool folder) {
     if (!folder)
         return open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    return mkdir(name, 0777) == 0 ? open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    if (mkdir(name, 0777) != 0)
+        return -1;
+    int made = open(name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (made < 0 && errno == ENOENT)
+        errno = EEXIST; /* a sweep of somebody else took it before it was locked: the next name */
+    return made;
 }
 
 /* A name that is taken is stepped around, and so is a link that somebody laid there. */

@@ -68,10 +68,11 @@ typedef struct {
     const pare_task *task;
     pare_item *items;
     size_t n;
-    const char *const *subsets; /* names, in order of appearance */
-    size_t n_subsets;           /* 0: the task has none */
-    const char *path;           /* of the documents */
-    pare_sha256 data_sha256;    /* of all files that were read */
+    const char *const *subsets;              /* names, in order of appearance */
+    size_t n_subsets;                        /* 0: the task has none */
+    const char *path;                        /* of the documents */
+    const char *labels_path, *examples_path; /* of the files beside them; NULL: none was read */
+    pare_sha256 data_sha256;                 /* of all files that were read */
     pare_items_options options;
     pare_arena *arena;
 } pare_items;

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "destination.h"
 #include "eval_against.h"
 #include "eval_tasks.h"
 #include "model.h"
@@ -152,6 +153,9 @@ static bool evaluate(const char *path, const eval_options *given, const common *
     if (e.words && given->text && given->against)
         return pare_fail(error, PARE_ERROR_USAGE,
                          "--against compares window by window: use --protocol joined2048 or gguf512 with it, not words");
+    reads(path);
+    reads(given->against);
+    reads(given->text);
     bool done = tasks_open(&e.tasks, &given->tasks, error) && run_model(&e, path, given, &protocol, shared, error) &&
                 print_result(&e, given, shared, error);
     against_close(&e.against);
@@ -180,6 +184,7 @@ bool cmd_eval(int argc, char **argv, pare_error *error) {
         {"items", 0, OPTION_STRING, "FILE", "write a JSON line for each document: log-likelihoods and outcome", &given.tasks.items},
         {"resume", 0, OPTION_STRING, "FILE",
          "keep what is scored in FILE, and go on from there (with --items: the file beside it that ends in .state)", &given.tasks.resume},
+        OPTION_FORCE('f', &given.tasks.force),
         {0},
     };
     const command_face face = {

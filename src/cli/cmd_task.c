@@ -3,11 +3,13 @@
 #include <string.h>
 
 #include "cli.h"
+#include "destination.h"
 #include "pare/corpus.h"
 #include "pare/task.h"
 
 typedef struct {
     const char *text, *out;
+    bool force;
     pare_task_make_options make;
 } task_make_options;
 
@@ -20,8 +22,13 @@ static bool name_of(char *name, size_t size, const char *path) {
 }
 
 /* The task file beside the documents, for another name than the task's own: the shipped one with that name. */
-static bool write_task(const char *path, const char *name, pare_error *error) {
-    pare_string file = {0}, text = {0};
+typedef struct {
+    pare_string path, text;
+    bool write, replace; /* write: it is not there yet as it would be written */
+} task_file;
+
+static bool make_file(task_file *file, const char *out, const char *name, pare_error *error) {
+    pare_string *text = &file->text;
     pare_task *task = pare_task_open("continuation", NULL, error);
     if (!task)
         return false;
@@ -29,43 +36,71 @@ static bool write_task(const char *path, const char *name, pare_error *error) {
         found = strstr(at, "continuation");
         bool named =
             found && (strncmp(found, "continuation.jsonl", 18) == 0 || (found > task->text + 5 && strncmp(found - 6, "task: ", 6) == 0));
-        pare_string_push(&text, at, found ? (size_t)(found - at) : strlen(at));
+        pare_string_push(text, at, found ? (size_t)(found - at) : strlen(at));
         if (found)
-            pare_string_print(&text, "%s", named ? name : "continuation");
+            pare_string_print(text, "%s", named ? name : "continuation");
     }
-    pare_string_print(&file, "%.*s.yaml", (int)(strlen(path) - strlen(".jsonl")), path);
-    bool done = pare_string_check(&text, error) && pare_string_check(&file, error) &&
-                pare_file_write(file.data, text.data, text.length, true, error);
-    pare_string_free(&file);
-    pare_string_free(&text);
     pare_task_close(task);
-    return done;
+    pare_string_print(&file->path, "%.*s.yaml", (int)(strlen(out) - strlen(".jsonl")), out);
+    return pare_string_check(text, error) && pare_string_check(&file->path, error);
+}
+
+static bool is_there(const task_file *file) {
+    pare_map map;
+    pare_error ignored;
+    if (!pare_path_exists(file->path.data) || !pare_map_open(&map, file->path.data, &ignored))
+        return false;
+    bool same = map.size == file->text.length && memcmp(map.data, file->text.data, map.size) == 0;
+    pare_map_close(&map);
+    return same;
+}
+
+static bool prepare_file(task_file *file, const task_make_options *given, const char *name, pare_error *error) {
+    if (strcmp(name, "continuation") == 0)
+        return true;
+    if (!make_file(file, given->out, name, error))
+        return false;
+    file->write = !is_there(file);
+    return !file->write || destination_check(&file->replace, file->path.data, &destination_file, given->force, error);
+}
+
+static bool write_all(const task_make_options *given, bool replace, const task_file *file, const pare_string *items, pare_error *error) {
+    return pare_file_write(given->out, items->data, items->length, replace, error) &&
+           (!file->write || pare_file_write(file->path.data, file->text.data, file->text.length, file->replace, error));
+}
+
+static bool tell(const task_make_options *given, const char *name, const pare_string *items, const pare_sha256 *text, const common *shared,
+                 pare_error *error) {
+    size_t n = 0;
+    pare_json_doc doc = {0};
+    for (size_t i = 0; i < items->length; i++)
+        n += items->data[i] == '\n';
+    if (shared->json)
+        return print_json(
+            pare_json_pack(&doc, "{s:s, s:I, s:s, s:s}", "task", name, "items", (json_int_t)n, "out", given->out, "text_sha256", text->hex),
+            &doc, error);
+    printf("%zu items; chance is %.4f. Score a model on them: pare eval MODEL --tasks %s --data DIR, where DIR holds %s\n", n,
+           1.0 / given->make.n_choices, name, given->out);
+    return true;
 }
 
 static bool make(const task_make_options *given, const common *shared, pare_error *error) {
     char name[64];
-    pare_corpus corpus;
+    pare_corpus corpus = {0};
     pare_string items = {0};
+    task_file file = {0};
+    bool replace;
     if (!given->text || !given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "--text FILE and -o DIR/NAME.jsonl are both needed");
     if (!name_of(name, sizeof name, given->out))
         return pare_fail(error, PARE_ERROR_USAGE, "--out %s: a name that ends in .jsonl is needed", given->out);
-    bool own = strcmp(name, "continuation") == 0;
-    if (!pare_corpus_open(&corpus, given->text, NULL, &shared->context, error))
-        return false;
-    bool done = pare_task_make(&items, corpus.bytes, corpus.length, given->text, &given->make, error) &&
-                pare_file_write(given->out, items.data, items.length, true, error) && (own || write_task(given->out, name, error));
-    size_t n = 0;
-    pare_json_doc doc = {0};
-    for (size_t i = 0; done && i < items.length; i++)
-        n += items.data[i] == '\n';
-    if (done && shared->json)
-        done = print_json(pare_json_pack(&doc, "{s:s, s:I, s:s, s:s}", "task", name, "items", (json_int_t)n, "out", given->out,
-                                         "text_sha256", corpus.sha256.hex),
-                          &doc, error);
-    else if (done)
-        printf("%zu items; chance is %.4f. Score a model on them: pare eval MODEL --tasks %s --data DIR, where DIR holds %s\n", n,
-               1.0 / given->make.n_choices, name, given->out);
+    reads(given->text);
+    bool done = destination_check(&replace, given->out, &destination_task, given->force, error) &&
+                prepare_file(&file, given, name, error) && pare_corpus_open(&corpus, given->text, NULL, &shared->context, error) &&
+                pare_task_make(&items, corpus.bytes, corpus.length, given->text, &given->make, error) &&
+                write_all(given, replace, &file, &items, error) && tell(given, name, &items, &corpus.sha256, shared, error);
+    pare_string_free(&file.path);
+    pare_string_free(&file.text);
     pare_string_free(&items);
     pare_corpus_close(&corpus);
     return done;
@@ -81,6 +116,7 @@ bool cmd_task(int argc, char **argv, pare_error *error) {
         {"choice-words", 0, OPTION_COUNT, "N", "words of a continuation (12)", &given.make.choice_words},
         {"choices", 0, OPTION_COUNT, "N", "continuations to choose from (4)", &given.make.n_choices},
         {"seed", 's', OPTION_SEED, "N", "seed of passages and choices (0)", &given.make.seed},
+        OPTION_FORCE('f', &given.force),
         {0},
     };
     const subcommand subcommands[] = {
@@ -90,7 +126,7 @@ bool cmd_task(int argc, char **argv, pare_error *error) {
          "Score a model on it with pare eval MODEL --tasks NAME --data DIR. With another name than continuation, its task file goes beside "
          "it.",
          "  pare task make --text demo/test.txt -o continuation.jsonl --items 20",
-         "text out items context-words choice-words choices seed"},
+         "text out items context-words choice-words choices seed force"},
         {0},
     };
     const command_face face = {

@@ -14,8 +14,8 @@ typedef struct {
     const char *never;   /* a file that a folder of this kind does not have */
 } destination_kind;
 
-extern const destination_kind destination_page, destination_law, destination_csv, destination_json, destination_file, destination_model,
-    destination_adapter, destination_tokenizer;
+extern const destination_kind destination_page, destination_law, destination_csv, destination_json, destination_items, destination_task,
+    destination_file, destination_model, destination_adapter, destination_tokenizer;
 
 /* The option row of every command that writes; letter: 'f', or 0 where that is taken. */
 #define OPTION_FORCE(letter, target)                                                                                                       \

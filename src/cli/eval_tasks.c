@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "destination.h"
+
 /* ---- before the model ---- */
 
 static bool open_task(task_session *s, const char *name, const task_options *given, pare_error *error) {
@@ -42,11 +44,28 @@ static bool open_list(task_session *s, const task_options *given, pare_error *er
     return done;
 }
 
-/* Hours of scoring must not end at a folder that is not there. */
-static bool can_write(const char *path, pare_error *error) {
-    pare_output *probe = path ? pare_output_open(path, true, error) : NULL;
-    pare_output_abandon(probe);
-    return !path || probe;
+static void reads_tasks(const task_session *s) {
+    for (size_t i = 0; i < s->n; i++) {
+        reads(s->tasks[i]->path);
+        reads(s->items[i].path);
+        reads(s->items[i].labels_path);
+        reads(s->items[i].examples_path);
+    }
+}
+
+/* Hours of scoring must not end at a folder that is not there, nor at a file that may not be replaced. The state goes at the end, so that
+ * it may be no file of anything else. */
+static bool check_outputs(task_session *s, const task_options *given, pare_error *error) {
+    if (!given->items && !given->resume)
+        return true;
+    s->state = given->resume ? given->resume : pare_arena_format(s->arena, error, "%s.state", given->items);
+    if (!s->state)
+        return false;
+    if (given->items && is_same_place(s->state, given->items))
+        return pare_fail(error, PARE_ERROR_USAGE, "--items %s and --resume %s are one file; name two", given->items, s->state);
+    reads_tasks(s);
+    return destination_spares_inputs(s->state, error) &&
+           (!given->items || destination_check(&s->replace, given->items, &destination_items, given->force, error));
 }
 
 bool tasks_open(task_session *s, const task_options *given, pare_error *error) {
@@ -60,9 +79,9 @@ bool tasks_open(task_session *s, const task_options *given, pare_error *error) {
                          "--data DIR is missing: the folder that holds the tasks' documents (pare tasks says which)");
     if (!pare_path_is_folder(given->data))
         return pare_fail(error, PARE_ERROR_USAGE, "--data %s: is no folder", given->data);
-    if (!can_write(given->items, error) || !pare_bos_rule_parse(&s->bos, given->bos, error) || !(s->arena = pare_arena_open(error)))
+    if (!pare_bos_rule_parse(&s->bos, given->bos, error) || !(s->arena = pare_arena_open(error)))
         return false;
-    return open_list(s, given, error);
+    return open_list(s, given, error) && check_outputs(s, given, error);
 }
 
 void tasks_close(task_session *s) {
@@ -102,7 +121,7 @@ static bool write_items(const task_session *s, const char *path, pare_error *err
     for (size_t c = 0; c < s->n; c++)
         for (size_t i = 0; i < s->items[c].n; i++)
             push_item(&text, &s->choices[c], i);
-    bool done = pare_string_check(&text, error) && pare_file_write(path, text.data, text.length, true, error);
+    bool done = pare_string_check(&text, error) && pare_file_write(path, text.data, text.length, s->replace, error);
     pare_string_free(&text);
     return done;
 }
@@ -119,23 +138,16 @@ static bool bind(char *out, size_t n, const task_session *s, const pare_model *m
     return true;
 }
 
-/* The file of what is scored already: --resume's, or beside --items; NULL: none is kept. */
-static const char *state_path(const task_session *s, const task_options *given, pare_error *error) {
-    return given->resume ? given->resume : pare_arena_format(s->arena, error, "%s.state", given->items);
-}
-
-static bool open_state(pare_choice_state **state, task_session *s, const task_options *given, const pare_model *model, const common *shared,
-                       pare_error *error) {
+static bool open_state(pare_choice_state **state, task_session *s, const pare_model *model, const common *shared, pare_error *error) {
     char binding[256];
-    if (!given->resume && !given->items)
+    if (!s->state)
         return true;
-    const char *path = state_path(s, given, error);
-    if (!path || !bind(binding, sizeof binding, s, model, shared, error) ||
-        !(*state = pare_choice_state_open(path, binding, s->choices, s->n, error)))
+    if (!bind(binding, sizeof binding, s, model, shared, error) ||
+        !(*state = pare_choice_state_open(s->state, binding, s->choices, s->n, error)))
         return false;
     s->resumed = pare_choice_state_resumed(*state);
     if (s->resumed)
-        say(shared, "%s: %s items are scored already", path, human_count(s->resumed));
+        say(shared, "%s: %s items are scored already", s->state, human_count(s->resumed));
     return true;
 }
 
@@ -165,7 +177,7 @@ static void say_how_to_go_on(const task_options *given, pare_error *error) {
 bool tasks_run(task_session *s, const task_options *given, const pare_model *model, const common *shared, pare_error *error) {
     pare_choice_state *state = NULL;
     double begin = pare_clock_s();
-    bool done = prepare(s, model, shared, error) && open_state(&state, s, given, model, shared, error) &&
+    bool done = prepare(s, model, shared, error) && open_state(&state, s, model, shared, error) &&
                 pare_choice_run(s->choices, s->n, model, state, &shared->context, error);
     s->seconds = pare_clock_s() - begin;
     if (!done)

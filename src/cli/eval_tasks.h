@@ -8,6 +8,7 @@
 typedef struct {
     const char *names, *data, *bos, *items, *resume;
     uint32_t limit, fewshot;
+    bool force; /* --items may replace anything but what is read */
 } task_options;
 
 /* The tasks of one command: opened and their documents read before any model is. */
@@ -19,6 +20,8 @@ typedef struct {
     size_t n, n_choices;
     pare_bos_rule bos;
     pare_request_rule rule;
+    bool replace;      /* the items of another run are there */
+    const char *state; /* the file of what is scored already: --resume's, or beside --items; NULL: none is kept */
     size_t resumed;
     double seconds;
     pare_arena *arena;

@@ -23,6 +23,8 @@ fit=(--include-broken --quiet)
 "$PARE" fit runs.csv "${fit[@]}" -o law.json >/dev/null || fail "fit"
 "$PARE" report runs.ledger -o page.html >/dev/null || fail "report"
 sed 's/"vocab_size": 4096/"vocab_size": 320/' "$SOURCE/examples/tiny.json" >config.json
+"$PARE" task make --text text.txt --items 5 --context-words 8 --choice-words 4 -o continuation.jsonl --quiet >/dev/null || fail "task make"
+python3 -c 'import json; print(json.dumps({"text": open("text.txt").read()}))' >text.jsonl; ln text.jsonl hard.jsonl; printf 'mine' >notes
 mkdir sub; ln -s ../text.txt sub/link.txt; ln text.txt hard.txt; ln -s model linked; ln runs.ledger hard.ledger
 
 compress=(compress model --method wanda-sp --ratio 0.5 --multiple 8 --calibrate text.txt --windows 2 --length 32)
@@ -72,6 +74,16 @@ for out in runs.ledger hard.ledger sub/../runs.ledger runs.ledger-wal runs.ledge
     replaces "$out" study export runs.ledger --format json
 done
 replaces runs.csv fit runs.csv
+make=(task make --items 5 --context-words 8 --choice-words 4)
+for out in text.jsonl ./hard.jsonl; do replaces "$out" "${make[@]}" --text text.jsonl; done
+tasks=(eval model --tasks continuation --data . --threads 1)
+for out in model/config.json ./continuation.jsonl; do
+    expect 1 'which this command reads' "$PARE" "${tasks[@]}" --items "$out" --force
+    expect 1 'which this command reads' "$PARE" "${tasks[@]}" --resume "$out"
+done
+expect 1 'which this command reads' "$PARE" "${tasks[@]}" --against tuned --items tuned/config.json --force
+expect 2 'are one file' "$PARE" "${tasks[@]}" --items new --resume ./new # the state goes at the end
+expect 1 'no state of an evaluation' "$PARE" "${tasks[@]}" --resume notes # without a line of its own
 cp text.txt words.state
 expect 1 'words.state: would replace words.state' "$PARE" finetune model --data words.state --seq 32 --steps 1 -o words
 rm words.state
@@ -98,6 +110,12 @@ done
 foreign page.html fit runs.ledger "${fit[@]}"
 foreign law.json report runs.ledger
 foreign law.json study export runs.ledger --format json
+foreign_items() { foreign_out=$1; shift; cp text.txt "$foreign_out"; expect 1 'exists already' "$PARE" "$@"; cmp -s text.txt "$foreign_out" || fail "$1 replaced $foreign_out"
+    expect 0 '' "$PARE" "$@" --force; expect 0 '' "$PARE" "$@"; rm "$foreign_out"; }
+foreign_items items.jsonl "${tasks[@]}" --items items.jsonl
+foreign_items own.jsonl "${make[@]}" --text text.txt -o own.jsonl
+foreign_items own.yaml "${make[@]}" --text text.txt -o own.jsonl
+rm own.jsonl
 printf '<!doctype html>\n<html><body>notes</body></html>\n' >notes.html
 foreign notes.html report runs.ledger
 printf 'model,method,l0,r,d,l\nmine,random,3,0.1,0,3.2\n' >own.csv # what anybody fits, and not what pare exported

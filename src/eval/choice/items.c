@@ -178,6 +178,7 @@ static bool read_examples(builder *b, const task_file *file, const char *folder)
     if (!pare_documents_open(&from, file, folder, file->fewshot, false, b->items->arena, b->error))
         return false;
     b->from = &from;
+    b->items->examples_path = from.path;
     json_t *document = NULL;
     bool done = true;
     while (done && (b->inner->subset || b->n_examples < wanted) &&
@@ -284,6 +285,7 @@ static bool read_documents(builder *b, const task_file *file, const char *folder
         return false;
     b->from = &from;
     items->path = from.path;
+    items->labels_path = from.label_path;
     json_t *document = NULL;
     bool done = true, all = items->options.limit == 0 || b->inner->subset;
     while (done && (all || items->n < items->options.limit) &&

@@ -132,13 +132,21 @@ static bool read_line(reader *r, const char *text, size_t n) {
     return done;
 }
 
+/* A first line that was cut off is of pare's own, or the file is somebody's. */
+static bool is_begun(const reader *r, const char *bytes, size_t n) {
+    static const char head[] = "{\"pare\": \"evaluation state\"";
+    size_t known = n < sizeof head - 1 ? n : sizeof head - 1;
+    return memcmp(bytes, head, known) == 0 ||
+           pare_fail(r->error, PARE_ERROR_CONFLICT, "%s: is no state of an evaluation; choose another name", r->state->path);
+}
+
 /* Every line that has its end; *kept: the bytes of these. */
 static bool read_lines(size_t *kept, reader *r) {
     pare_map map;
     if (!pare_map_open(&map, r->state->path, r->error))
         return false;
     const char *at = (const char *)map.data, *end = at + map.size, *newline;
-    bool done = true;
+    bool done = map.size == 0 || is_begun(r, at, map.size);
     for (; done && at < end && (newline = memchr(at, '\n', (size_t)(end - at))); at = newline + 1)
         done = read_line(r, at, (size_t)(newline - at));
     *kept = (size_t)(at - (const char *)map.data);

@@ -4,6 +4,7 @@
 
 #include "generate/sample.h"
 #include "pare/json.h"
+#include "pare/sequence.h"
 #include "test.h"
 
 typedef struct {
@@ -61,6 +62,45 @@ static void as_transformers(void **state) {
     }
     assert_int_equal(n, 10);
     fclose(file);
+    pare_model_close(model);
+    pare_checkpoint_close(checkpoint);
+}
+
+/* The loss of a text, a token at a time through the cache, is that of one window. */
+static void loss_through_the_cache(void **state) {
+    (void)state;
+    enum { TOKENS = 240 };
+    pare_checkpoint *checkpoint;
+    pare_model *model = open_model(&checkpoint);
+    pare_error error = {0};
+    uint32_t ids[TOKENS], rows[TOKENS];
+    double nll[TOKENS], whole = 0, cached = 0;
+    size_t vocabulary = model->config.vocabulary;
+    pare_random random;
+    pare_random_init(&random, 2, "loss", 0);
+    for (uint32_t t = 0; t < TOKENS; t++)
+        ids[t] = pare_random_below(&random, (uint32_t)vocabulary), rows[t] = t;
+    pare_forward *window = pare_forward_open(model, 1, TOKENS, NULL, &error);
+    pare_forward *one = pare_forward_open_spans(model, &(pare_span_limits){1, 0, TOKENS}, NULL, &error);
+    pare_cache *cache = pare_cache_open(model, 1, TOKENS, &error);
+    float *logits = pare_allocate(vocabulary, sizeof *logits, &error);
+    assert_done(window && one && cache && logits && pare_forward_run(window, ids, 1, TOKENS, NULL, &error) &&
+                    pare_forward_nll(nll, window, rows, ids + 1, TOKENS - 1, &error),
+                error);
+    for (size_t t = 0; t + 1 < TOKENS; t++) {
+        pare_span span = {.ids = ids + t, .n = 1, .parent = PARE_SPAN_ALONE};
+        assert_done(pare_forward_run_spans(one, cache, &span, 1, &error) && pare_forward_logits(logits, one, 0, 1, &error), error);
+        double sum = 0;
+        for (size_t j = 0; j < vocabulary; j++)
+            sum += exp((double)logits[j]);
+        cached += log(sum) - (double)logits[ids[t + 1]];
+        whole += nll[t];
+    }
+    assert_true(fabs(cached - whole) / (TOKENS - 1) < 1e-6);
+    pare_free(logits);
+    pare_cache_close(cache);
+    pare_forward_close(one);
+    pare_forward_close(window);
     pare_model_close(model);
     pare_checkpoint_close(checkpoint);
 }
@@ -138,7 +178,7 @@ static void bad_input(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(as_transformers), cmocka_unit_test(seeds_and_threads), cmocka_unit_test(draws),
-                                       cmocka_unit_test(bad_input)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(as_transformers), cmocka_unit_test(loss_through_the_cache),
+                                       cmocka_unit_test(seeds_and_threads), cmocka_unit_test(draws), cmocka_unit_test(bad_input)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

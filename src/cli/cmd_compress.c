@@ -52,19 +52,23 @@ static void release(compression *c) {
 }
 
 /* The stored type of the output: as asked, else the source's; a quantised source becomes bf16. */
-static bool choose_type(compression *c, const compress_options *given, const common *shared, pare_error *error) {
+static bool choose_type(compression *c, const compress_options *given, pare_error *error) {
     c->type = c->checkpoint->dtype;
     if (given->type) {
         if (pare_dtype_find(&c->type, given->type) && !pare_dtype_info(c->type)->quantised)
             return true;
         return pare_fail(error, PARE_ERROR_USAGE, "--type %s: pare writes f32, bf16 and f16", given->type);
     }
-    if (pare_dtype_info(c->type)->quantised) {
-        say(shared, "note: the source is quantised (%s); the output %s bf16 (--type f32 keeps every bit)", pare_dtype_info(c->type)->name,
-            given->plan ? "would be" : "will be");
+    if (pare_dtype_info(c->type)->quantised)
         c->type = PARE_DTYPE_BF16;
-    }
     return true;
+}
+
+/* Only where something is written: the sizes that a plan prints name the types anyway. */
+static void say_type(const compression *c, const compress_options *given, const common *shared) {
+    const pare_dtype_traits *source = pare_dtype_info(c->checkpoint->dtype);
+    if (!given->plan && !given->type && source->quantised)
+        say(shared, "note: the source is quantised (%s). The output will be bf16; --type f32 keeps every bit", source->name);
 }
 
 static bool needs_text(const compression *c, const compress_options *given) {
@@ -204,6 +208,7 @@ static bool make_cut(compression *c, const compress_options *given, const common
     bool automatic = c->recommended.method != NULL;
     if (!targets_plan(&c->plan, &given->target, c->method, &c->checkpoint->config, c->type, automatic, error))
         return false;
+    say_type(c, given, shared);
     targets_say_limits(&given->target, &c->plan, c->method, &c->checkpoint->config, shared);
     if (c->method->warning)
         say(shared, "warning: %s", c->method->warning);
@@ -313,8 +318,9 @@ static json_t *decision_json(pare_json_doc *doc, const compression *c, const com
 /* Where the file is another than might be thought. */
 static void say_departures(const compression *c, const common *shared) {
     if (multiplies_back(c))
-        say(shared, "warning: the factors are multiplied back into whole matrices, which saves nothing. Other programs load only these; "
-                    "--own-format keeps the factors, for pare alone");
+        say(shared,
+            "warning: the factors are multiplied back into whole matrices, which saves nothing, because other programs load only whole "
+            "matrices. --own-format keeps the factors; then only pare can load the output");
 }
 
 /* Of several kinds of units. */
@@ -395,12 +401,12 @@ static bool compress(const char *path, const compress_options *given, const comm
         return false;
     if (c.method && c.method->unit == PARE_UNIT_BLOCK_COORDINATES && !given->own_format && !given->plan)
         return pare_fail(error, PARE_ERROR_USAGE,
-                         "no stock program knows what %s makes: --own-format writes it, for pare alone; slice-global makes a plain Llama",
+                         "only pare can load what %s makes: give --own-format. The method slice-global makes a plain Llama",
                          c.method->name);
     if (given->policy && strcmp(given->method, "prunenet") != 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--policy is for --method prunenet");
     bool done = (c.checkpoint = open_model(path, shared, error)) && head_settle(c.checkpoint, given->tie, shared, error) &&
-                choose_type(&c, given, shared, error) && choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error) &&
+                choose_type(&c, given, error) && choose_method(&c, given, shared, error) && make_cut(&c, given, shared, error) &&
                 account(&c, error);
     if (c.checkpoint && pare_tokenizer_note(c.checkpoint->tokenizer))
         pare_context_note(&shared->context, "%s", pare_tokenizer_note(c.checkpoint->tokenizer));

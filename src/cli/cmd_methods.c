@@ -22,9 +22,9 @@ static const char *loads_in(const pare_method *method) {
     if (method->compensate)
         return "transformers, vLLM, llama.cpp, as a Llama with biases";
     if (method->unit == PARE_UNIT_DIRECTIONS)
-        return "pare, which alone multiplies with factors; multiplied back: transformers, vLLM, llama.cpp";
+        return "pare alone, as factors; multiplied back: transformers, vLLM, llama.cpp";
     if (pare_unit_own_format(method->unit))
-        return "pare, which alone knows rotations by block";
+        return "pare alone, because of a rotation for each norm";
     if (method->unit == PARE_UNIT_FFN || method->unit == PARE_UNIT_LAYERS)
         return "transformers, vLLM, llama.cpp";
     return "transformers, vLLM, llama.cpp (a Qwen2: transformers)";
@@ -147,6 +147,10 @@ bool cmd_methods(int argc, char **argv, pare_error *error) {
         return n == -2;
     if (n == 0 || pare_path_exists(arguments[0]))
         return list_all(n ? arguments[0] : NULL, &given, &shared, error);
+    if (strcmp(arguments[0], "auto") == 0)
+        return pare_fail(error, PARE_ERROR_USAGE,
+                         "auto is no method of its own: pare compress --method auto takes the method that lost least in our measurements, "
+                         "and prints which. pare methods lists the methods");
     const pare_method *method = strchr(arguments[0], '/') ? NULL : pare_method_find(arguments[0], error);
     if (method)
         return describe(method, &shared, error);

@@ -93,7 +93,7 @@ static bool make(const task_make_options *given, const common *shared, pare_erro
     if (!given->text || !given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "--text FILE and -o DIR/NAME.jsonl are both needed");
     if (!name_of(name, sizeof name, given->out))
-        return pare_fail(error, PARE_ERROR_USAGE, "--out %s: a name that ends in .jsonl is needed", given->out);
+        return pare_fail(error, PARE_ERROR_USAGE, "-o %s: a name that ends in .jsonl is needed", given->out);
     reads(given->text);
     bool done = destination_check(&replace, given->out, &destination_task, given->force, error) &&
                 prepare_file(&file, given, name, error) && pare_corpus_open(&corpus, given->text, NULL, &shared->context, error) &&
@@ -110,29 +110,30 @@ bool cmd_task(int argc, char **argv, pare_error *error) {
     task_make_options given = {.make = {.items = 500, .context_words = 48, .choice_words = 12, .n_choices = 4}};
     const option options[] = {
         {"text", 0, OPTION_STRING, "FILE", "a text that the model was not trained on", &given.text},
-        {"out", 'o', OPTION_STRING, "FILE", "the documents, DIR/NAME.jsonl", &given.out},
-        {"items", 'n', OPTION_COUNT, "N", "at most so many items (500)", &given.make.items},
-        {"context-words", 0, OPTION_COUNT, "N", "words of a context (48)", &given.make.context_words},
-        {"choice-words", 0, OPTION_COUNT, "N", "words of a continuation (12)", &given.make.choice_words},
-        {"choices", 0, OPTION_COUNT, "N", "continuations to choose from (4)", &given.make.n_choices},
-        {"seed", 's', OPTION_SEED, "N", "seed of passages and choices (0)", &given.make.seed},
+        {"output", 'o', OPTION_STRING, "FILE", "the file of documents to write: DIR/NAME.jsonl", &given.out},
+        {"items", 'n', OPTION_COUNT, "N", "the most items to make (500)", &given.make.items},
+        {"context-words", 0, OPTION_COUNT, "N", "number of words in a context (48)", &given.make.context_words},
+        {"choice-words", 0, OPTION_COUNT, "N", "number of words in a continuation (12)", &given.make.choice_words},
+        {"choices", 0, OPTION_COUNT, "N", "number of continuations to choose from (4)", &given.make.n_choices},
+        {"seed", 's', OPTION_SEED, "N", "seed of the draws of contexts and continuations (0)", &given.make.seed},
         OPTION_FORCE('f', &given.force),
         {0},
     };
     const subcommand subcommands[] = {
         {"make", "--text FILE -o DIR/NAME.jsonl",
-         "Cuts a text into passages and asks which of four continuations a passage has: its own, or one of three from elsewhere in the "
-         "text.\n"
-         "Score a model on it with pare eval MODEL --tasks NAME --data DIR. With another name than continuation, its task file goes beside "
-         "it.",
+         "Each item has a context cut from the text and four continuations: the true one, and three from elsewhere in the text. pare\n"
+         "eval MODEL --tasks NAME --data DIR then measures how often the model prefers the true one. Under another NAME than\n"
+         "continuation, the task file NAME.yaml is written beside the documents.",
          "  pare task make --text demo/test.txt -o continuation.jsonl --items 20",
-         "text out items context-words choice-words choices seed force"},
+         "text output items context-words choice-words choices seed force"},
         {0},
     };
     const command_face face = {
         .name = "task",
         .usage = "make --text FILE -o DIR/NAME.jsonl",
-        .about = "A multiple-choice task out of any text that was held out: the true continuation of a passage against three others.",
+        .about =
+            "Makes a multiple-choice task out of any text that the model was not trained on: the true continuation of a passage against\n"
+            "three others.",
         .example = "  pare task make --text demo/test.txt -o continuation.jsonl --items 20",
         .options = options,
         .subcommands = subcommands,

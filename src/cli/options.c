@@ -87,8 +87,8 @@ static bool refuse_subcommand(const command_face *face, const char *given, pare_
         names[n++] = s->name;
     }
     const char *near = pare_nearest(given, names, n);
-    pare_fail(error, PARE_ERROR_USAGE, "pare %s %s: unknown%s%s%s (pare %s has: %s)", face->name, given, near ? "; did you mean " : "",
-              near ? near : "", near ? "?" : "", face->name, list.failed ? "" : list.data);
+    pare_fail(error, PARE_ERROR_USAGE, "unknown subcommand \"%s\" of pare %s%s%s%s (pare %s has: %s)", given, face->name,
+              near ? "; did you mean " : "", near ? near : "", near ? "?" : "", face->name, list.failed ? "" : list.data);
     pare_string_free(&list);
     return false;
 }
@@ -139,12 +139,14 @@ static void print_row(const option *row) {
 
 /* Of a command, or of one subcommand, which may be NULL. */
 static void print_help(const command_face *face, const subcommand *of, const option_table *table) {
-    printf("Usage: pare %s %s%s%s\n\n%s\n", face->name, of ? of->name : face->usage, of ? " " : "", of ? of->usage : "",
+    const char *usage = of ? of->usage : face->usage;
+    printf("Usage: pare %s%s%s%s%s\n\n%s\n", face->name, of ? " " : "", of ? of->name : "", *usage ? " " : "", usage,
            of ? of->about : face->about);
-    if (face->subcommands && !of) {
+    if (face->subcommands && face->subcommands[1].name && !of) {
         printf("\n");
         for (const subcommand *s = face->subcommands; s->name; s++)
-            printf("  pare %s %s --help tells about %s %s\n", face->name, s->name, s->name, s->usage);
+            printf("  pare %s %s %s\n", face->name, s->name, s->usage);
+        printf("\npare %s SUBCOMMAND --help describes one of them.\n", face->name);
     }
     printf("\nOptions:\n");
     for (int i = 0; i < table->n; i++)
@@ -293,7 +295,7 @@ static bool argument(arguments_seen *seen, const char *text, const command_face 
         return push(seen->list, text, error);
     seen->list = NULL;
     if (seen->n == face->arguments_max)
-        return pare_fail(error, PARE_ERROR_USAGE, "too many arguments: %s is one more; usage is pare %s %s", text, face->name, face->usage);
+        return pare_fail(error, PARE_ERROR_USAGE, "too many arguments: %s is one more. Usage: pare %s %s", text, face->name, face->usage);
     seen->items[seen->n++] = text;
     return true;
 }
@@ -320,7 +322,7 @@ static bool check_arguments(const arguments_seen *seen, const command_face *face
     const subcommand *of = seen->n ? subcommand_find(face, seen->items[0]) : NULL;
     if (face->subcommands && seen->n > 0 && !check_subcommand(face, table, seen->items[0], error))
         return false;
-    return seen->n >= face->arguments_min || pare_fail(error, PARE_ERROR_USAGE, "something is missing: usage is pare %s %s%s%s", face->name,
+    return seen->n >= face->arguments_min || pare_fail(error, PARE_ERROR_USAGE, "an argument is missing. Usage: pare %s %s%s%s", face->name,
                                                        of ? of->name : face->usage, of ? " " : "", of ? of->usage : "");
 }
 

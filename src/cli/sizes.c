@@ -64,7 +64,7 @@ json_t *sizes_json(pare_json_doc *doc, const sizes *s) {
 }
 
 static void print_line(const char *name, uint64_t bytes, pare_dtype type, const char *which, const uint64_t as[SIZES_QUANTISED]) {
-    printf("%s: %s as %s", name, human_bytes((double)bytes), pare_dtype_info(type)->name);
+    printf("%s: %s of weights as %s", name, human_bytes((double)bytes), pare_dtype_info(type)->name);
     for (int i = 0; as[0] && i < SIZES_QUANTISED; i++)
         printf("%s%s as %s", i ? ", " : which, human_bytes((double)as[i]), pare_dtype_info(sizes_types[i])->name);
     printf("%s\n", as[0] ? ")" : "");
@@ -76,7 +76,7 @@ void sizes_print(const sizes *s, const char *out) {
     print_line(out ? out : "would be written", s->output, s->type, " (exported to GGUF: ", s->cut);
     print_line("source", s->source, s->checkpoint->dtype, " (uncut, exported to GGUF: ", s->uncut);
     if (s->output > s->source)
-        printf("The output is larger than the source.\n");
+        printf("The output %s larger than the source.\n", out ? "is" : "would be");
     if (better < SIZES_QUANTISED) {
         const char *type = pare_dtype_info(sizes_types[better])->name;
         printf("The uncut model as %s is smaller than the output: pare export %s --type %s -o OUT.gguf. Compare both with pare eval.\n",

@@ -269,7 +269,9 @@ static bool bisect(pare_plan *plan, uint64_t most, const question *q, double low
 /* "157286400 bytes (150 MiB)", "118000000 parameters"; short: "118000000". */
 static const char *in_words(char text[64], const pare_limit *limit, uint64_t n, bool shortly) {
     static const char *const names[] = {" parameters", " parameters outside of embeddings", " multiply-accumulates per token"};
-    if (limit->budget == PARE_BUDGET_BYTES)
+    if (limit->budget == PARE_BUDGET_BYTES && n < 1048576)
+        snprintf(text, 64, "%llu bytes", (unsigned long long)n);
+    else if (limit->budget == PARE_BUDGET_BYTES)
         snprintf(text, 64, "%llu bytes (%.4g MiB)", (unsigned long long)n, (double)n / 1048576);
     else
         snprintf(text, 64, "%llu%s", (unsigned long long)n, shortly ? "" : names[limit->budget]);
@@ -292,7 +294,7 @@ static bool refuse(uint64_t smallest, const question *q, pare_error *error) {
         }
     }
     char asked[64], least[64], second[64];
-    return pare_fail(error, PARE_ERROR_RANGE, "%s cannot be reached by cutting %s alone: the smallest are %s, then %s",
+    return pare_fail(error, PARE_ERROR_RANGE, "%s cannot be reached by cutting %s alone: the smallest sizes are %s and %s",
                      in_words(asked, q->limit, q->limit->most, false), pare_unit_name(q->unit), in_words(least, q->limit, smallest, true),
                      in_words(second, q->limit, next, true));
 }

@@ -57,8 +57,8 @@ const pare_method *pare_method_find(const char *name, pare_error *error) {
             names[n++] = (*m)->name;
     }
     const char *near = pare_nearest(name, names, n);
-    pare_fail(error, PARE_ERROR_USAGE, "unknown method \"%s\"%s%s%s; there are %s", name, near ? "; did you mean " : "", near ? near : "",
-              near ? "?" : "", known.data ? known.data : "none");
+    pare_fail(error, PARE_ERROR_USAGE, "unknown method \"%s\"%s%s%s The methods are %s", name, near ? "; did you mean " : "",
+              near ? near : "", near ? "?" : ".", known.data ? known.data : "none");
     pare_string_free(&known);
     return NULL;
 }
@@ -71,9 +71,9 @@ const char *pare_unit_name(pare_unit unit) {
                                                   "query heads",
                                                   "residual channels",
                                                   "residual coordinates",
-                                                  "residual coordinates by block",
+                                                  "residual coordinates of each norm",
                                                   "layers",
-                                                  "weights a layer",
+                                                  "weights of each layer",
                                                   "singular directions"};
     return names[unit];
 }
@@ -109,7 +109,7 @@ bool pare_scores_shape(pare_scores *scores, pare_unit unit, const pare_config *c
                          "matrices of this model are products of two factors already; cut the model that it was made from");
     if (c->shortcuts)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED,
-                         "the residual stream of this model is rotated by blocks already; cut the model that it was made from");
+                         "the residual stream of this model is rotated at each norm already; cut the model that it was made from");
     *scores = (pare_scores){.unit = unit, .n_rows = c->n_layers};
     switch (unit) {
     case PARE_UNIT_FFN: scores->n_units = c->ffn_width; break;

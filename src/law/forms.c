@@ -159,8 +159,8 @@ static bool parse_name(size_t *at, const char *word, const char *const *names, s
     for (size_t i = 0; i < n; i++)
         pare_string_print(&list, "%s%s", i ? ", " : "", names[i]);
     const char *near = pare_nearest(word, names, n);
-    pare_fail(error, PARE_ERROR_USAGE, "unknown %s \"%.60s\"%s%s%s; there are %s", what, word, near ? "; did you mean " : "",
-              near ? near : "", near ? "?" : "", list.failed ? "others" : list.data);
+    pare_fail(error, PARE_ERROR_USAGE, "unknown %s \"%.60s\"%s%s%s There are %s", what, word, near ? "; did you mean " : "",
+              near ? near : "", near ? "?" : ".", list.failed ? "others" : list.data);
     pare_string_free(&list);
     return false;
 }

@@ -13,7 +13,8 @@ expect 0 'shortgpt' "$PARE" methods
 expect 0 '"unit": "query heads"' "$PARE" methods --json
 expect 0 'ratio counts  the FFN neurons of each layer' "$PARE" methods wanda-sp
 expect 0 '"ratio_counts": "the weights of each matrix"' "$PARE" methods svd --json
-expect 2 'did you mean wanda-sp' "$PARE" methods wanda
+expect 2 'did you mean wanda-sp\? The methods are random, ' "$PARE" methods wanda
+expect 2 'compress --method auto' "$PARE" methods auto
 expect 1 'No such file' "$PARE" methods ./nothing
 commands=$("$PARE" --help | sed -n 's/^  \([a-z]*\) .*/\1/p')
 for command in compress finetune merge methods study train version; do grep -qx "$command" <<<"$commands" || fail "pare --help does not name $command"; done
@@ -22,7 +23,7 @@ for command in $commands; do
     grep -qE "^  pare $command" "$work/stdout" || fail "$command --help has no example of it"
     cp "$work/stdout" "$work/help.$command"
     expect 2 'unknown option "--nonsense"' "$PARE" "$command" --nonsense
-    case $command in methods | version | train | tasks) ;; *) expect 2 'something is missing|too many' "$PARE" "$command" ;; esac
+    case $command in methods | version | train | tasks) ;; *) expect 2 'an argument is missing|too many' "$PARE" "$command" ;; esac
     # what the help names is taken, as is
     for row in $(sed -nE 's/^  (-.,|   ) --([a-z0-9-]+)( [A-Z]+)?( .*)?$/\2\3/p' "$work/help.$command" | sed 's/ /:/'); do
         [ "${row%:*}" = "$row" ] && value=() || value=(1)
@@ -43,7 +44,7 @@ done
 expect 0 '' "$PARE" study status --help
 grep -q -- '--retry-failed' "$work/stdout" && fail "study status --help names an option of study run"
 expect 2 'study status takes no --retry-failed' "$PARE" study status x --retry-failed
-expect 2 'did you mean export.*run, status, export' "$PARE" study exprot x
+expect 2 'unknown subcommand "exprot" of pare study; did you mean export.*run, status, export' "$PARE" study exprot x
 expect 2 'write a share as a fraction, here --ratio 0.3' "$PARE" compress x --ratio 30%
 # what the README calls an option is one
 cat "$work"/help.* >"$work/help"

@@ -34,6 +34,8 @@ expect 0 '' "$PARE" eval "$work/same" --text "$text" --protocol joined48 --windo
 [ "$(json cross_entropy)" = "$dense" ] || fail "r = 0 changed the loss: $(json cross_entropy), $dense"
 expect 0 'would be written' "$PARE" compress "$qwen" --method random --ratio 0.5 --multiple 8 --plan
 [ ! -e "$work/plan" ] || fail "a plan wrote something"
+expect 0 'of weights as bf16' "$PARE" compress "$fixtures/types.gguf" --method random --ratio 0.25 --plan
+grep -q 'note: the source is quantised' "$work/stderr" && fail "a plan, which writes nothing, says what type the output will have"
 expect 0 '' "$PARE" compress "$qwen" --method wanda-sp --ratio 0.5 --multiple 8 --calibrate "$text" --windows 4 --length 64 -o "$work/half" --json
 [ "$(json kept.1)" = 48 ] || fail "compress: kept $(json kept)"
 expect 0 '"method": "wanda-sp"' cat "$work/half/pare.json"

@@ -4,9 +4,9 @@ text=$SOURCE/tests/eval/fixtures/text.txt
 model=$SOURCE/models/pare-qwen2-40k
 cut=(compress "$model" --method slice --calibrate "$text" --windows 4 --length 64 --ratio 0.25 --multiple 4 --type f32)
 
-expect 2 'own-format writes it, for pare alone; slice-global makes a plain Llama' "$PARE" "${cut[@]}" -o "$work/out"
+expect 2 'give --own-format. The method slice-global makes a plain Llama' "$PARE" "${cut[@]}" -o "$work/out"
 [ ! -e "$work/out" ] || fail "something was left"
-expect 0 'keeps 36 of 48 residual coordinates by block' "$PARE" "${cut[@]}" --plan
+expect 0 'keeps 36 of 48 residual coordinates of each norm' "$PARE" "${cut[@]}" --plan
 expect 0 '' "$PARE" "${cut[@]}" --own-format -o "$work/sliced"
 python3 - "$work/sliced" <<'END' || fail "sliced: config.json, pare.json or shapes"
 import json, sys
@@ -30,8 +30,8 @@ expect 0 '' "$PARE" finetune "$work/sliced" --lora 2 "${train[@]}" --save-adapte
 expect 0 '' "$PARE" merge "$work/sliced" "$work/adapter" --type f32 -o "$work/merged"
 close "$(loss "$work/merged")" "$(loss "$work/lora")" "merged by hand and by finetune"
 
-expect 1 'rotations by block' "$PARE" export "$work/sliced" --type f32 -o "$work/sliced.gguf"
-expect 1 'rotated by blocks already' "$PARE" compress "$work/sliced" --method random --ratio 0.2 -o "$work/out"
+expect 1 'a rotation for each norm' "$PARE" export "$work/sliced" --type f32 -o "$work/sliced.gguf"
+expect 1 'rotated at each norm already' "$PARE" compress "$work/sliced" --method random --ratio 0.2 -o "$work/out"
 [ ! -e "$work/out" ] && [ ! -e "$work/sliced.gguf" ] || fail "something was left"
 
 # a shortcut that is no square of the width, and a word that is none
@@ -46,6 +46,6 @@ expect 1 'shortcuts' "$PARE" info "$work/bad"
 
 # what each method would take on a model
 expect 0 'gradients, .* of memory' "$PARE" methods "$model"
-expect 0 'rotations by block' "$PARE" methods
+expect 0 'a rotation for each norm' "$PARE" methods
 expect 1 'missing' "$PARE" methods "$work/missing"
 finish

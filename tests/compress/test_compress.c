@@ -176,7 +176,7 @@ static void budgets(void **state) {
             assert_true((b ? larger.macs : larger.parameters) > most);
             assert_done(pare_plan_fit(&plan, units[i], c, &whole, 1, &error), error);
             assert_true(pare_plan_keeps_all(&plan));
-            assert_fails(pare_plan_fit(&plan, units[i], c, &none, 1, &error), error, PARE_ERROR_RANGE, "the smallest are");
+            assert_fails(pare_plan_fit(&plan, units[i], c, &none, 1, &error), error, PARE_ERROR_RANGE, "the smallest sizes are");
         }
     pare_checkpoint_close(checkpoint);
 }

@@ -444,7 +444,7 @@ static void names(void **state) {
         assert_true(pare_law_form_parse(&form, pare_law_form_name(f), &error) && form == f);
     for (pare_law_ratio r = 0; r < PARE_LAW_N_RATIOS; r++)
         assert_true(pare_law_ratio_parse(&ratio, pare_law_ratio_name(r), &error) && ratio == r);
-    assert_fails(pare_law_form_parse(&form, "v3", &error), error, PARE_ERROR_USAGE, "there are v1, v1i, v2, quadratic");
+    assert_fails(pare_law_form_parse(&form, "v3", &error), error, PARE_ERROR_USAGE, "There are v1, v1i, v2, quadratic");
     assert_fails(pare_law_ratio_parse(&ratio, "mac", &error), error, PARE_ERROR_USAGE, "unknown kind of ratio \"mac\"");
 }
 

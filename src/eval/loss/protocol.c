@@ -11,8 +11,9 @@ bool pare_protocol_parse(pare_protocol *protocol, const char *name, pare_error *
     size_t n = gguf || joined ? strlen(digits) : 0;
     if (n == 0 || n > 7 || strspn(digits, "0123456789") != n || digits[0] == '0')
         return pare_fail(error, PARE_ERROR_USAGE,
-                         "unknown protocol \"%s\"; there are joined2048 (what papers report for the data set wikitext2) and gguf512 (as "
-                         "llama.cpp's llama-perplexity), and both with other window lengths, like joined512",
+                         "unknown protocol \"%s\"; there are joined2048 (what papers report for the data set wikitext2), gguf512 (as "
+                         "llama.cpp's llama-perplexity), both with other window lengths too, like joined512, and words (pare eval "
+                         "alone)",
                          name);
     unsigned long length = strtoul(digits, NULL, 10);
     if (length < (gguf ? 4u : 2u))

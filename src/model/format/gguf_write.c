@@ -173,7 +173,7 @@ static bool plan(writer *w, pare_error *error) {
                          "layers of different shapes: llama.cpp's llama and qwen2 take their widths from the first layer");
     if (w->config.shortcuts)
         return pare_fail(error, PARE_ERROR_UNSUPPORTED,
-                         "rotations by block (slice): llama.cpp has no matrix beside attention and FFN; cut by slice-global instead");
+                         "a rotation for each norm (slice): llama.cpp has no matrix beside attention and FFN. Cut by slice-global instead");
     w->config.ranks = NULL;
     w->arch = w->result.architecture = choose_arch(&w->config);
     if (!plan_rope_factors(w, error) || !pare_config_visit_tensors(&w->config, plan_tensor, w, error))

@@ -166,6 +166,7 @@ typedef struct {
 typedef struct {
     size_t n_total;   /* runs of the study */
     size_t n_present; /* in the ledger before, or put there by another process meanwhile */
+    size_t n_others;  /* of these: put there by another process meanwhile */
     size_t n_done;    /* measured now */
     size_t n_failed;  /* tried now, recorded as failed */
     double seconds;

@@ -20,8 +20,17 @@ static const char *recovery_of(char *text, size_t size, const char *method, doub
 
 typedef struct {
     const common *shared;
-    bool models; /* several: lines name theirs */
+    bool models;      /* several: lines name theirs */
+    int method_width; /* of the longest name, so that columns stay columns */
 } telling;
+
+static int method_width(const pare_spec *spec) {
+    size_t width = 12;
+    for (size_t i = 0; i < spec->n_methods; i++)
+        if (strlen(spec->methods[i].name) > width)
+            width = strlen(spec->methods[i].name);
+    return (int)width;
+}
 
 /* "21 runs: 5 in the ledger, 16 to compute, 2 of them claimed by other workers" */
 static void print_planned(void *user, const pare_study_outlook *o) {
@@ -46,17 +55,27 @@ static void print_recorded(void *user, const pare_run_record *record) {
     if (record->recovery.method)
         recovery_of(recovery, sizeof recovery, record->recovery.method, record->recovery_tokens);
     if (record->status == PARE_RUN_DONE)
-        printf("%-12s r = %-6g cross-entropy %.4f +/- %.4f  %5.1f s%s\n", record->method, record->ratio, record->cross_entropy,
-               record->cross_entropy_error, record->seconds.evaluate + (record->recovery.method ? record->seconds.recover : 0), recovery);
+        printf("%-*s r = %-6g cross-entropy %.4f +/- %.4f  %5.1f s%s\n", t->method_width, record->method, record->ratio,
+               record->cross_entropy, record->cross_entropy_error,
+               record->seconds.evaluate + (record->recovery.method ? record->seconds.recover : 0), recovery);
     else
-        printf("%-12s r = %-6g failed%s: %s\n", record->method, record->ratio, recovery, record->reason);
+        printf("%-*s r = %-6g failed%s: %s\n", t->method_width, record->method, record->ratio, recovery, record->reason);
     fflush(stdout);
 }
 
 static json_t *summary_json(pare_json_doc *doc, const pare_study_summary *s, const char *ledger) {
-    return pare_json_pack(doc, "{s:s, s:I, s:I, s:I, s:I, s:f}", "ledger", ledger, "total", (json_int_t)s->n_total, "present",
-                          (json_int_t)s->n_present, "done", (json_int_t)s->n_done, "failed", (json_int_t)s->n_failed, "seconds",
-                          s->seconds);
+    return pare_json_pack(doc, "{s:s, s:I, s:I, s:I, s:I, s:I, s:f}", "ledger", ledger, "total", (json_int_t)s->n_total, "present",
+                          (json_int_t)s->n_present, "by_others", (json_int_t)s->n_others, "done", (json_int_t)s->n_done, "failed",
+                          (json_int_t)s->n_failed, "seconds", s->seconds);
+}
+
+static void print_summary(const pare_study_summary *s, const char *ledger) {
+    progress_end();
+    printf("%zu runs: %zu were in the ledger, %zu done now, %zu failed%s", s->n_total, s->n_present - s->n_others, s->n_done, s->n_failed,
+           s->n_failed ? " (--retry-failed tries again)" : "");
+    if (s->n_others)
+        printf(", %zu recorded meanwhile by other workers", s->n_others);
+    printf(". %.1f s: %s\n", s->seconds, ledger);
 }
 
 static bool study_run(const char *spec, const study_options *given, common *shared, pare_error *error) {
@@ -67,7 +86,7 @@ static bool study_run(const char *spec, const study_options *given, common *shar
     for (size_t i = 0; i < study->n_notes; i++)
         say(shared, "note: %s", study->notes[i]);
     const char *ledger = given->ledger ? given->ledger : study->spec->ledger;
-    telling t = {shared, study->spec->n_models > 1};
+    telling t = {shared, study->spec->n_models > 1, method_width(study->spec)};
     pare_study_options options = {
         .ledger = ledger, .retry_failed = given->retry_failed, .planned = print_planned, .recorded = print_recorded, .user = &t};
     pare_study_summary summary = {0};
@@ -75,9 +94,7 @@ static bool study_run(const char *spec, const study_options *given, common *shar
     if (done && shared->json) {
         done = print_json(summary_json(&doc, &summary, ledger), &doc, error);
     } else if (done || summary.n_done) {
-        progress_end();
-        printf("%zu of %zu runs were in the ledger; %zu done now, %zu failed%s, in %.1f s: %s\n", summary.n_present, summary.n_total,
-               summary.n_done, summary.n_failed, summary.n_failed ? " (--retry-failed tries again)" : "", summary.seconds, ledger);
+        print_summary(&summary, ledger);
     }
     pare_study_close(study);
     return done;
@@ -107,10 +124,12 @@ static json_t *state_json(pare_json_doc *doc, const pare_study *study, const par
 }
 
 static void print_state(const pare_study *study, const pare_study_state *state) {
+    int width = method_width(study->spec);
     for (size_t i = 0; i < study->n_runs; i++) {
         const pare_run *run = &study->runs[i];
         const pare_run_record *record = state->records[i];
-        printf("%-8s %-20s %-12s r = %g", state_name(state, i), study->spec->models[run->model].name, pare_run_method(run), run->ratio);
+        printf("%-8s %-20s %-*s r = %g", state_name(state, i), study->spec->models[run->model].name, width, pare_run_method(run),
+               run->ratio);
         if (run->recovery_tokens) {
             char recovery[80];
             printf("%s", recovery_of(recovery, sizeof recovery, pare_recovery_name(run->recovery), (double)run->recovery_tokens));
@@ -189,22 +208,22 @@ static bool study_export(const char *ledger, const study_options *given, const c
 bool cmd_study(int argc, char **argv, pare_error *error) {
     study_options given = {0};
     const option options[] = {
-        {"ledger", 0, OPTION_STRING, "FILE", "run, status: the ledger (default: the spec's)", &given.ledger},
-        {"retry-failed", 0, OPTION_FLAG, NULL, "run: try failed runs again", &given.retry_failed},
-        {"format", 0, OPTION_STRING, "F", "export: csv (default) or json", &given.format},
-        {"output", 'o', OPTION_STRING, "FILE", "export: into a file instead of stdout", &given.out},
+        {"ledger", 0, OPTION_STRING, "FILE", "another ledger than the one that SPEC names", &given.ledger},
+        {"retry-failed", 0, OPTION_FLAG, NULL, "try failed runs again", &given.retry_failed},
+        {"format", 0, OPTION_STRING, "F", "format of the table: csv (default) or json", &given.format},
+        {"output", 'o', OPTION_STRING, "FILE", "write the table to FILE instead of stdout", &given.out},
         OPTION_FORCE('f', &given.force),
         {0},
     };
     const subcommand subcommands[] = {
         {.name = "run",
          .usage = "SPEC [--ledger FILE] [--retry-failed]",
-         .about = "Does the runs of the grid that the ledger does not have yet, and records each when it is done.",
+         .about = "Computes the runs of the grid that the ledger does not have yet, and records each when it is done.",
          .example = "  pare study run examples/demo.yaml",
          .options = "ledger retry-failed"},
         {.name = "status",
          .usage = "SPEC [--ledger FILE]",
-         .about = "Lists the runs of the grid: done, failed with the reason, or missing.",
+         .about = "Lists the runs of the grid, and whether each is done, failed (with the reason), running or missing.",
          .example = "  pare study status examples/demo.yaml",
          .options = "ledger"},
         {.name = "export",
@@ -218,8 +237,8 @@ bool cmd_study(int argc, char **argv, pare_error *error) {
         .name = "study",
         .usage = "run SPEC [--ledger FILE] | status SPEC | export LEDGER [--format csv|json]",
         .about =
-            "Runs the grid of experiments that SPEC (YAML) describes, and records each run as a row of an SQLite ledger. Runs that the\n"
-            "ledger has already are not repeated. A kill loses at most the run in progress. A failed run is recorded with its reason.",
+            "Computes the grid of experiments that SPEC (YAML) describes, and records each run as a row of an SQLite ledger. A run that\n"
+            "the ledger has already is not repeated. A kill loses at most the run in progress. A failed run is recorded with its reason.",
         .example = "  pare study run examples/demo.yaml\n  pare study status examples/demo.yaml\n"
                    "  pare study export demo/demo.ledger > runs.csv",
         .options = options,

@@ -154,6 +154,7 @@ static bool insert(runner *r, size_t i, const pare_run_record *record, pare_erro
     if (scratch && problem.code == PARE_ERROR_CONFLICT && pare_store_find(&other, &found, r->store, record->key, scratch, NULL) && found &&
         other.attempt >= record->attempt) {
         settle(r, i, &summary->n_present);
+        summary->n_others++;
         keep_dense(&r->bench, run, &other);
         problem.code = PARE_OK;
     }
@@ -245,8 +246,10 @@ static bool ask(bool *wanted, uint32_t *attempt, runner *r, size_t i, pare_error
         keep_dense(&r->bench, run, &record);
         if (!state->settled && state->planned)
             r->progress.done += run->work; /* by another worker, in the same time */
-        if (!state->settled)
+        if (!state->settled) {
+            r->summary->n_others += state->planned;
             settle(r, i, &r->summary->n_present);
+        }
     }
     *attempt = done && found ? record.attempt + 1 : 1;
     pare_arena_close(scratch);

@@ -70,9 +70,10 @@ static void print_contenders(pare_string *html, const contender *list, size_t n,
         report_change(html, list[i].factor - 1);
     }
     if (n > TOLD_MAX)
-        pare_string_print(html, " and %zu methods more", n - TOLD_MAX);
+        pare_string_print(html, " and %zu other methods", n - TOLD_MAX);
     if (list[0].n_models > 1)
-        pare_string_print(html, " (means over %zu models; the first is the lowest in %zu of them)", list[0].n_models, list[0].n_lowest);
+        pare_string_print(html, " (means over %zu models. The first has the lowest loss in %zu of them)", list[0].n_models,
+                          list[0].n_lowest);
     pare_string_print(html, ".</li>\n");
 }
 
@@ -87,9 +88,10 @@ bool report_equal_print(pare_string *html, const report_view *view, report_cost 
         if (n < 2)
             continue;
         if (!told)
-            pare_string_print(html,
-                              "<p>At the same share of the weights outside of embeddings removed, without recovery, loss against the dense "
-                              "model’s (between measured ratios read off straight lines):</p>\n<ul>\n");
+            pare_string_print(
+                html,
+                "<p>How much the loss rises against the dense model’s when every method removes the same share of the weights outside "
+                "of embeddings, without recovery (interpolated linearly between the measured ratios):</p>\n<ul>\n");
         told = true;
         count_lowest(list, n, view, shares[s], costs);
         print_contenders(html, list, n, shares[s]);

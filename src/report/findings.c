@@ -33,8 +33,7 @@ static const char *plural(uint64_t n) {
     return n == 1 ? "" : "s";
 }
 
-/* 1,234,567 */
-static void print_count(pare_string *html, uint64_t n) {
+void report_count(pare_string *html, uint64_t n) {
     char digits[32];
     int length = snprintf(digits, sizeof digits, "%llu", (unsigned long long)n);
     for (int i = 0; i < length; i++)
@@ -74,7 +73,7 @@ static void print_dense(pare_string *html, const report_view *view) {
     }
     pare_string_print(html, " (%llu windows of %llu tokens, ", (unsigned long long)first->evaluation.n_windows,
                       (unsigned long long)first->evaluation.context);
-    print_count(html, first->evaluation.tokens_scored);
+    report_count(html, first->evaluation.tokens_scored);
     pare_string_print(html, " tokens scored).");
 }
 
@@ -89,12 +88,13 @@ static void print_overview(pare_string *html, const report_view *view, const rep
     pare_string_print(html, ", compressed by %zu method%s: %zu result%s.", view->n_methods, plural(view->n_methods), view->points.n,
                       plural(view->points.n));
     if (view->n_broken)
-        pare_string_print(html,
-                          " %zu of them %s worse than a uniform guess (ln V): shown and counted. The curves leave out every result of a "
-                          "method from the smallest such ratio on.",
-                          view->n_broken, view->n_broken == 1 ? "is" : "are");
+        pare_string_print(
+            html,
+            " %zu of them %s worse than a uniform guess (a loss above ln V). The charts show such results. The curves are fitted "
+            "without them, and without every other result of the same method from the smallest such ratio on.",
+            view->n_broken, view->n_broken == 1 ? "is" : "are");
     if (data->n_failed && view == data->views)
-        pare_string_print(html, " %zu run%s failed: the reasons stand below.", data->n_failed, plural(data->n_failed));
+        pare_string_print(html, " %zu run%s failed. The section “Failed runs” gives the reasons.", data->n_failed, plural(data->n_failed));
     print_dense(html, view);
     pare_string_print(html, "</p>\n");
 }
@@ -135,7 +135,7 @@ static void print_costs(pare_string *html, const report_cost *costs, size_t n, s
         const report_cost *at = cost_at(costs, n, wanted[i]);
         if (!at || at == told)
             continue;
-        pare_string_print(html, "%s", told ? ", " : ": without recovery, loss against the dense model’s: ");
+        pare_string_print(html, "%s", told ? ", " : ": without recovery, the loss changes against the dense model’s by ");
         print_cost(html, at, !told);
         told = at;
     }
@@ -163,11 +163,11 @@ static void print_crossing(pare_string *html, const pare_law_fit *fit, double wi
         return;
     const char *form = pare_law_form_name(fit->law.form);
     if (critical->value < within || critical->value > beyond) {
-        pare_string_print(html, " The form %s puts this crossing at r\u00a0=\u00a0%.4f, which these results contradict.", form,
+        pare_string_print(html, " The form %s puts the crossing of 10\u00a0%% at r\u00a0=\u00a0%.4f, which these results contradict.", form,
                           critical->value);
         return;
     }
-    pare_string_print(html, " In between, the form %s puts the crossing at <b>r\u00a0=\u00a0%.3f</b>", form, critical->value);
+    pare_string_print(html, " The form %s puts the crossing of 10\u00a0%% in between, at <b>r\u00a0=\u00a0%.3f</b>", form, critical->value);
     if (isfinite(critical->low) && isfinite(critical->high))
         pare_string_print(html, " (%.0f\u00a0%% interval %.3f to %.3f, if the form is right", 100 * critical->level, critical->low,
                           critical->high);
@@ -180,12 +180,17 @@ static void print_threshold(pare_string *html, const report_cost *costs, size_t 
     if (n == 0)
         return;
     if (within == 0)
-        pare_string_print(html, " It is more than 10\u00a0%% above already at the smallest ratio measured, r\u00a0=\u00a0%.3g.", beyond);
+        pare_string_print(
+            html, " The loss is more than 10\u00a0%% above the dense model’s already at the smallest ratio measured, r\u00a0=\u00a0%.3g.",
+            beyond);
     else if (isinf(beyond))
-        pare_string_print(html, " It stays within 10\u00a0%% at every ratio measured, up to r\u00a0=\u00a0%.3g.", within);
+        pare_string_print(html, " The loss stays within 10\u00a0%% of the dense model’s at every ratio measured, up to r\u00a0=\u00a0%.3g.",
+                          within);
     else
         pare_string_print(
-            html, " It stays within 10\u00a0%% at every ratio measured up to r\u00a0=\u00a0%.3g, and is above at r\u00a0=\u00a0%.3g.",
+            html,
+            " The loss stays within 10\u00a0%% of the dense model’s at every ratio measured up to r\u00a0=\u00a0%.3g, and is above that at "
+            "r\u00a0=\u00a0%.3g.",
             within, beyond);
     if (fit)
         print_crossing(html, fit, within, beyond);
@@ -206,11 +211,11 @@ static void print_errors(pare_string *html, const pare_law_candidate *candidates
     for (size_t i = 0; i < PARE_LAW_N_FORMS; i++) {
         if (!candidates[i].done || !isfinite(error(&candidates[i].fit)))
             continue;
-        pare_string_print(html, "%s%s by ", n++ ? ", " : how, pare_law_form_name(candidates[i].form));
+        pare_string_print(html, "%s%s ", n++ ? ", " : how, pare_law_form_name(candidates[i].form));
         report_percent(html, error(&candidates[i].fit));
     }
     if (n && error == by_model && isfinite(candidates[0].fit.baseline_lost_error)) {
-        pare_string_print(html, "; the mean of the other models misses it by ");
+        pare_string_print(html, ". The mean of the other models misses it by ");
         report_percent(html, candidates[0].fit.baseline_lost_error);
     }
     if (n)
@@ -219,10 +224,10 @@ static void print_errors(pare_string *html, const pare_law_candidate *candidates
 
 /* Folded away: a line for each form would bury what was measured. */
 static void print_forms(pare_string *html, const pare_law_candidate *candidates) {
-    pare_string_print(html, "<details><summary>how far its curves can be trusted</summary>");
+    pare_string_print(html, "<details><summary>how wrong the fitted curves are</summary>");
     print_errors(html, candidates, by_model,
-                 " On a model that they did not see, the forms miss what was lost, L − L<sub>0</sub> (median): ");
-    print_errors(html, candidates, by_ratio, " Fitted on smaller ratios, they miss what was lost at larger ones (median): ");
+                 " On a model that was left out of the fit, the forms miss the lost loss, L − L<sub>0</sub>, by (median): ");
+    print_errors(html, candidates, by_ratio, " Fitted on smaller ratios, the forms miss the lost loss at larger ratios by (median): ");
     pare_string_print(html, "</details>");
 }
 
@@ -237,10 +242,10 @@ static void print_exponent(pare_string *html, const pare_law_exponent *k) {
         "interval %.2f to %.2f)",
         k->r_min, k->r_max, k->value, k->low, k->high);
     bool linear = k->low <= 1 && 1 <= k->high, quadratic = k->low <= 2 && 2 <= k->high;
-    const char *told = quadratic && linear                  ? ": linear and quadratic growth both go with that"
-                       : quadratic && k->high - k->low <= 1 ? ": it grew quadratically, as far as these results tell"
-                       : quadratic                          ? ": quadratic growth goes with that, and so does much else"
-                       : linear                             ? ": linear growth goes with that, quadratic growth does not"
+    const char *told = quadratic && linear                  ? ". Linear and quadratic growth both agree with that"
+                       : quadratic && k->high - k->low <= 1 ? ". Quadratic growth agrees with that, as far as these results tell"
+                       : quadratic                          ? ". Quadratic growth agrees with that, and so do many other powers"
+                       : linear                             ? ". Linear growth agrees with that, quadratic growth does not"
                        : k->low > 1 && k->high < 2          ? ": faster than linearly and slower than quadratically"
                        : k->low > 2                         ? ": faster than quadratically"
                                                             : ": slower than linearly";
@@ -280,7 +285,7 @@ static bool print_method(pare_string *html, const report_view *view, const char 
     if (without_recovery)
         print_exponent(html, &exponent);
     if (!fitted)
-        pare_string_print(html, " Too few results for a law.");
+        pare_string_print(html, " There are too few results to fit a curve.");
     else
         print_forms(html, candidates);
     pare_string_print(html, "</li>\n");
@@ -296,19 +301,21 @@ static bool print_pooling(pare_string *html, const report_view *view, pare_arena
     if (view->n_methods < 2 || !pare_law_fit_groups(&groups, PARE_LAW_V2, &view->points, &options, arena, &failure))
         return fail_of_memory(&failure, error);
     if (isfinite(groups.pooled_lost_error) && isfinite(groups.apart_lost_error)) {
-        pare_string_print(html, "<p>On a model that it did not see, one law for %zu methods (v2) misses what was lost by ",
+        pare_string_print(html,
+                          "<p>On a model that was left out of the fit, one law for all %zu methods (form v2) misses the lost loss by ",
                           groups.n_pooled);
         report_percent(html, groups.pooled_lost_error);
-        pare_string_print(html, ", a law for each method by ");
+        pare_string_print(html, ", and a law for each method misses it by ");
         report_percent(html, groups.apart_lost_error);
         pare_string_print(html, " (median).</p>\n");
     } else if (isfinite(groups.pooling_p)) {
         char p[32];
         snprintf(p, sizeof p, groups.pooling_p < 1e-4 ? "&lt; 0.0001" : "= %.4f", groups.pooling_p);
-        pare_string_print(html, "<p>%s (v2, %zu methods; Chow’s test, which takes results as independent: F = %.3g, p %s).</p>\n",
-                          groups.pooling_p < 0.05 ? "The methods’ curves differ by more than the scatter about them"
-                                                  : "A difference between the methods’ curves was not shown; that does not make them equal",
-                          groups.n_pooled, groups.pooling_f, p);
+        pare_string_print(
+            html, "<p>%s (form v2, %zu methods). Chow’s test, which takes results as independent, gives F = %.3g, p %s.</p>\n",
+            groups.pooling_p < 0.05 ? "The methods’ curves differ by more than the scatter about them"
+                                    : "A difference between the methods’ curves was not shown, which does not make them equal",
+            groups.n_pooled, groups.pooling_f, p);
     }
     return true;
 }

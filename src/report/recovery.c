@@ -115,12 +115,12 @@ bool report_recovery_print(pare_string *html, const report_view *view, const rep
     size_t n_controlled = 0;
     for (size_t i = 0; i < n; i++)
         n_controlled += gains[i].controlled;
-    pare_string_print(html, "<p>Training after the cut won back this share of the loss that the cut had cost. %s</p>\n<ul>\n",
-                      n_controlled == n ? "What the dense model gained from the same training is taken off."
+    pare_string_print(html, "<p>Training after the cut won back this share of the lost loss. %s</p>\n<ul>\n",
+                      n_controlled == n ? "What the dense model gains from the same training is subtracted."
                       : n_controlled
-                          ? "What the dense model gained from the same training is taken off, except where “no control” stands."
-                          : "There is no control: the ledger has no dense model trained on the same tokens, and what such training "
-                            "gives to any model is counted as won back.");
+                          ? "What the dense model gains from the same training is subtracted, except at the entries marked “no control”."
+                          : "There is no control: the ledger has no dense model that was trained on the same tokens. What such training "
+                            "gains on any model is therefore counted as won back.");
     for (size_t i = 0; i < n; i++) {
         const gain *g = &gains[i];
         if (i == 0 || strcmp(g->method, gains[i - 1].method) != 0 || strcmp(g->recovery, gains[i - 1].recovery) != 0) {
@@ -132,7 +132,9 @@ bool report_recovery_print(pare_string *html, const report_view *view, const rep
         } else {
             pare_string_print(html, ",");
         }
-        pare_string_print(html, " <b>%.0f\u00a0%%</b> by %.3g million tokens", 100 * g->won / g->lost, g->tokens / 1e6);
+        pare_string_print(html, " <b>%.0f\u00a0%%</b> by ", 100 * g->won / g->lost);
+        report_count(html, (uint64_t)g->tokens);
+        pare_string_print(html, " tokens");
         bool uncontrolled = n_controlled && !g->controlled;
         if (g->n > 1)
             pare_string_print(html, " (%.0f to %.0f, %zu cuts%s)", 100 * g->low, 100 * g->high, g->n, uncontrolled ? "; no control" : "");

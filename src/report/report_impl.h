@@ -46,6 +46,7 @@ bool report_recovery_print(pare_string *html, const report_view *view, const rep
 /* ---- pieces of sentences ---- */
 
 void report_strong(pare_string *html, const char *text); /* bold, escaped */
+void report_count(pare_string *html, uint64_t n);        /* "1,234,567" */
 void report_percent(pare_string *html, double fraction); /* 0.079: "7.9 %" */
 void report_change(pare_string *html, double fraction);  /* 0.079: "+7.9 %" */
 /* Text for a place between tags or in a quoted attribute. */

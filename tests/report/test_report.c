@@ -275,22 +275,23 @@ static void test_sentences(void **state) {
     }
     static const char *const wanted[] = {
         "<b>SmolLM2-135M-Instruct</b>, compressed by 3 methods: 51 results.",
-        "3 of them are worse than a uniform guess",
-        "1 run failed",
+        "3 of them are worse than a uniform guess (a loss above ln V)",
+        "1 run failed. The section “Failed runs” gives the reasons.",
         "cross-entropy is <b>3.199</b> nats (perplexity 24.50)",
         "<b>gguf512</b> on wiki.test.raw (8 windows of 512 tokens, 2,040 tokens scored)",
-        "<b>wanda-sp</b>: without recovery, loss against the dense model’s: +7.9 % at r = 0.1 (7.5 % of the weights outside of "
+        "<b>wanda-sp</b>: without recovery, the loss changes against the dense model’s by +7.9 % at r = 0.1 (7.5 % of the weights outside "
+        "of "
         "embeddings), "
         "+29.8 % at r = 0.3 (22 %), +66.8 % at r = 0.5 (37 %), +302 % at r = 0.9 (67 %; 1 of 1 broken).",
-        "<b>random</b>: without recovery, loss against the dense model’s: +23.1 % at r = 0.1",
+        "<b>random</b>: without recovery, the loss changes against the dense model’s by +23.1 % at r = 0.1",
         "10 % removed: <b>act2</b> +10.5 %, <b>wanda-sp</b> +11.5 %, <b>random</b> +31.9 %.",
-        "It stays within 10 % at every ratio measured up to r = 0.1, and is above at r = 0.15.",
+        "The loss stays within 10 % of the dense model’s at every ratio measured up to r = 0.1, and is above that at r = 0.15.",
     };
     for (size_t i = 0; i < sizeof wanted / sizeof wanted[0]; i++)
         if (!strstr(html.data, wanted[i]))
             fail_msg("the page does not say: %s", wanted[i]);
     assert_null(strstr(html.data, "<b>dense</b>"));
-    assert_non_null(strstr(html.data, "The methods’ curves differ by more than the scatter about them (v2, 3 methods; Chow’s test"));
+    assert_non_null(strstr(html.data, "The methods’ curves differ by more than the scatter about them (form v2, 3 methods). Chow’s test"));
     pare_string_free(&html);
 }
 
@@ -416,7 +417,7 @@ static void test_tells_what_recovery_won(void **state) {
     }
     pare_string html = print_page(store, NULL);
     pare_store_close(store);
-    assert_non_null(strstr(html.data, "<b>wanda-sp</b>, lora: <b>33\u00a0%</b> by 0.0512 million tokens (25 to 50, 2 cuts)."));
+    assert_non_null(strstr(html.data, "<b>wanda-sp</b>, lora: <b>33\u00a0%</b> by 51,200 tokens (25 to 50, 2 cuts)."));
     assert_non_null(strstr(html.data, "+33.3\u00a0% at r")); /* without the recovered ones */
     assert_non_null(strstr(html.data, "There is no control"));
     pare_string_free(&html);
@@ -431,7 +432,7 @@ static void test_tells_what_recovery_won(void **state) {
     insert(store, control);
     html = print_page(store, NULL);
     pare_store_close(store);
-    assert_non_null(strstr(html.data, "<b>wanda-sp</b>, lora: <b>27\u00a0%</b> by 0.0512 million tokens (20 to 40, 2 cuts)."));
+    assert_non_null(strstr(html.data, "<b>wanda-sp</b>, lora: <b>27\u00a0%</b> by 51,200 tokens (20 to 40, 2 cuts)."));
     assert_null(strstr(html.data, "There is no control"));
     assert_null(strstr(html.data, "<b>dense</b>")); /* a control is no method */
     pare_string_free(&html);
@@ -479,7 +480,7 @@ static void test_little_or_nothing(void **state) {
 
     insert(store, sample("wanda-sp", 0.1, 1, 3.45)); /* one result: no law, and the page says so */
     html = print_page(store, NULL);
-    assert_non_null(strstr(html.data, "Too few results for a law."));
+    assert_non_null(strstr(html.data, "There are too few results to fit a curve."));
     json_decref(data_of(html.data));
     pare_string_free(&html);
     pare_store_close(store);

@@ -86,6 +86,13 @@ mkdir "$work/own"
 python3 -c "import bz2, sys; open(sys.argv[2], 'wb').write(bz2.compress(open(sys.argv[1], 'rb').read()))" "$data/piqa.jsonl" "$work/own/piqa.jsonl.bz2"
 expect 0 '' run --tasks piqa --data "$work/own" --items "$work/packed.jsonl"
 grep '"piqa"' "$work/first.jsonl" | cmp -s - "$work/packed.jsonl" || fail "bzip2-ed documents give other scores"
+python3 -c "
+import json, sys
+rows = [json.loads(line) for line in open(sys.argv[1])]
+open(sys.argv[2], 'w', encoding='utf-8-sig').write(json.dumps(rows))" "$data/piqa.jsonl" "$work/own/piqa.jsonl"
+expect 0 '' run --tasks piqa --data "$work/own" --items "$work/array.jsonl" # an array behind a byte order mark
+grep '"piqa"' "$work/first.jsonl" | cmp -s - "$work/array.jsonl" || fail "an array of documents gives other scores"
+rm "$work/own/piqa.jsonl"
 "$PARE" tasks piqa --yaml | sed 's/^task: piqa/task: mine/' >"$work/own/mine.yaml"
 expect 0 '^mine ' run --tasks "$work/own/mine.yaml" --data "$data"
 expect 0 '^mine ' run --tasks mine --data "$work/own"

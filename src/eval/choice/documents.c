@@ -64,6 +64,8 @@ bool pare_documents_open(documents *of, const task_file *file, const char *folde
                          : pare_fail(error, PARE_ERROR_IO, "%s/%s: there is no such file, plain or compressed", folder, name);
     of->at = of->text.bytes;
     of->end = of->at + of->text.length;
+    if (of->text.length >= 3 && memcmp(of->at, "\xEF\xBB\xBF", 3) == 0)
+        of->at += 3; /* a mark of the encoding is no part of the first document */
     done = done && read_array(of, error) && (!labels || !file->labels || find_labels(of, folder, error));
     if (!done)
         pare_documents_close(of);

@@ -57,15 +57,20 @@ static bool read_array(documents *of, pare_error *error) {
     return of->array != NULL;
 }
 
+static void begin(documents *of) {
+    of->at = of->text.bytes;
+    of->end = of->at + of->text.length;
+    if (of->text.length >= 3 && memcmp(of->at, "\xEF\xBB\xBF", 3) == 0)
+        of->at += 3; /* a mark of the encoding is no part of the first document */
+}
+
 bool pare_documents_open(documents *of, const task_file *file, const char *folder, const char *name, bool labels, pare_arena *arena,
                          pare_error *error) {
     *of = (documents){.file = file, .arena = arena, .path = pare_documents_find(folder, name, arena, error)};
     bool done = of->path ? pare_text_file_open(&of->text, of->path, NULL, error)
                          : pare_fail(error, PARE_ERROR_IO, "%s/%s: there is no such file, plain or compressed", folder, name);
-    of->at = of->text.bytes;
-    of->end = of->at + of->text.length;
-    if (of->text.length >= 3 && memcmp(of->at, "\xEF\xBB\xBF", 3) == 0)
-        of->at += 3; /* a mark of the encoding is no part of the first document */
+    if (done)
+        begin(of);
     done = done && read_array(of, error) && (!labels || !file->labels || find_labels(of, folder, error));
     if (!done)
         pare_documents_close(of);

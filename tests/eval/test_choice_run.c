@@ -155,7 +155,7 @@ static void states_that_are_of_something_else(void **unused) {
     static const struct {
         const char *text, *part;
     } cases[] = {
-        {"hello\n", "not valid JSON"},
+        {"hello\n", "is no state of an evaluation"},
         {"{\"a\": 1}\n", "is no state of an evaluation"},
         {"{\"pare\": \"evaluation state\", \"binding\": \"another\"}\n", "is of another evaluation (another; this one: binding)"},
         {"{\"pare\": \"evaluation state\", \"binding\": \"binding\"}\n{\"task\": \"piqa\", \"sha256\": \"0\"}\n",

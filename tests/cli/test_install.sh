@@ -28,5 +28,6 @@ sed -n '/^```c$/,/^```$/p' "$SOURCE/README.md" | grep -v '^```' >"$work/readme.c
 # shellcheck disable=SC2046
 "${compiler:-cc}" ${sanitize:-} "$work/readme.c" -o "$work/readme" $(pkg-config --cflags --libs pare) || fail "the README's example"
 expect 0 'cross-entropy [0-9.]* nats' "$work/readme" "$fixtures/qwen2" "$SOURCE/LICENSE"
+[ -s "$work/prefix/share/pare/tasks/piqa.yaml" ] || fail "the task files are not installed"
 expect 0 'pare' "$work/prefix/bin/pare" --version
 finish

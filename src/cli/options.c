@@ -1,5 +1,6 @@
 /* options: getopt_long driven by a command's table; the help is made from the same table. */
 #include <errno.h>
+#include <math.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,6 +169,8 @@ static bool set_number(const option *row, const char *text, pare_error *error) {
         return pare_fail(error, PARE_ERROR_USAGE, "--%s %s: the decimal separator is a point", row->name, text);
     if (end == text || *end != '\0' || errno == ERANGE)
         return pare_fail(error, PARE_ERROR_USAGE, "--%s \"%s\": not a number", row->name, text);
+    if (!isfinite(value)) /* no option means one, and NaN stands for an option that was not given */
+        return pare_fail(error, PARE_ERROR_USAGE, "--%s %s: not a finite number", row->name, text);
     *(double *)row->target = value;
     return true;
 }

@@ -55,6 +55,8 @@ expect 2 'did you mean --protocol' "$PARE" eval x --protocl gguf512
 expect 2 'a value is missing' "$PARE" eval x --text
 expect 2 'not a whole number' "$PARE" eval x --threads two
 expect 2 'not a number' "$PARE" compress x --ratio half
+expect 2 'ratio nan: not a finite number' "$PARE" compress x --ratio nan
+expect 2 'l0 inf: not a finite number' "$PARE" predict x --l0 inf
 
 # the examples run as they are written, in a folder that looks as `make demo` leaves it (with a tiny model and shorter windows)
 mkdir "$work/demo" "$work/examples" "$work/bin"

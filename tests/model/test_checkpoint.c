@@ -422,6 +422,28 @@ static void an_unknown_gguf_architecture_names_the_known_ones(void **state) {
     refuse(inside(work, "mamba.gguf"), PARE_ERROR_UNSUPPORTED, "architecture \"mamba\"; in GGUF pare knows llama (Mistral too) and qwen2");
 }
 
+static void attention_that_is_not_causal_is_refused(void **state) {
+    (void)state;
+    pare_string file = {0};
+    uint8_t head[24] = {'G', 'G', 'U', 'F', 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2};
+    pare_string_push(&file, (char *)head, sizeof head);
+    pare_string_push(&file, "\24\0\0\0\0\0\0\0general.architecture\10\0\0\0\5\0\0\0\0\0\0\0llama", 45);
+    pare_string_push(&file, "\26\0\0\0\0\0\0\0llama.attention.causal\7\0\0\0\0", 35);
+    write_file(inside(work, "both-ways.gguf"), file.data, file.length);
+    pare_string_free(&file);
+    refuse(inside(work, "both-ways.gguf"), PARE_ERROR_UNSUPPORTED, "llama.attention.causal is false");
+}
+
+static void a_gguf_without_merges_has_no_tokenizer(void **state) {
+    (void)state;
+    pare_error error = {0};
+    pare_checkpoint *checkpoint = pare_checkpoint_open(spoil_gguf("qwen2.gguf", "tokenizer.ggml.merges", "tokenizer.ggml.mergez"), &error);
+    assert_done(checkpoint != NULL, error);
+    assert_null(checkpoint->tokenizer);
+    assert_non_null(strstr(checkpoint->tokenizer_missing, "tokenizer.ggml.merges is missing"));
+    pare_checkpoint_close(checkpoint);
+}
+
 /* ---- bytes ---- */
 
 /* Every type of weights or scales, spoiled in the last block of one tensor: NaN as F16 (also a NaN as BF16), infinite as F32. */
@@ -543,6 +565,8 @@ int main(void) {
         cmocka_unit_test(a_cache_of_links_opens),
         cmocka_unit_test(gguf_files_that_contradict_themselves_are_named),
         cmocka_unit_test(an_unknown_gguf_architecture_names_the_known_ones),
+        cmocka_unit_test(attention_that_is_not_causal_is_refused),
+        cmocka_unit_test(a_gguf_without_merges_has_no_tokenizer),
         cmocka_unit_test(non_finite_weights_are_found_wherever_they_hide),
         cmocka_unit_test(the_hash_is_of_weights_and_configuration_alone),
         cmocka_unit_test(interrupted_reading_stops),

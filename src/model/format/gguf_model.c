@@ -127,6 +127,15 @@ static bool find_arch(pare_config *config, keys *k) {
                      k->gguf->path, (int)(name.length < 64 ? name.length : 64), name.bytes);
 }
 
+/* A model for embeddings, whose tokens see those behind them too, has no loss of the next token. */
+static bool check_causal(const keys *k) {
+    char text[96];
+    bool causal = true;
+    if (!pare_gguf_get_bool(&causal, k->gguf, full_key(text, k, "attention.causal"), k->error))
+        return false;
+    return causal || pare_fail(k->error, PARE_ERROR_UNSUPPORTED, "%s: %s is false; pare computes causal attention", k->gguf->path, text);
+}
+
 static bool read_counts(pare_config *c, const keys *k) {
     uint32_t key_length, value_length, rotary, experts, unused_vocabulary = c->vocabulary;
     if (!get_count(&c->n_layers, k, "block_count", 0) || !get_count(&c->width, k, "embedding_length", 0) ||
@@ -138,6 +147,8 @@ static bool read_counts(pare_config *c, const keys *k) {
     if (experts)
         return pare_fail(k->error, PARE_ERROR_UNSUPPORTED, "%s: a mixture of %u experts; pare handles dense models", k->gguf->path,
                          experts);
+    if (!check_causal(k))
+        return false;
     uint32_t even = c->n_heads ? c->width / c->n_heads : 0;
     if (!get_count(&key_length, k, "attention.key_length", even) || !get_count(&value_length, k, "attention.value_length", key_length) ||
         !get_count(&rotary, k, "rope.dimension_count", key_length))
@@ -244,6 +255,10 @@ pare_tokenizer *pare_gguf_tokenizer(const pare_gguf *gguf, pare_arena *arena, pa
     if (model.length != 4 || memcmp(model.bytes, "gpt2", 4) != 0) {
         pare_fail(error, PARE_ERROR_UNSUPPORTED, "%s: tokenizer.ggml.model is \"%.*s\"; pare knows gpt2, the byte-level BPE", gguf->path,
                   (int)(model.length < 64 ? model.length : 64), model.bytes);
+        return NULL;
+    }
+    if (!pare_gguf_find(gguf, "tokenizer.ggml.merges")) { /* as llama.cpp: without them every byte would be a token */
+        pare_fail(error, PARE_ERROR_FORMAT, "%s: tokenizer.ggml.merges is missing; convert the model again", gguf->path);
         return NULL;
     }
     parts.tokens = tokens;

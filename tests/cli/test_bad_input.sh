@@ -63,7 +63,7 @@ for ratio in 1 -0.1 1.5 nan inf; do expect 2 'ratio' "$PARE" compress "$qwen" --
 expect 2 'random, magnitude, wanda-sp' "$PARE" compress "$qwen" --method nonsense --ratio 0.1 -o "$work/out"
 expect 2 'calibrate' "$PARE" compress "$qwen" --method wanda-sp --ratio 0.1 -o "$work/out"
 expect 2 'f32, bf16 and f16' "$PARE" compress "$qwen" --method random --ratio 0.1 --type q4_0 -o "$work/out"
-mkdir "$work/exists"; expect 1 'exists already' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/exists"
+mkdir "$work/exists"; touch "$work/exists/notes.txt"; expect 1 'exists already' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/exists"
 expect 1 '' "$PARE" compress "$qwen" --method random --ratio 0.1 --multiple 8 -o "$work/no/such/folder"
 full() { # KIB COMMAND…: with files of at most that size, as on a full disk
     grep -q '^PARE_SANITIZE:[A-Z]*=thread' "$BUILD/CMakeCache.txt" && return # it keeps its own memory in a file

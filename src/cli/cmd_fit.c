@@ -52,7 +52,7 @@ static void print_coefficients(const pare_law *law) {
         printf("\n");
     }
     if (law->errors == PARE_LAW_ERRORS_CLASSICAL)
-        printf("  errors are classical: one model\n");
+        printf("  errors are classical, because there is one model\n");
     else
         printf("  errors are clustered by model (%s, %zu models)\n", pare_law_errors_name(law->errors), law->n_models);
 }
@@ -67,25 +67,25 @@ static void print_share(double share) {
 /* What to expect of a model or a ratio that was not measured: the lost loss L - L0, because L itself is mostly L0, which is given. */
 static void print_errors(const pare_law_fit *fit) {
     if (fit->n_models > 1) {
-        printf("  a model left out: L - L0 is missed by ");
+        printf("  on a model left out, the law misses L - L0 by ");
         print_share(fit->lost_model_error);
         printf(" (median of %zu results)", fit->n_lost_model);
         if (fit->n_baseline) {
-            printf("; by the mean of the other models by ");
+            printf(", and the mean of the other models misses it by ");
             print_share(fit->baseline_lost_error);
             if (fit->n_baseline != fit->n_lost_model)
                 printf(" (of %zu)", fit->n_baseline);
         }
         printf("\n");
     }
-    printf("  larger ratios than fitted: L - L0 is missed by ");
+    printf("  at larger ratios than fitted, the law misses L - L0 by ");
     print_share(fit->lost_rolling_error);
-    printf("; a result left out: by ");
+    printf(", and on a result left out by ");
     print_share(fit->lost_point_error);
-    printf("\n  of L itself: ");
+    printf("\n  the law misses L itself by ");
     if (isfinite(fit->loo_model_error))
-        printf("%.2f %% (a model left out), ", 100 * fit->loo_model_error);
-    printf("%.2f %% (a result left out; root mean square)\n", 100 * fit->loo_error);
+        printf("%.2f %% on a model left out and by ", 100 * fit->loo_model_error);
+    printf("%.2f %% on a result left out (root mean square)\n", 100 * fit->loo_error);
 }
 
 static void print_critical(const pare_law_fit *fit) {
@@ -117,9 +117,9 @@ static void print_fit(const pare_law_fit *fit) {
     if (fabs(fit->identity_error) > 0.0005)
         printf("  at r = 0 the law gives %.3f times L0, where 1 is true\n", 1 + fit->identity_error);
     if (isfinite(fit->r_carried))
-        printf("  in these data within %g %% of L at every ratio up to r = %g\n", 100 * fit->tolerance, fit->r_carried);
+        printf("  in these data, the law is within %g %% of L at every ratio up to r = %g\n", 100 * fit->tolerance, fit->r_carried);
     else
-        printf("  not within %g %% of L over any range of r\n", 100 * fit->tolerance);
+        printf("  in these data, the law is not within %g %% of L over any range of r\n", 100 * fit->tolerance);
     printf("  R2 %.5f (%s), adjusted %.5f; R2 of L %.4f; F = %.4g", fit->r2, fit->r2_kind, fit->r2_adjusted, fit->r2_loss, fit->f);
     if (isfinite(fit->f_p)) {
         printf(", ");
@@ -133,13 +133,13 @@ static void print_fit(const pare_law_fit *fit) {
 
 static void print_pooling(const pare_law_groups *groups) {
     if (isfinite(groups->pooled_lost_error) && isfinite(groups->apart_lost_error)) {
-        printf("one law for all methods against a law for each of %zu: a model left out, L - L0 is missed by ", groups->n_pooled);
+        printf("on a model left out, one law for all %zu methods misses L - L0 by ", groups->n_pooled);
         print_share(groups->pooled_lost_error);
-        printf(" against ");
+        printf(", and a law for each method by ");
         print_share(groups->apart_lost_error);
         printf("\n\n");
     } else if (isfinite(groups->pooling_p)) {
-        printf("one law for all methods against a law for each of %zu (Chow's test, one model): F = %.4g, ", groups->n_pooled,
+        printf("one law for all %zu methods, compared with a law for each (Chow's test, one model): F = %.4g, ", groups->n_pooled,
                groups->pooling_f);
         print_p(groups->pooling_p);
         printf("\n\n");
@@ -164,8 +164,8 @@ static void print_cell(double share) {
 }
 
 static void print_comparison(const pare_law_candidate candidates[PARE_LAW_N_FORMS], const char *what) {
-    printf("forms on %s without recovery: how far L - L0 is missed (median), smallest first\n", what);
-    printf("  %-24s  %11s  %11s  %11s\n", "", "other model", "larger r", "other point");
+    printf("forms on %s without recovery: by how much each misses L - L0 (median), the smallest first\n", what);
+    printf("  %-24s  %11s  %11s %12s\n", "", "other model", "larger r", "other result");
     for (int i = 0; i < PARE_LAW_N_FORMS; i++) {
         const pare_law_fit *fit = &candidates[i].fit;
         if (!candidates[i].done) {

@@ -236,9 +236,18 @@ static void say_rounding(const targets *given, const pare_plan *plan, const comm
             step, n, name, 1 - (double)step / n);
 }
 
+/* What may be left is more than there is. */
+static void say_whole(const targets *given, const pare_plan *plan, const common *shared) {
+    const char *asked = given->parameters ? given->parameters : given->bytes ? given->bytes : given->macs;
+    const char *flag = given->parameters ? "params" : given->bytes ? "bytes" : "macs";
+    if (asked && pare_plan_keeps_all(plan))
+        say(shared, "note: nothing is removed, because the whole model is within --%s %s already", flag, asked);
+}
+
 void targets_say_limits(const targets *given, const pare_plan *plan, const pare_method *method, const pare_config *config,
                         const common *shared) {
     bool counted = plan->unit != PARE_UNIT_SEVERAL && plan->unit != PARE_UNIT_DIRECTIONS; /* these go in weights */
+    say_whole(given, plan, shared);
     if (given->ratio > 0 && !plan->each && counted)
         say_rounding(given, plan, shared);
     say_where(plan, method, config, shared);

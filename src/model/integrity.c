@@ -207,7 +207,7 @@ bool pare_checkpoint_hash(pare_sha256 *hash, const pare_checkpoint *checkpoint, 
         const pare_tensor *tensor = &checkpoint->tensors[i];
         done = pare_context_check(context, error) && hash_tensor(&lines, checkpoint, tensor, pare_context_threads(context), error);
         read += tensor->n_bytes;
-        pare_context_progress(context, "read the weights, to know the model by their hash", (double)read, (double)tensor_bytes(checkpoint));
+        pare_context_progress(context, "read the weights for the hash of the model", (double)read, (double)tensor_bytes(checkpoint));
     }
     done = done && pare_string_check(&lines, error) && pare_sha256_bytes(hash, lines.data, lines.length, error);
     pare_string_free(&lines);

@@ -394,7 +394,7 @@ const drawForms = () => {
         {name: "other model", text: (row) => percent(row.fit?.lost_model_error)},
         {name: "mean of others", text: (row) => percent(row.fit?.baseline_lost_error)},
         {name: "larger r", text: (row) => percent(row.fit?.lost_rolling_error)},
-        {name: "other point", text: (row) => percent(row.fit?.lost_point_error)},
+        {name: "other result", text: (row) => percent(row.fit?.lost_point_error)},
         {name: "L, other model", text: (row) => percent(row.fit?.loo_model_error, 2)},
         {name: "at r = 0", text: (row) => isNumber(row.fit?.identity_error) ? `${fixed(1 + row.fit.identity_error, 3)} L₀` : "–"},
         {name: "5 % of L to r", text: (row) => fixed(row.fit?.r_carried, 2)},
@@ -424,10 +424,10 @@ const drawCoefficients = () => {
     const fits = fitsOf(state.form);
     const failed = (fits?.groups ?? []).filter((group) => group.failure).map((group) => `${group.method ?? "all methods"}: ${group.failure}`);
     const notes = (fits?.groups ?? []).flatMap((group) => (group.fit?.notes ?? []).map((note) => `${group.method ?? "all methods"}: ${note}`));
-    const chow = isNumber(fits?.pooling_p) ? `one law for all methods against one each (Chow’s test, results taken as independent): ` +
+    const chow = isNumber(fits?.pooling_p) ? `One law for all methods, compared with a law for each (Chow’s test, which takes results as independent): ` +
         `F = ${significant(fits.pooling_f)}, p: ${probability(fits.pooling_p)}` : "";
-    const unseen = isNumber(fits?.pooled_lost_error) ? "one law for all methods against one each, on a model left out: what was lost is missed by " +
-        `${percent(fits.pooled_lost_error)} against ${percent(fits.apart_lost_error)} (median)` : "";
+    const unseen = isNumber(fits?.pooled_lost_error) ? "On a model that was left out of the fit, one law for all methods misses the lost loss by " +
+        `${percent(fits.pooled_lost_error)}, and a law for each method misses it by ${percent(fits.apart_lost_error)} (median)` : "";
     byId("coefficients-note").textContent = [fits?.failure, ...failed, ...notes, chow, unseen].filter(Boolean).join("\n");
     const equation = (fits?.equation ?? "").replaceAll("L0", "L₀").replaceAll("P0", "P₀").replaceAll("^2", "²");
     byId("equation").textContent = `${state.form}: ${equation}`;
@@ -436,7 +436,7 @@ const drawCoefficients = () => {
 const drawRuns = () => {
     const shown = data.runs.filter((run) => run.status === "done");
     byId("runs-note").textContent = `${count(data.n_done)} done, of which ${count(data.n_broken)} broken; ${count(data.n_failed)} failed. ` +
-        "A click on a head sorts.";
+        "Click on the head of a column to sort the table.";
     fillTable(byId("table-runs"), [
         {name: "model", left: true, text: (run) => run.model, sort: (run) => run.model},
         {name: "method", left: true, text: (run) => run.method, sort: (run) => run.method},

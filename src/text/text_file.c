@@ -84,7 +84,7 @@ static bool take_census(census *c, const pare_text_file *file, const pare_contex
         if (!pare_context_check(context, error))
             return false;
         if (file->length > BLOCK_BYTES)
-            pare_context_progress(context, "look through the text", (double)at, (double)file->length);
+            pare_context_progress(context, "check the text", (double)at, (double)file->length);
         count_bad(c, bytes + at, &n, at, at + n == file->length);
         count_bytes(c, bytes + at, n);
         if (file->mapped && file->length > BLOCK_BYTES)

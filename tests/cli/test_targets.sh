@@ -20,6 +20,7 @@ plan 0 '' --bytes 300KiB --json
 plan 0 '' --bytes 180kB --as q8_0 --json # vectors are f32 in a GGUF file, and rows that are no whole blocks f16
 [ "$(json sizes.output.q8_0)" -le 180000 ] || fail "--bytes 180kB --as q8_0 left $(json sizes.output.q8_0)"
 plan 1 '1000 bytes cannot be reached by cutting FFN neurons alone: the smallest sizes are [0-9]+ bytes' --bytes 1k
+plan 0 'nothing is removed, because the whole model is within --bytes 1G already' --bytes 1G
 plan 2 'a number like 150000000, 150M, 150MiB or 1.5G' --bytes 100MiBs
 plan 2 'bytes are counted as' --bytes 1M --as q9
 plan 2 'bytes N is missing' --params 1M --as q8_0

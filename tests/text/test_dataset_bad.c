@@ -365,7 +365,7 @@ static volatile sig_atomic_t cancelled;
 static void cancel_when_tokenising(void *user, const char *stage, double done, double total) {
     assert_true(done <= total);
     ++*(int *)user;
-    cancelled = strcmp(stage, "tokenising") == 0;
+    cancelled = strcmp(stage, "tokenise the texts") == 0;
 }
 
 static void cancelled_leaves_nothing(void **state) {

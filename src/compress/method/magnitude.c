@@ -52,7 +52,7 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     (void)calibration, (void)seed;
     const pare_config *c = &checkpoint->config;
     for (uint32_t i = 0; i < c->n_layers; i++) {
-        pare_context_progress(context, "score", i, c->n_layers);
+        pare_context_progress(context, "score the units", i, c->n_layers);
         if (!pare_context_check(context, error) || !score_layer(scores, checkpoint, i, error))
             return false;
     }

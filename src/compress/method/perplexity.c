@@ -21,7 +21,7 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     (void)seed;
     bool done = scores->n_units > 1 || pare_fail(error, PARE_ERROR_RANGE, "a model of one layer has none to spare");
     for (uint32_t i = 0; done && i < scores->n_units; i++) {
-        pare_context_progress(context, "score", i, scores->n_units);
+        pare_context_progress(context, "measure the loss without each layer", i, scores->n_units);
         done = without_layer(&scores->values[i], checkpoint, i, &calibration->windows, context, error);
     }
     return done;

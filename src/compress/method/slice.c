@@ -51,7 +51,7 @@ static void at(void *user, pare_tap_place place, uint32_t layer, float *x, size_
 static bool slice_layer(slicer *s, pare_stream *stream, uint32_t i, pare_error *error) {
     const pare_tap to_middle = {1u << PARE_TAP_IN | 1u << PARE_TAP_MIDDLE, at, s};
     const pare_tap through = {1u << PARE_TAP_IN | 1u << PARE_TAP_MIDDLE | 1u << PARE_TAP_OUT, at, s};
-    pare_context_progress(s->context, "rotate", i, s->dense->config.n_layers);
+    pare_context_progress(s->context, "rotate the residual stream", i, s->dense->config.n_layers);
     s->found = false;
     if (!pare_stream_layer(stream, s->dense, i, &to_middle, false, error) || !reading_sum_find(&s->middle, &s->sum, "slice", error))
         return false;

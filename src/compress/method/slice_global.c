@@ -20,7 +20,7 @@ static bool look(reading_sum *sum, pare_stream *stream, const pare_model *dense,
         char name[64];
         unsigned places = 1u << PARE_TAP_IN | 1u << PARE_TAP_MIDDLE | (i + 1 == n ? 1u << PARE_TAP_OUT : 0);
         pare_tap tap = {places, observe, sum};
-        pare_context_progress(context, "rotate", i, 2.0 * n);
+        pare_context_progress(context, "rotate the residual stream", i, 2.0 * n);
         if (!pare_stream_layer(stream, dense, i, &tap, true, error))
             return false;
         snprintf(name, sizeof name, "model.layers.%u.", i);
@@ -43,7 +43,7 @@ static bool slice(pare_cut *cut, const pare_model *dense, const rotation *r, con
     uint32_t n = dense->config.n_layers;
     bool done = rotate_embedding(cut, dense, r, error);
     for (uint32_t i = 0; done && i < n; i++) {
-        pare_context_progress(context, "rotate", n + i, 2.0 * n);
+        pare_context_progress(context, "rotate the residual stream", n + i, 2.0 * n);
         done = rotate_layer(cut, dense, i, r, r, r, context, error);
     }
     return done && rotate_head(cut, dense, r, error);

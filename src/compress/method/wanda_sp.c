@@ -28,7 +28,7 @@ static bool score(pare_scores *scores, const pare_checkpoint *checkpoint, const 
     double *columns = pare_allocate(activations->columns, sizeof *columns, error);
     bool done = columns != NULL;
     for (uint32_t i = 0; done && i < checkpoint->config.n_layers; i++) {
-        pare_context_progress(context, "score", i, checkpoint->config.n_layers);
+        pare_context_progress(context, "score the units", i, checkpoint->config.n_layers);
         done = pare_context_check(context, error) && score_layer(scores, checkpoint, activations, i, columns, error);
     }
     pare_free(columns);

@@ -182,13 +182,13 @@ bool pare_score_run(pare_score *scores, const pare_model *model, const pare_requ
         all += (double)groups[g].tokens;
     for (size_t at = 0, n; done && at < n_groups; at += n) {
         n = fitting(&s, groups, at, n_groups);
-        pare_context_progress(context, "score", passed, all);
+        pare_context_progress(context, "score the answers", passed, all);
         done = run(&s, groups + at, n, ready, user, error);
         for (size_t g = at; g < at + n; g++)
             passed += (double)groups[g].tokens;
     }
     if (done)
-        pare_context_progress(context, "score", all, all);
+        pare_context_progress(context, "score the answers", all, all);
     pare_forward_close(s.forward);
     pare_arena_close(arena);
     return done;

@@ -114,7 +114,7 @@ static bool compare_all(comparison *c, const pare_eval_text *text, size_t n_wind
     for (size_t first = 0; first < n_windows; first += batch) {
         size_t n = n_windows - first < batch ? n_windows - first : batch;
         const uint32_t *ids = text->windows.ids + first * text->windows.length;
-        pare_context_progress(context, "compare", (double)first, (double)n_windows);
+        pare_context_progress(context, "evaluate both models", (double)first, (double)n_windows);
         if (!pare_forward_run(c->dense.forward, ids, n, text->windows.length, NULL, error) ||
             !pare_forward_run(c->other.forward, ids, n, text->windows.length, NULL, error))
             return false;
@@ -122,7 +122,7 @@ static bool compare_all(comparison *c, const pare_eval_text *text, size_t n_wind
             if (!compare_window(c, text, w, first + w, context, error))
                 return false;
     }
-    pare_context_progress(context, "compare", (double)n_windows, (double)n_windows);
+    pare_context_progress(context, "evaluate both models", (double)n_windows, (double)n_windows);
     return true;
 }
 

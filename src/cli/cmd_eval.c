@@ -175,12 +175,15 @@ bool cmd_eval(int argc, char **argv, pare_error *error) {
         {"windows", 'n', OPTION_COUNT, "N", "evaluate the first N windows only (of words: pages)", &given.windows},
         {"against", 0, OPTION_STRING, "DENSE",
          "compare with this model on the same tokens and documents: KL divergence, paired differences", &given.against},
-        {"tasks", 0, OPTION_STRING, "NAMES", "accuracy on these tasks, with commas between (pare tasks lists them; or paths of task files)",
+        {"tasks", 0, OPTION_STRING, "NAMES",
+         "measure the accuracy on these tasks: names (pare tasks lists them) or paths of task files, separated by commas",
          &given.tasks.names},
         {"data", 'd', OPTION_STRING, "DIR", "the folder with the tasks' documents", &given.tasks.data},
-        {"limit", 0, OPTION_COUNT, "N", "the first N documents of each task, of each subset where a task has subsets", &given.tasks.limit},
-        {"fewshot", 0, OPTION_COUNT, "N", "N examples before each document (0)", &given.tasks.fewshot},
-        {"bos", 0, OPTION_STRING, "RULE", "default (as the tokenizer does), always or never", &given.tasks.bos},
+        {"limit", 0, OPTION_COUNT, "N", "score the first N documents of each task only (of each subset, where a task has subsets)",
+         &given.tasks.limit},
+        {"fewshot", 0, OPTION_COUNT, "N", "number of solved examples before each document (0)", &given.tasks.fewshot},
+        {"bos", 0, OPTION_STRING, "RULE", "whether a BOS token comes first: default (as the tokenizer does), always or never",
+         &given.tasks.bos},
         {"items", 0, OPTION_STRING, "FILE", "write a JSON line for each document: log-likelihoods and outcome", &given.tasks.items},
         {"resume", 0, OPTION_STRING, "FILE",
          "keep what is scored in FILE, and go on from there (with --items: the file beside it that ends in .state)", &given.tasks.resume},
@@ -190,14 +193,13 @@ bool cmd_eval(int argc, char **argv, pare_error *error) {
     const command_face face = {
         .name = "eval",
         .usage = "MODEL [--text FILE] [--tasks NAMES --data DIR] [--against DENSE]",
-        .about = "Test cross-entropy and perplexity of a checkpoint on a text, and its accuracy on multiple-choice tasks.\n\n"
+        .about = "Measures the cross-entropy and perplexity of a checkpoint on a text, and its accuracy on multiple-choice tasks.\n\n"
                  "  gguf512     as llama.cpp's perplexity tool: windows of 512 tokens, the second half of each is scored; a special\n"
                  "              token that is spelled out in the text is plain text\n"
                  "  joined2048  as GPTQ, SparseGPT, Wanda and SliceGPT: rows joined by blank lines, windows of 2,048, all scored\n"
                  "  words       as lm-evaluation-harness's wikitext: whole pages, perplexity per word and per byte\n\n"
-                 "Accuracy is that of lm-evaluation-harness, item for item. pare tasks lists the tasks and says how to get their "
-                 "documents. A run\n"
-                 "that was stopped continues when the same command, with --items or --resume, is given again.",
+                 "Accuracy is that of lm-evaluation-harness, item for item. pare tasks lists the tasks and says how to get their\n"
+                 "documents. To continue a run that was stopped, give the same command with --items or --resume again.",
         .example = "  pare eval demo/model.gguf --text demo/test.txt --protocol gguf512 --windows 24\n"
                    "  pare task make --text demo/test.txt -o continuation.jsonl --items 20\n"
                    "  pare eval demo/model.gguf --tasks continuation --data .",

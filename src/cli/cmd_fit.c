@@ -284,18 +284,21 @@ static bool fit_points(const char *path, const fit_options *given, const common 
 bool cmd_fit(int argc, char **argv, pare_error *error) {
     fit_options given = {.form = "v1", .ratio_kind = "nominal"};
     const option options[] = {
-        {"form", 'f', OPTION_STRING, "F", "v1 (default), v1i, v2 or quadratic", &given.form},
-        {"method", 'm', OPTION_STRING, "M", "this method's points only", &given.method},
-        {"ratio-kind", 0, OPTION_STRING, "K", "nominal (default), non_embedding, parameters, bytes or macs", &given.ratio_kind},
+        {"form", 'f', OPTION_STRING, "F", "form of the curve: v1 (default), v1i, v2 or quadratic", &given.form},
+        {"method", 'm', OPTION_STRING, "M", "fit the results of this method only", &given.method},
+        {"ratio-kind", 0, OPTION_STRING, "K", "kind of the ratio: nominal (default), non_embedding, parameters, bytes or macs",
+         &given.ratio_kind},
         {"threshold", 0, OPTION_NUMBER, "X", "the critical ratio is where L reaches X times L0 (1.1)", &given.threshold},
-        {"l0", 0, OPTION_NUMBER, "X", "the critical ratio at this L0 (the geometric mean of the models')", &given.l0},
-        {"tokens", 0, OPTION_STRING, "D", "the critical ratio after so many recovery tokens: 50k, 0.5M (0)", &given.tokens},
-        {"level", 0, OPTION_NUMBER, "P", "of intervals (0.95)", &given.level},
+        {"l0", 0, OPTION_NUMBER, "X", "L0 at which the critical ratio is computed (default: the geometric mean of the models' L0)",
+         &given.l0},
+        {"tokens", 0, OPTION_STRING, "D", "number of recovery tokens at which the critical ratio is computed: 50k, 0.5M (0)",
+         &given.tokens},
+        {"level", 0, OPTION_NUMBER, "P", "level of the intervals (0.95)", &given.level},
         {"tolerance", 0, OPTION_NUMBER, "X", "largest relative error of L in the range of r that a form is said to describe (0.05)",
          &given.tolerance},
-        {"view", 0, OPTION_COUNT, "N", "of a ledger whose results were measured in several ways", &given.view},
-        {"include-broken", 0, OPTION_FLAG, NULL, "also points worse than a uniform guess, and those left out with them",
-         &given.include_broken},
+        {"view", 0, OPTION_COUNT, "N", "which view to fit, of a ledger whose results were measured in several ways", &given.view},
+        {"include-broken", 0, OPTION_FLAG, NULL,
+         "also fit the results that are worse than a uniform guess, and those that are left out because of them", &given.include_broken},
         {"output", 'o', OPTION_STRING, "LAW", "write the laws as JSON, for pare predict", &given.out},
         OPTION_FORCE(0, &given.force),
         {0},
@@ -304,14 +307,15 @@ bool cmd_fit(int argc, char **argv, pare_error *error) {
         .name = "fit",
         .usage = "LEDGER|FILE.csv [--form v1|v1i|v2|quadratic] [-o LAW]",
         .about =
-            "Fits a curve of loss against ratio for each method and for all methods together. It prints how far the curve misses what\n"
-            "was lost (L - L0) on a model or at a ratio that it did not see, and compares all forms with the mean of the other models.\n"
+            "Fits a curve of loss against ratio for each method and for all methods together. It prints by how much the curve\n"
+            "misses the lost loss (L - L0) on a model or at a ratio that was left out of the fit, and compares all forms with the mean of\n"
+            "the other models.\n"
             "With several models, errors and intervals are clustered by model.\n\n"
             "  v1         ln L = a ln L0 + b ln(1+r) [+ c ln(1 + 1/(D+1))]   (a is 1 below three models)\n"
             "  v1i        the same with a constant\n"
             "  v2         ln L = ln L0 + ln P0 + a ln(1-r)\n"
             "  quadratic  L/L0 = 1 + a r + b r^2\n\n"
-            "A CSV has the columns model,method,l0,r,d,l: r is a fraction, d counts million recovery tokens and may be missing.\n"
+            "A CSV file has the columns model,method,l0,r,d,l. r is a fraction. d counts million recovery tokens and may be missing.\n"
             "Exact copies of a row count once. Where a method breaks a model (L above ln V), its results from that ratio on are left out.",
         .example = "  pare fit demo/demo.ledger --form v2\n  pare study export demo/demo.ledger > runs.csv\n  pare fit runs.csv --form v1 "
                    "--ratio-kind parameters -o law.json",

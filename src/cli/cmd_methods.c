@@ -133,8 +133,9 @@ bool cmd_methods(int argc, char **argv, pare_error *error) {
         .name = "methods",
         .usage = "[NAME | MODEL]",
         .about =
-            "The methods of pare compress and of studies: what each removes, by what score, what it needs, where its output loads, and\n"
-            "where it was published. With a method's name, that method alone. With a model, also how much memory each method would take.",
+            "Lists the methods of pare compress and of studies: what each removes, by what score, what it needs, which programs load its\n"
+            "output, and where it was published. With NAME, the command describes that method alone. With MODEL, it also prints how much\n"
+            "memory each method needs on that model.",
         .example = "  pare methods\n  pare methods wanda-sp\n  pare methods demo/model.gguf",
         .options = options,
         .arguments_min = 0,

@@ -116,21 +116,24 @@ bool cmd_predict(int argc, char **argv, pare_error *error) {
     predict_options given = {.l0 = (double)NAN, .ratio = (double)NAN, .threshold = (double)NAN};
     const option options[] = {
         {"l0", 0, OPTION_NUMBER, "X", "cross-entropy of the dense model", &given.l0},
-        {"ratio", 'r', OPTION_NUMBER, "R", "the ratio, of the kind that the law was fitted on", &given.ratio},
-        {"threshold", 0, OPTION_NUMBER, "X", "the ratio at which L reaches X times L0, such as 1.1", &given.threshold},
-        {"tokens", 0, OPTION_STRING, "D", "recovery tokens: 50k, 0.5M (0); the law must have been fitted on such", &given.tokens},
-        {"method", 'm', OPTION_STRING, "M", "which law of the file, or pooled", &given.method},
-        {"level", 0, OPTION_NUMBER, "P", "of the intervals (0.95)", &given.level},
+        {"ratio", 'r', OPTION_NUMBER, "R", "the ratio at which to estimate the loss; its kind is the one that the law was fitted on",
+         &given.ratio},
+        {"threshold", 0, OPTION_NUMBER, "X", "estimate the ratio at which L reaches X times L0, such as 1.1", &given.threshold},
+        {"tokens", 0, OPTION_STRING, "D", "number of recovery tokens: 50k, 0.5M (0); the law must have been fitted with recovery tokens",
+         &given.tokens},
+        {"method", 'm', OPTION_STRING, "M", "which law of the file: the name of its method, or pooled", &given.method},
+        {"level", 0, OPTION_NUMBER, "P", "level of the intervals (0.95)", &given.level},
         {0},
     };
     const command_face face = {
         .name = "predict",
         .usage = "LAW --l0 X --ratio R|--threshold X [--method M] [--tokens D]",
         .about =
-            "The loss that a fitted law expects at a ratio, with the interval of the law and of one new measurement; or the ratio at\n"
-            "which the loss reaches a multiple of L0. LAW is a file that pare fit -o wrote. The intervals take the form for granted:\n"
-            "pare fit prints how far it misses a model that it did not see. A question outside of the range that was fitted is answered\n"
-            "with a warning; recovery tokens that the law was not fitted on are refused.",
+            "Prints the loss that a fitted law expects at a ratio, with the interval of the law and that of one new measurement. With\n"
+            "--threshold it prints the ratio at which the loss reaches a multiple of L0. LAW is a file that pare fit -o wrote. The\n"
+            "intervals take the form of the law for granted; pare fit prints by how much the law misses a model that was left out.\n"
+            "Outside of the range that was fitted, pare predict prints a warning. It refuses recovery tokens for which the law has no\n"
+            "term, and more than twice those that the law was fitted on.",
         .example = "  pare fit demo/demo.ledger --form v2 -o law.json\n  pare predict law.json --method wanda-sp --l0 3.1 --ratio 0.25\n"
                    "  pare predict law.json --method wanda-sp --l0 3.1 --threshold 1.2",
         .options = options,

@@ -9,12 +9,15 @@ bool cmd_report(int argc, char **argv, pare_error *error) {
     const char *out = NULL;
     bool force = false, replace;
     const option options[] = {
-        {"output", 'o', OPTION_STRING, "FILE", "the page; an older page of pare is replaced", &out}, OPTION_FORCE('f', &force), {0}};
+        {"output", 'o', OPTION_STRING, "FILE", "the page to write; an older page of pare is replaced without --force", &out},
+        OPTION_FORCE('f', &force),
+        {0}};
     const command_face face = {
         .name = "report",
         .usage = "LEDGER -o report.html",
-        .about = "One HTML file that works offline: loss against ratio by method with the fitted laws and their bands, residuals,\n"
-                 "coefficients, the table of runs, and how each was measured.",
+        .about =
+            "Writes one HTML file that works offline. It shows the loss against the ratio for each method with the fitted laws and their\n"
+            "bands, the residuals, the coefficients, the table of runs, and how each run was measured.",
         .example = "  pare report demo/demo.ledger -o report.html",
         .options = options,
         .arguments_min = 1,

@@ -99,18 +99,18 @@ static bool show_all(const char *const *names, int n, const tasks_options *given
 bool cmd_tasks(int argc, char **argv, pare_error *error) {
     tasks_options given = {0};
     const option options[] = {
-        {"data", 'd', OPTION_STRING, "DIR", "a folder in which task files of your own may lie", &given.data},
-        {"yaml", 0, OPTION_FLAG, NULL, "print the task files themselves", &given.yaml},
-        {"filters", 0, OPTION_FLAG, NULL, "list what a task file may do to a field", &given.filters},
+        {"data", 'd', OPTION_STRING, "DIR", "a folder with task files of your own", &given.data},
+        {"yaml", 0, OPTION_FLAG, NULL, "print the task files", &given.yaml},
+        {"filters", 0, OPTION_FLAG, NULL, "list the filters that a task file may apply to a field", &given.filters},
         {0},
     };
     const command_face face = {
         .name = "tasks",
         .usage = "[NAME …]",
         .about =
-            "The tasks that pare eval --tasks knows: the files that their documents are looked for in (in the folder that --data names,\n"
-            "plain, .bz2 or .gz), and the fields that a document of the first of these needs. With a name, also how to get the documents.\n"
-            "A task is a YAML file; one of your own is given by its path.",
+            "Lists the tasks that pare eval --tasks knows. Each names the files in which it looks for its documents (in the folder that\n"
+            "--data names; plain, .bz2 or .gz), and the fields that a document in the first of these files needs. With NAME, the command\n"
+            "also prints how to get the documents. A task is a YAML file. Give a task of your own by its path.",
         .example = "  pare tasks\n  pare tasks piqa\n  pare tasks --filters",
         .options = options,
         .arguments_min = 0,

@@ -213,7 +213,7 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
         {"vocab", 'v', OPTION_COUNT, "N", "size of the vocabulary, with the special tokens and the 256 bytes", &given.vocabulary},
         {"output", 'o', OPTION_STRING, "OUT", "the folder to write, or a file name that ends in .json", &given.out},
         {"pre", 0, OPTION_STRING, "P", "pre-tokeniser, which splits text into words: smollm (default), gpt2, llama3 or qwen2", &given.pre},
-        {"special", 0, OPTION_LIST, "TOKENS", "special tokens, separated by commas or by repeating the option (<|endoftext|>)",
+        {"special", 0, OPTION_LIST, "TOKENS", "special tokens, separated by commas; the option may be repeated (<|endoftext|>)",
          &given.special},
         {"min-frequency", 0, OPTION_COUNT, "N", "a pair is merged only if it occurs at least N times (2)", &given.min_frequency},
         OPTION_FORCE('f', &given.force),
@@ -225,10 +225,11 @@ bool cmd_tokenizer(int argc, char **argv, pare_error *error) {
         .about =
             "Trains a byte-level BPE tokenizer with the same merges that the Hugging Face tokenizers package learns from the same texts.\n"
             "It writes tokenizer.json, and in a folder also tokenizer_config.json, which that package, transformers and pare load.\n"
-            "No word reaches over the end of a text. A plain file is one text. In JSON rows (.jsonl, .json) each row's \"text\" is one,\n"
-            "\"prompt\" and \"response\" are two, and so is each of the \"messages\".\n"
-            "The first special token has id 0 and begins and ends every text. The pre-tokeniser smollm is that of GPT-2 with every\n"
-            "digit apart, so that a small vocabulary is not spent on the numbers in the training text.",
+            "A plain file is one text. In JSON rows (.jsonl, .json), \"text\", \"prompt\", \"response\" and each of the \"messages\" are "
+            "a\n"
+            "text of their own. No token crosses the end of a text. The first special token has id 0 and begins and ends every text.\n"
+            "The pre-tokeniser smollm is that of GPT-2, but takes every digit as a word, so that a small vocabulary is not spent on the\n"
+            "numbers in the training text.",
         .example = "  pare tokenizer train --data demo/calibration.txt --vocab 4096 -o tokenizer/\n"
                    "  pare tokenizer train --data demo/calibration.txt --vocab 2048 --pre qwen2 --special '<|endoftext|>,<|pad|>' -o "
                    "tokenizer.json",

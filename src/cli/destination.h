@@ -19,7 +19,7 @@ extern const destination_kind destination_page, destination_law, destination_csv
 
 /* The option row of every command that writes; letter: 'f', or 0 where that is taken. */
 #define OPTION_FORCE(letter, target)                                                                                                       \
-    { "force", letter, OPTION_FLAG, NULL, "replace what is at the output; a file that the command reads never is", target }
+    { "force", letter, OPTION_FLAG, NULL, "replace what is at the output (a file that the command reads is never replaced)", target }
 
 /* Registers a file or folder that the command reads; NULL is fine. */
 void reads(const char *path);

@@ -106,6 +106,12 @@ import json, sys
 found = {item["name"]: item["template"] for item in json.load(open(sys.argv[1]))["chat_template"]}
 assert sorted(found) == ["default", "in_config", "tool_use"] and found["tool_use"] == "T" and "im_start" in found["default"], found
 PY
+# a template's lines end as transformers reads them; what is no text is no template
+printf '{%% for message in messages %%}\r\n{{x}}\r{%% endfor %%}' >"$work/cut/chat_template.jinja"
+expect 0 '' "$PARE" export "$work/cut" -o "$work/cut.gguf" --force
+grep -qaPz 'messages %}\n{{x}}\n{% endfor %}' "$work/cut.gguf" || fail "a template with CRLF"
+printf 'caf\351' >"$work/cut/chat_template.jinja"
+expect 1 'chat_template.jinja: is not UTF-8 text' "$PARE" export "$work/cut" -o "$work/latin.gguf"
 # a full disk leaves nothing, the folder of templates neither: the last of them does not fit
 head -c 4000000 /dev/zero | tr '\0' x >"$chat/additional_chat_templates/z.jinja"
 (ulimit -f 2000; expect 1 'cannot write|File too large' "$PARE" compress "$chat" --method random --ratio 0.1 --multiple 8 -o "$work/full"; exit "$failures") || fail "a full disk"

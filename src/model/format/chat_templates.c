@@ -44,11 +44,23 @@ static bool is_there(const char *path) {
     return access(path, F_OK) == 0; /* the hub's cache may hold links to what was not fetched */
 }
 
+/* As transformers reads it: a line ends with \n, however it ends in the file. */
+static bool add_lines(reader *r, const char *name, size_t n_name, const char *bytes, size_t n, const char *path) {
+    size_t kept = 0;
+    if (!pare_json_is_text(bytes, n))
+        return pare_fail(r->error, PARE_ERROR_FORMAT, "%s: is not UTF-8 text, which a chat template is", path);
+    char *text = PARE_PUSH(r->arena, char, n + 1, r->error);
+    for (size_t i = 0; text && i < n; i++)
+        if (bytes[i] != '\n' || i == 0 || bytes[i - 1] != '\r')
+            text[kept++] = bytes[i] == '\r' ? '\n' : bytes[i];
+    return text && add(r, name, n_name, text, kept);
+}
+
 static bool add_file(reader *r, const char *name, size_t n_name, const char *path) {
     pare_map map;
     if (!pare_map_open(&map, path, r->error))
         return false;
-    bool done = add(r, name, n_name, (const char *)map.data, map.size);
+    bool done = add_lines(r, name, n_name, (const char *)map.data, map.size, path);
     pare_map_close(&map);
     return done;
 }

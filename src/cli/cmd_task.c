@@ -13,12 +13,29 @@ typedef struct {
     pare_task_make_options make;
 } task_make_options;
 
-/* The name without folder and ending, into `name`; false: it is none that a task may have. */
-static bool name_of(char *name, size_t size, const char *path) {
+enum { NAME_BYTES = 64 };
+
+static bool is_shipped(const char *name) {
+    for (const char *const *known = pare_task_names; *known; known++)
+        if (strcmp(*known, name) == 0 && strcmp(name, "continuation") != 0)
+            return true;
+    return false;
+}
+
+/* The name without folder and ending: one that a task may have (task.c), as a plain word of YAML and of the list of --tasks. */
+static bool name_of(char name[NAME_BYTES], const char *path, pare_error *error) {
+    static const char letters[] = "-.ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz0123456789";
     const char *slash = strrchr(path, '/'), *begin = slash ? slash + 1 : path, *point = strrchr(begin, '.');
     size_t n = point ? (size_t)(point - begin) : 0;
-    snprintf(name, size, "%.*s", (int)n, begin);
-    return n > 0 && n < size && strcmp(point, ".jsonl") == 0;
+    if (!point || strcmp(point, ".jsonl") != 0)
+        return pare_fail(error, PARE_ERROR_USAGE, "-o %s: a name that ends in .jsonl is needed", path);
+    if (n == 0 || n >= NAME_BYTES || strspn(begin, letters) < n || *begin == '-' || *begin == '.')
+        return pare_fail(error, PARE_ERROR_USAGE,
+                         "-o %s: the name is the task's, and has 1 to %d of the characters A-Z a-z 0-9 _ - . (the first no - or .)", path,
+                         NAME_BYTES - 1);
+    snprintf(name, NAME_BYTES, "%.*s", (int)n, begin);
+    return !is_shipped(name) ||
+           pare_fail(error, PARE_ERROR_USAGE, "-o %s: %s is another task that pare knows; choose another name", path, name);
 }
 
 /* The task file beside the documents, for another name than the task's own: the shipped one with that name. */
@@ -85,15 +102,15 @@ static bool tell(const task_make_options *given, const char *name, const pare_st
 }
 
 static bool make(const task_make_options *given, const common *shared, pare_error *error) {
-    char name[64];
+    char name[NAME_BYTES];
     pare_corpus corpus = {0};
     pare_string items = {0};
     task_file file = {0};
     bool replace;
     if (!given->text || !given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "--text FILE and -o DIR/NAME.jsonl are both needed");
-    if (!name_of(name, sizeof name, given->out))
-        return pare_fail(error, PARE_ERROR_USAGE, "-o %s: a name that ends in .jsonl is needed", given->out);
+    if (!name_of(name, given->out, error))
+        return false;
     reads(given->text);
     bool done = destination_check(&replace, given->out, &destination_task, given->force, error) &&
                 prepare_file(&file, given, name, error) && pare_corpus_open(&corpus, given->text, NULL, &shared->context, error) &&

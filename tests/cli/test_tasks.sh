@@ -105,6 +105,10 @@ cp "$work/own/held.jsonl" "$work/held"
 cmp -s "$work/held" "$work/own/held.jsonl" || fail "the same seed makes another task"
 expect 1 'passages of 60 words; 4 are the least' "$PARE" task make --text "$SOURCE/Makefile" -o "$work/x.jsonl" --context-words 58 --choice-words 2 --items 6
 expect 2 'ends in .jsonl' "$PARE" task make --text "$SOURCE/Makefile" -o "$work/x.txt"
+for name in 'a b' '#x' '-' '' 'a,b' "$(printf 'x%.0s' {1..64})"; do
+    expect 2 'the name is the task' "$PARE" task make --text "$SOURCE/Makefile" -o "$work/$name.jsonl" # eval could not name it
+done
+expect 2 'piqa is another task' "$PARE" task make --text "$SOURCE/Makefile" -o "$work/piqa.jsonl"
 
 # the list
 expect 0 '^lambada_openai$' "$PARE" tasks

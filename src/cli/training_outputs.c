@@ -24,6 +24,16 @@ static bool check_output(training_output *o, const training *t, const char *path
     return o->there || destination_check(&o->replace, path, kind, t->given->force, error);
 }
 
+/* The folder of the tokenised data is made first, and would be in the way at the end. */
+static bool check_cache(const training *t, pare_error *error) {
+    const char *const outputs[] = {t->given->out, t->given->save_adapter, t->state.data};
+    for (size_t i = 0; t->given->cache && i < sizeof outputs / sizeof *outputs; i++)
+        if (outputs[i] && is_same_place(outputs[i], t->given->cache))
+            return pare_fail(error, PARE_ERROR_USAGE, "--cache %s: %s is written there; the cache needs a folder of its own",
+                             t->given->cache, outputs[i]);
+    return true;
+}
+
 bool training_check_outputs(training *t, pare_error *error) {
     const training_options *g = t->given;
     reads_all(&g->data);
@@ -31,7 +41,8 @@ bool training_check_outputs(training *t, pare_error *error) {
     if (g->save_adapter && is_same_place(g->out, g->save_adapter))
         return pare_fail(error, PARE_ERROR_USAGE, "-o %s and --save-adapter %s are one folder; the adapter needs one of its own", g->out,
                          g->save_adapter);
-    return destination_spares_inputs(t->state.data, error) && check_output(&t->model, t, g->out, &destination_model, error) &&
+    return check_cache(t, error) && destination_spares_inputs(t->state.data, error) &&
+           check_output(&t->model, t, g->out, &destination_model, error) &&
            check_output(&t->adapter, t, g->save_adapter, &destination_adapter, error);
 }
 

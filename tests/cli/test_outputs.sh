@@ -89,6 +89,9 @@ expect 1 'words.state: would replace words.state' "$PARE" finetune model --data 
 rm words.state
 expect 1 'would replace model' "$PARE" finetune model "${tune[@]}" --save-adapter model -o new --force
 expect 2 'are one folder' "$PARE" finetune model "${tune[@]}" --save-adapter new -o new/
+for cache in new ./other new.state; do
+    expect 2 'a folder of its own' "$PARE" finetune model "${tune[@]}" --save-adapter other --cache "$cache" -o new
+done
 snapshot | diff sums.before - || fail "an input was changed"
 
 # something of another kind: only with --force; of its own kind: replaced where it is written again and again

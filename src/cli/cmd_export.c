@@ -41,16 +41,18 @@ static void say_departures(const pare_export *result, const pare_checkpoint *che
     pare_string kinds = {0};
     print_kinds(&kinds, result);
     if (result->n_fallbacks)
-        say(shared, "note: f16 instead of %s for %zu tensors whose row length is no multiple of %u: %s", pare_dtype_info(type)->name,
-            result->n_fallbacks, pare_dtype_info(type)->block, kinds.data ? kinds.data : "");
+        say(shared, "note: %zu tensors are written as f16 instead of %s, because their row length is no multiple of %u: %s",
+            result->n_fallbacks, pare_dtype_info(type)->name, pare_dtype_info(type)->block, kinds.data ? kinds.data : "");
     pare_string_free(&kinds);
     if (checkpoint->config.ranks)
-        say(shared, "warning: the factors are multiplied back into whole matrices, which saves nothing. llama.cpp loads only these");
+        say(shared, "warning: the factors are multiplied back into whole matrices, which saves nothing, because llama.cpp loads only whole "
+                    "matrices");
     if (checkpoint->config.sliding_window)
-        say(shared, "warning: this model attends to the last %u positions; llama.cpp's %s attends to all",
+        say(shared, "warning: this model attends to the last %u positions, and llama.cpp's %s attends to all positions",
             checkpoint->config.sliding_window, result->architecture);
     if (checkpoint->config.arch == PARE_ARCH_QWEN2 && strcmp(result->architecture, "llama") == 0)
-        say(shared, "note: written as llama.cpp's llama, because its qwen2 needs query heads that are together as wide as the model");
+        say(shared,
+            "note: the file is written as llama.cpp's llama, because its qwen2 needs query heads that are together as wide as the model");
 }
 
 static bool print_result(const pare_export *result, const export_options *given, pare_dtype type, double seconds, const common *shared,

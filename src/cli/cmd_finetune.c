@@ -181,7 +181,8 @@ bool cmd_finetune(int argc, char **argv, pare_error *error) {
             "Data are plain text, gzip or bzip2, or JSON rows (.jsonl, .json) with \"text\", \"prompt\" and \"response\",\n"
             "\"instruction\" and \"output\", or \"messages\", which the model's chat template renders. Prompts are masked in the loss.\n"
             "Ctrl-C leaves OUT.state. The same command with --resume continues, and ends with the same bits.",
-        .example = "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered",
+        .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
+                   "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered",
         .options = options,
         .more_options = shared_options.rows,
         .arguments_min = 1,

@@ -258,7 +258,8 @@ bool cmd_generate(int argc, char **argv, pare_error *error) {
         .usage = "MODEL -p TEXT [--tokens N] [--temperature T --top-p P --seed N] [--chat] [--beside MODEL]",
         .about = "Generates text, and prints it as it comes. It shows a person what compression did to a model.\n"
                  "The text ends after --tokens tokens, or where the model ends it.",
-        .example = "  pare generate demo/model.gguf -p \"The capital of France is\" --tokens 32 --beside demo/small",
+        .example = "  pare generate demo/model.gguf -p \"The capital of France is\" --tokens 32\n"
+                   "  pare generate demo/model.gguf -p \"The capital of France is\" --tokens 32 --beside models/pare-llama-1.31M",
         .options = options,
         .arguments_min = 1,
         .arguments_max = 1,

@@ -83,7 +83,9 @@ bool cmd_merge(int argc, char **argv, pare_error *error) {
         .name = "merge",
         .usage = "MODEL ADAPTER -o OUT",
         .about = "Adds a LoRA adapter (a PEFT folder) to the weights it belongs to, and writes the model as a Hugging Face folder.",
-        .example = "  pare merge smaller adapter -o merged",
+        .example = "  pare compress demo/model.gguf --method wanda-sp --ratio 0.2 --calibrate demo/calibration.txt -o smaller\n"
+                   "  pare finetune smaller --data demo/calibration.txt --tokens 50k --save-adapter adapter -o recovered\n"
+                   "  pare merge smaller adapter -o merged",
         .options = options,
         .arguments_min = 2,
         .arguments_max = 2,

@@ -63,7 +63,8 @@ bool cmd_train(int argc, char **argv, pare_error *error) {
         .usage = "--config FILE --tokenizer DIR --data FILE… [--tokens N] -o OUT",
         .about = "Trains a small model from random weights. The options are those of finetune --full. The defaults differ: learning rate\n"
                  "0.003, cosine schedule, weight decay 0.1, output as bf16.",
-        .example = "  pare train --config examples/tiny.json --tokenizer tokenizer --data demo/calibration.txt --tokens 100k -o tiny",
+        .example = "  pare tokenizer train --data demo/calibration.txt --vocab 4096 -o tokenizer\n"
+                   "  pare train --config examples/tiny.json --tokenizer tokenizer --data demo/calibration.txt --tokens 100k -o tiny",
         .options = options,
         .more_options = shared_options.rows,
         .arguments_min = 0,

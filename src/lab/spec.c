@@ -366,8 +366,8 @@ static const pare_method *find_method(const parser *p, const pare_yaml *node, co
     if (strcmp(name, "dense") == 0)
         fail_at(p, node->line, "\"dense\" need not be listed: every study measures the dense model");
     else
-        fail_at(p, node->line, "unknown method \"%s\"; there are %s%s%s%s", pare_yaml_show(shown, name), all.failed ? "" : all.data,
-                near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        fail_at(p, node->line, "unknown method \"%s\"%s%s%s The methods are %s", pare_yaml_show(shown, name), near ? "; did you mean " : "",
+                near ? near : "", near ? "?" : ".", all.failed ? "" : all.data);
     pare_string_free(&all);
     return NULL;
 }

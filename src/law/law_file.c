@@ -222,11 +222,16 @@ static bool read_one(pare_law *law, const json_t *object, const char *what, pare
     return true;
 }
 
+static bool refuse_kind(const char *what, pare_error *error) {
+    return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a law file (no \"schema\": \"%s\"); pare fit LEDGER -o FILE writes one", what,
+                     schema);
+}
+
 bool pare_law_from_json(pare_law **laws, size_t *n, const json_t *json, const char *what, pare_arena *arena, pare_error *error) {
     const char *name = NULL;
     uint64_t version = 0;
     if (!json_is_object(json) || !pare_json_get_string(&name, json, "schema", what, NULL) || !name || strcmp(name, schema) != 0)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: not a law file (no \"schema\": \"%s\")", what, schema);
+        return refuse_kind(what, error);
     if (!pare_json_get_u64(&version, json, "version", what, error))
         return false;
     if (version < 1 || version > VERSION)
@@ -248,6 +253,15 @@ bool pare_law_from_json(pare_law **laws, size_t *n, const json_t *json, const ch
     return true;
 }
 
+/* A ledger or a CSV is told from JSON by its first byte. */
+static bool begins_as_object(const pare_map *map) {
+    const char *bytes = (const char *)map->data;
+    size_t at = 0;
+    while (at < map->size && bytes[at] && strchr(" \t\r\n\xef\xbb\xbf", bytes[at]))
+        at++;
+    return at < map->size && bytes[at] == '{';
+}
+
 bool pare_law_read(pare_law **laws, size_t *n, const char *path, pare_arena *arena, pare_error *error) {
     pare_map map;
     if (!pare_map_open(&map, path, error))
@@ -255,6 +269,8 @@ bool pare_law_read(pare_law **laws, size_t *n, const char *path, pare_arena *are
     json_t *json = NULL;
     if (map.size > MAX_FILE_BYTES)
         pare_fail(error, PARE_ERROR_RANGE, "%s: %zu bytes; a law file has at most %d", path, map.size, MAX_FILE_BYTES);
+    else if (!begins_as_object(&map))
+        refuse_kind(path, error);
     else
         json = pare_json_parse((const char *)map.data, map.size, path, error);
     pare_map_close(&map);

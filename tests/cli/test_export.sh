@@ -16,7 +16,7 @@ keys version output type architecture bytes tensors f16_instead seconds max_rss_
 [ "$(json f16_instead)" = "[]" ] || fail "export: f16_instead is $(json f16_instead)"
 
 # rows that are no whole blocks are named, and so is another architecture
-expect 0 'f16 instead of q4_0 for 2 tensors .* 32: blk.\*.attn_output.weight$' "$PARE" export "$fixtures/mistral" --type q4_0 -o "$work/m.gguf"
+expect 0 '2 tensors are written as f16 instead of q4_0, .* 32: blk.\*.attn_output.weight$' "$PARE" export "$fixtures/mistral" --type q4_0 -o "$work/m.gguf"
 expect 0 '' "$PARE" compress "$fixtures/qwen2" --method random-heads --ratio 0.5 -o "$work/heads"
 expect 0 "written as llama.cpp's llama" "$PARE" export "$work/heads" --type f32 -o "$work/heads.gguf"
 [ "$(loss "$work/heads.gguf")" = "$(loss "$work/heads")" ] || fail "a model without some heads has another loss as GGUF"

@@ -66,7 +66,8 @@ cat "$SOURCE"/tests/eval/fixtures/text.txt{,,} >"$work/demo/test.txt"
 cp "$work/demo/test.txt" "$work/demo/calibration.txt"
 sed 's/joined2048/joined256/; s/length: 512/length: 256/; s/multiple: 32/multiple: 4/' "$SOURCE/examples/demo.yaml" >"$work/examples/demo.yaml"
 head -c 300 "$SOURCE/examples/demo.yaml" >"$work/examples/short"
-for command in info methods tasks task tokenize logits eval compress policy export study fit predict report; do
+ln -s "$SOURCE/models" "$work/models"
+for command in info methods tasks task tokenize generate logits eval compress policy export study fit predict report; do
     "$PARE" "$command" --help | sed -n '/^Example:/,$p' | grep '^  pare ' >"$work/example"
     # the tiny model has 512 positions, and random weights: it is worse than a uniform guess
     sed -i '/pare logits/s/demo.yaml/short/; s/pare fit/pare fit --include-broken/' "$work/example"

@@ -75,6 +75,7 @@ for form in v1 v1i v2 quadratic; do
 done
 expect 0 'one law for all [0-9]+ methods' "$PARE" fit "$work/study.ledger" --include-broken # the dense model is no method of its own
 grep -q '^dense' "$work/stdout" && fail "fit: a law of the dense model"
+expect 1 'runs.csv: not a law file .*pare fit LEDGER' "$PARE" predict "$work/runs.csv" --l0 3 --ratio 0.2
 expect 0 'by how much each misses L - L0' "$PARE" fit "$work/study.ledger" --form v2 --include-broken -o "$work/law.json" --ratio-kind non_embedding
 expect 0 'times the dense loss' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method wanda-sp
 expect 2 'its laws are random, wanda-sp, pooled' "$PARE" predict "$work/law.json" --l0 6 --ratio 0.2 --method nonsense

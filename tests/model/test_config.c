@@ -143,6 +143,7 @@ static void bad_configurations_are_named(void **state) {
         {"{\"model_type\":\"llama\",\"rope_theta\":0," SHAPE "}", PARE_ERROR_RANGE, "rope_theta"},
         {"{\"model_type\":\"llama\",\"rope_parameters\":{\"full_attention\":{\"rope_theta\":1.0}}," SHAPE "}", PARE_ERROR_UNSUPPORTED,
          "layer type"},
+        {"{\"model_type\":\"llama\",\"is_causal\":false," SHAPE "}", PARE_ERROR_UNSUPPORTED, "is_causal is false"},
         {"{\"model_type\":\"llama\",\"partial_rotary_factor\":0.5," SHAPE "}", PARE_ERROR_UNSUPPORTED, "partial_rotary_factor"},
         {"{\"model_type\":\"llama\",\"rms_norm_eps\":2.0," SHAPE "}", PARE_ERROR_RANGE, "rms_norm_eps"},
         {"{\"model_type\":\"llama\",\"rms_norm_eps\":\"x\"," SHAPE "}", PARE_ERROR_FORMAT, "rms_norm_eps"},

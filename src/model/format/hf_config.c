@@ -68,6 +68,13 @@ static bool quantises_nothing(const json_t *settings, const char *method) {
 static const char *const quantisation_keys[] = {"quantization_config", "compression_config"};
 enum { N_QUANTISATION_KEYS = sizeof quantisation_keys / sizeof *quantisation_keys };
 
+/* transformers makes the mask of a model for embeddings by this: tokens see those behind them too. */
+static bool check_causal(const source *s) {
+    bool causal = true;
+    return pare_json_get_bool(&causal, s->json, "is_causal", s->what, s->error) &&
+           (causal || pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: is_causal is false; pare computes causal attention", s->what));
+}
+
 static bool check_quantisation(const source *s) {
     for (size_t i = 0; i < N_QUANTISATION_KEYS; i++) {
         const json_t *settings = json_object_get(s->json, quantisation_keys[i]);
@@ -101,7 +108,7 @@ static bool find_arch(pare_config *config, const source *s) {
         return pare_fail(s->error, PARE_ERROR_UNSUPPORTED, "%s: hidden_act \"%.64s\"; pare knows silu (also called swish)", s->what,
                          activation);
     config->arch = (pare_arch)arch;
-    return check_quantisation(s);
+    return check_causal(s) && check_quantisation(s);
 }
 
 /* Version 4 says {type or rope_type, factor, …} beside rope_theta; version 5 says all of it in rope_parameters. As transformers

@@ -69,7 +69,7 @@ static void print_method(const pare_method *m, double memory) {
     printf("  %-20s %s\n  %-20s needs %s", m->name, m->summary, "", needs(m));
     if (memory > 0)
         printf(", %s of memory", human_bytes(memory));
-    printf("; loads in %s; %s\n", loads_in(m), m->source);
+    printf(". Its output loads in %s. Source: %s\n", loads_in(m), m->source);
 }
 
 static bool list_methods(pare_json_doc *doc, json_t *list, const pare_checkpoint *checkpoint, const methods_options *given,
@@ -101,7 +101,7 @@ static bool describe(const pare_method *m, const common *shared, pare_error *err
     printf("  --ratio counts  %s\n", counted_by_ratio(m->unit));
     printf("  needs           %s\n", needs(m));
     printf("  output loads in %s\n", loads_in(m));
-    printf("  published in    %s\n", m->source);
+    printf("  source          %s\n", m->source);
     if (m->warning)
         printf("  warning         %s\n", m->warning);
     printf("  example         pare compress MODEL --method %s --ratio 0.2%s%s -o OUT\n", m->name, m->calibrated ? " --calibrate TEXT" : "",

@@ -24,6 +24,7 @@ typedef struct {
     pare_string text;
     size_t printed; /* bytes of the text that are on the screen */
     bool stream;
+    pare_piece lead; /* the prompt, which is printed before the first token: a command that fails has printed nothing */
     pare_generate_result result;
 } speaker;
 
@@ -40,7 +41,12 @@ static size_t whole_characters(const pare_string *text) {
 }
 
 static void show(speaker *s, size_t end) {
-    if (!s->stream || end <= s->printed)
+    if (!s->stream)
+        return;
+    if (s->lead.length)
+        fwrite(s->lead.bytes, 1, s->lead.length, stdout);
+    s->lead.length = 0;
+    if (end <= s->printed)
         return;
     fwrite(s->text.data + s->printed, 1, end - s->printed, stdout);
     fflush(stdout);
@@ -193,7 +199,7 @@ static bool answer(speaker *first, speaker *second, const generate_options *give
     pare_json_doc doc = {0};
     first->stream = !shared->json && !second;
     if (first->stream && !given->chat)
-        fwrite(prompt, 1, n, stdout);
+        first->lead = (pare_piece){prompt, n};
     if (!speak(first, given, prompt, n, shared, error) || (second && !speak(second, given, prompt, n, shared, error)))
         return false;
     if (shared->json) {

@@ -164,6 +164,10 @@ static void states_that_are_of_something_else(void **unused) {
          "\"is_greedy\": [false, true]}\n",
          "line 2: is of another document"},
         {"{\"pare\": \"evaluation state\", \"binding\": \"binding\"}\n{\"task\": \"piqa\", \"index\": \"0\"}\n", "line 2: is damaged"},
+        {"{\"pare\": \"evaluation state\", \"binding\": \"binding\"}\n{\"task\": \"piqa\", \"index\": 0, \"loglikelihoods\": [1, \"2\"], "
+         "\"is_greedy\": [true, false]}\n",
+         "line 2: is damaged"},
+        {"my notes, without an end", "is no state of an evaluation"},
     };
     const char *path = state_path();
     session s;

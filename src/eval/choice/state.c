@@ -109,6 +109,9 @@ static bool read_item(reader *r, pare_choice *choice, const json_t *line) {
     if (i == SIZE_MAX)
         return true;
     pare_score *scores = choice->scores + (i ? choice->ends[i - 1] : 0);
+    for (size_t k = 0; k < json_array_size(values); k++)
+        if (!json_is_number(json_array_get(values, k)) || !json_is_boolean(json_array_get(greedy, k)))
+            return refuse(r, "is damaged");
     if (json_array_size(values) != choice->items->items[i].n || !r->known[choice - r->choices])
         return refuse(r, "is of another document");
     for (uint32_t k = 0; k < choice->items->items[i].n; k++)

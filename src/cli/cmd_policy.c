@@ -28,7 +28,8 @@ static bool print_result(const pare_policy *p, const train_options *given, const
         return print_json(result_json(&doc, p, given, model, seconds), &doc, error);
     progress_end();
     printf("policy of %s parameters for models of width %u and FFN width %u\n", human_count(p->n_values), p->width, p->ffn_width);
-    printf("best of %u episodes at r = %g: mean 1/KS %.3f; %.1f s: %s\n", p->episodes, p->ratio, p->reward, seconds, given->out);
+    printf("best of %u episodes at r = %g: mean reward %.3f (1 / Kolmogorov-Smirnov distance); %.1f s: %s\n", p->episodes, p->ratio,
+           p->reward, seconds, given->out);
     return true;
 }
 

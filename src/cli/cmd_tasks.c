@@ -91,7 +91,8 @@ static bool show_all(const char *const *names, int n, const tasks_options *given
     if (done && shared->json)
         done = print_json(pare_json_pack(&doc, "{s:O}", "tasks", list), &doc, error);
     else if (done && n == 0 && !given->yaml)
-        printf("\npare tasks NAME says how to get its documents; pare tasks NAME --yaml prints its file, to begin another with\n");
+        printf(
+            "\npare tasks NAME says how to get the documents of a task. pare tasks NAME --yaml prints its file, as a start for your own\n");
     json_decref(list);
     return done;
 }

@@ -189,7 +189,7 @@ static bool check_options(train_options *given, pare_error *error) {
     if (given->data.n == 0)
         return pare_fail(error, PARE_ERROR_USAGE, "--data FILE is missing");
     if (given->vocabulary == 0)
-        return pare_fail(error, PARE_ERROR_USAGE, "--vocab N is missing: how many tokens there are to be");
+        return pare_fail(error, PARE_ERROR_USAGE, "--vocab N is missing: the size of the vocabulary");
     if (!given->out)
         return pare_fail(error, PARE_ERROR_USAGE, "-o OUT is missing: a folder to make, or a file name that ends in .json");
     reads_all(&given->data);

@@ -236,8 +236,8 @@ bool training_run(training *t, pare_tuner *tuner, pare_error *error) {
                                  .evaluate = evaluate,
                                  .user = t};
     if (!run.resume && pare_path_exists(run.state))
-        return pare_fail(error, PARE_ERROR_CONFLICT, "%s is there from a training that was stopped: --resume goes on with it, or remove it",
-                         run.state);
+        return pare_fail(error, PARE_ERROR_CONFLICT,
+                         "%s is the state of a training that was stopped: --resume continues that training, or remove the file", run.state);
     return pare_tune_run(&t->result, tuner, t->dataset, &run, &t->shared->context, error);
 }
 
@@ -305,7 +305,7 @@ static void print_losses(const pare_tune_result *r) {
     while (last > first && isnan(r->losses[last - 1]))
         last--;
     if (last > first)
-        printf("loss %.4f at the first step, %.4f at the last\n", (double)r->losses[first], (double)r->losses[last - 1]);
+        printf("training loss %.4f at the first step, %.4f at the last\n", (double)r->losses[first], (double)r->losses[last - 1]);
     if (idle)
         printf("%s steps had nothing to learn: all of their windows lie inside prompts\n", human_count(idle));
 }

@@ -152,6 +152,17 @@ static void options_that_change_the_maths_are_refused_by_name(void **state) {
     }
 }
 
+static void rank_and_alpha_are_needed(void **state) {
+    (void)state;
+    static const char *const fail[][2] = {{"lora_alpha", "null"}, {"lora_alpha", "0"}, {"r", "0"}};
+    for (size_t i = 0; i < sizeof fail / sizeof *fail; i++) {
+        pare_error error = {0};
+        const char *folder = save_q();
+        set(folder, fail[i][0], fail[i][1]);
+        assert_fails(pare_adapters_read(folder, &base->config, &error), error, PARE_ERROR_RANGE, "both must be there and above 0");
+    }
+}
+
 /* What the configuration leaves out PEFT would not load. */
 static void tensors_outside_the_targets_are_refused(void **state) {
     (void)state;
@@ -247,9 +258,13 @@ static void tensors_of_other_kinds_are_refused_by_name(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(options_that_change_nothing_pass),        cmocka_unit_test(options_that_change_the_maths_are_refused_by_name),
-        cmocka_unit_test(tensors_outside_the_targets_are_refused), cmocka_unit_test(the_tensors_say_what_is_adapted),
-        cmocka_unit_test(rank_stabilised_lora_has_its_own_scale),  cmocka_unit_test(tensors_of_other_kinds_are_refused_by_name),
+        cmocka_unit_test(rank_and_alpha_are_needed),
+        cmocka_unit_test(options_that_change_nothing_pass),
+        cmocka_unit_test(options_that_change_the_maths_are_refused_by_name),
+        cmocka_unit_test(tensors_outside_the_targets_are_refused),
+        cmocka_unit_test(the_tensors_say_what_is_adapted),
+        cmocka_unit_test(rank_stabilised_lora_has_its_own_scale),
+        cmocka_unit_test(tensors_of_other_kinds_are_refused_by_name),
     };
     return cmocka_run_group_tests(tests, make_work, remove_work);
 }

@@ -154,7 +154,8 @@ static bool read_numbers(peft_recipe *recipe, const json_t *json, const char *pa
         !pare_json_get_bool(&rank_stabilised, json, "use_rslora", path, error))
         return false;
     if (recipe->rank == 0 || recipe->rank > UINT32_MAX || !(recipe->alpha > 0) || !isfinite(recipe->alpha))
-        return pare_fail(error, PARE_ERROR_RANGE, "%s: r is %llu, lora_alpha %g", path, (unsigned long long)recipe->rank, recipe->alpha);
+        return pare_fail(error, PARE_ERROR_RANGE, "%s: r is %llu and lora_alpha is %g; both must be there and above 0", path,
+                         (unsigned long long)recipe->rank, recipe->alpha);
     if (rank_stabilised) /* its scale alpha / sqrt(r) is that of plain LoRA with alpha sqrt(r); Kalajdzievski 2023 */
         recipe->alpha *= sqrt((double)recipe->rank);
     return true;

@@ -61,6 +61,8 @@ static bool check_outputs(task_session *s, const task_options *given, pare_error
     s->state = given->resume ? given->resume : pare_arena_format(s->arena, error, "%s.state", given->items);
     if (!s->state)
         return false;
+    if (!*s->state)
+        return pare_fail(error, PARE_ERROR_USAGE, "--resume: the file has an empty name");
     if (given->items && is_same_place(s->state, given->items))
         return pare_fail(error, PARE_ERROR_USAGE, "--items %s and --resume %s are one file; name two", given->items, s->state);
     reads_tasks(s);

@@ -39,6 +39,7 @@ grep -qE '^mean ' "$work/stdout" || fail "a mean over tasks"
 # a state: what is scored is not scored again
 expect 1 'cannot create' run --tasks piqa,boolq --data "$data" --items "$work/none/items.jsonl" --resume "$work/state"
 [ -e "$work/state" ] && fail "scored before it was known where to write"
+expect 2 'resume: the file has an empty name' run --tasks piqa --data "$data" --resume ''
 expect 2 '--resume.*--tasks' run --text "$SOURCE/LICENSE" --resume "$work/state"
 
 # few-shot and BOS

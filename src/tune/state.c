@@ -1,7 +1,7 @@
 /* state: a stopped training as a file: everything that the next step depends on, so that going on gives the bits of not having stopped.
  *
  *   "PARE-STATE-1\n\0\0\0"   16 bytes
- *   length, JSON             u64 little-endian, then {identity, step, n_values, tokens, targets, texts, evaluations}
+ *   length, JSON             u64 little-endian, then {identity, step, n_values, tokens, targets, texts, evaluations, sha256: of each block}
  *   losses, values, first moments, second moments   f32, as they lie in memory
  *
  * The file appears whole or not at all. The identity holds what must not change; a state of anything else is refused. */
@@ -69,7 +69,36 @@ static const char *difference(const char *path, const char *found, const char *w
     return answer;
 }
 
+/* ---- blocks of numbers ---- */
+
+enum { BLOCKS = 4 }; /* losses, values, first moments, second moments */
+typedef struct {
+    float *at;
+    size_t bytes;
+} block;
+
+static void blocks_of(block blocks[BLOCKS], const pare_tuner *t, const pare_tune_result *result, uint64_t step) {
+    size_t bytes = t->n_values * sizeof(float);
+    blocks[0] = (block){result->losses, (size_t)step * sizeof *result->losses};
+    blocks[1] = (block){t->values, bytes};
+    blocks[2] = (block){t->first_moment, bytes};
+    blocks[3] = (block){t->second_moment, bytes};
+}
+
 /* ---- writing ---- */
+
+static json_t *hashes_json(pare_json_doc *doc, const block blocks[BLOCKS]) {
+    json_t *list = pare_json_array(doc);
+    for (size_t i = 0; i < BLOCKS; i++) {
+        pare_sha256 hash;
+        pare_error error = {0};
+        if (!pare_sha256_bytes(&hash, blocks[i].at, blocks[i].bytes, &error))
+            pare_json_fail(doc, &error);
+        else
+            pare_json_append(doc, list, pare_json_string(doc, hash.hex));
+    }
+    return list;
+}
 
 static json_t *evaluations_json(pare_json_doc *doc, const pare_tune_result *result) {
     json_t *list = pare_json_array(doc);
@@ -82,14 +111,14 @@ static json_t *evaluations_json(pare_json_doc *doc, const pare_tune_result *resu
 }
 
 static bool write_header(pare_output *out, const pare_tuner *t, const char *identity, const pare_tune_run_options *run,
-                         const pare_tune_result *result, pare_error *error) {
+                         const pare_tune_result *result, const block blocks[BLOCKS], pare_error *error) {
     pare_string text = {0};
     uint8_t length[8];
     pare_json_doc doc = {0};
     json_t *json =
-        pare_json_pack(&doc, "{s:s, s:I, s:I, s:I, s:I, s:s, s:o}", "identity", identity, "step", (json_int_t)t->step, "n_values",
+        pare_json_pack(&doc, "{s:s, s:I, s:I, s:I, s:I, s:s, s:o, s:o}", "identity", identity, "step", (json_int_t)t->step, "n_values",
                        (json_int_t)t->n_values, "tokens", (json_int_t)result->tokens, "targets", (json_int_t)result->targets, "texts",
-                       run->texts ? run->texts : "", "evaluations", evaluations_json(&doc, result));
+                       run->texts ? run->texts : "", "evaluations", evaluations_json(&doc, result), "sha256", hashes_json(&doc, blocks));
     bool done = pare_json_print(&text, json, &doc, error);
     while (done && text.length % 8 != 0)
         pare_string_push(&text, " ", 1);
@@ -107,11 +136,11 @@ bool state_write(const char *path, const pare_tuner *t, const char *identity, co
     pare_output *out = pare_output_open(path, true, error);
     if (!out)
         return false;
-    const float *const blocks[] = {t->values, t->first_moment, t->second_moment};
-    bool done = write_header(out, t, identity, run, result, error) &&
-                pare_output_write(out, result->losses, (size_t)t->step * sizeof *result->losses, error);
-    for (size_t i = 0; done && i < 3; i++)
-        done = pare_output_write(out, blocks[i], t->n_values * sizeof(float), error);
+    block blocks[BLOCKS];
+    blocks_of(blocks, t, result, t->step);
+    bool done = write_header(out, t, identity, run, result, blocks, error);
+    for (size_t i = 0; done && i < BLOCKS; i++)
+        done = pare_output_write(out, blocks[i].at, blocks[i].bytes, error);
     if (done)
         return pare_output_commit(out, error);
     pare_output_abandon(out);
@@ -161,6 +190,33 @@ static bool read_header(uint64_t *step, const json_t *json, const pare_tuner *t,
     return read_evaluations(result, capacity, json_object_get(json, "evaluations"), *step, run->n_texts, path, error);
 }
 
+/* Every block as it was written, or nothing of it. */
+static bool check_blocks(const uint8_t *at, const block blocks[BLOCKS], const json_t *hashes, const char *path, pare_error *error) {
+    static const char *const names[BLOCKS] = {"losses", "trained values", "first moments", "second moments"};
+    for (size_t i = 0; i < BLOCKS; at += blocks[i++].bytes) {
+        pare_sha256 hash;
+        const char *wanted = json_string_value(json_array_get(hashes, i));
+        if (!pare_sha256_bytes(&hash, at, blocks[i].bytes, error))
+            return false;
+        if (!wanted || strcmp(wanted, hash.hex) != 0)
+            return pare_fail(error, PARE_ERROR_FORMAT,
+                             "%s: its %s are not those that were written: the file is damaged; remove it to begin anew", path, names[i]);
+    }
+    return true;
+}
+
+static bool read_blocks(const uint8_t *at, pare_tuner *t, uint64_t step, const json_t *json, pare_tune_result *result, const char *path,
+                        pare_error *error) {
+    block blocks[BLOCKS];
+    blocks_of(blocks, t, result, step);
+    if (!check_blocks(at, blocks, json_object_get(json, "sha256"), path, error))
+        return false;
+    for (size_t i = 0; i < BLOCKS; at += blocks[i++].bytes)
+        memcpy(blocks[i].at, at, blocks[i].bytes);
+    t->step = step;
+    return true;
+}
+
 static bool read_map(const pare_map *map, const char *path, pare_tuner *t, const char *identity, const pare_tune_run_options *run,
                      pare_tune_result *result, size_t *capacity, pare_error *error) {
     uint64_t length = 0, step = 0;
@@ -174,20 +230,13 @@ static bool read_map(const pare_map *map, const char *path, pare_tuner *t, const
                          map->size);
     json_t *json = pare_json_parse((const char *)map->data + head, (size_t)length, path, error);
     bool done = json && read_header(&step, json, t, identity, run, result, capacity, path, error);
+    size_t at = head + (size_t)length, wanted = at + ((size_t)step + 3 * t->n_values) * sizeof(float);
+    if (done && map->size != wanted)
+        done = pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu bytes, but step %llu of this training has %zu: the file is cut or was added to",
+                         path, map->size, (unsigned long long)step, wanted);
+    done = done && read_blocks(map->data + at, t, step, json, result, path, error);
     json_decref(json);
-    if (!done)
-        return false;
-    size_t at = head + (size_t)length, losses = (size_t)step * sizeof(float), block = t->n_values * sizeof(float);
-    if (map->size != at + losses + 3 * block)
-        return pare_fail(error, PARE_ERROR_FORMAT, "%s: %zu bytes, but step %llu of this training has %zu: the file is cut or was added to",
-                         path, map->size, (unsigned long long)step, at + losses + 3 * block);
-    memcpy(result->losses, map->data + at, losses);
-    at += losses;
-    memcpy(t->values, map->data + at, block);
-    memcpy(t->first_moment, map->data + at + block, block);
-    memcpy(t->second_moment, map->data + at + 2 * block, block);
-    t->step = step;
-    return true;
+    return done;
 }
 
 bool state_read(const char *path, pare_tuner *t, const char *identity, const pare_tune_run_options *run, pare_tune_result *result,

@@ -234,6 +234,13 @@ static void test_bad_states(void **state) {
     }
     assert_done(pare_file_write(p.state, bytes, n + 1, true, &error), error);
     assert_refused(&p, go, PARE_ERROR_FORMAT, "was added to");
+    for (size_t i = 1; i <= 3; i++) { /* a bit of the losses or of what is trained */
+        size_t at = n - i * (n / 4);
+        bytes[at] ^= 4;
+        assert_done(pare_file_write(p.state, bytes, n, true, &error), error);
+        assert_refused(&p, go, PARE_ERROR_FORMAT, "the file is damaged");
+        bytes[at] ^= 4;
+    }
     for (size_t i = 0; i < 200; i += 3) { /* whatever is flipped in the head: an error or the state, never a crash */
         bytes[i] ^= 0x10;
         assert_done(pare_file_write(p.state, bytes, n, true, &error), error);

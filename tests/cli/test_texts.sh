@@ -112,6 +112,17 @@ expect 0 '' "$PARE" export "$work/cut" -o "$work/cut.gguf" --force
 grep -qaPz 'messages %}\n{{x}}\n{% endfor %}' "$work/cut.gguf" || fail "a template with CRLF"
 printf 'caf\351' >"$work/cut/chat_template.jinja"
 expect 1 'chat_template.jinja: is not UTF-8 text' "$PARE" export "$work/cut" -o "$work/latin.gguf"
+rm "$work/cut/chat_template.jinja"
+for odd in 7 '[{"template": "x"}]' '[{"name": "default", "template": 1}]' '{"default": ["x"]}' '["x"]' true; do
+    python3 - "$work/cut/tokenizer_config.json" "$odd" <<'PY'
+import json, sys
+config = json.load(open(sys.argv[1]))
+config["chat_template"] = json.loads(sys.argv[2])
+json.dump(config, open(sys.argv[1], "w"))
+PY
+    expect 1 'tokenizer_config.json: "chat_template" is neither a text nor texts with names' "$PARE" export "$work/cut" -o "$work/odd.gguf"
+done
+expect 0 '' "$PARE" info "$work/cut"
 # a full disk leaves nothing, the folder of templates neither: the last of them does not fit
 head -c 4000000 /dev/zero | tr '\0' x >"$chat/additional_chat_templates/z.jinja"
 (ulimit -f 2000; expect 1 'cannot write|File too large' "$PARE" compress "$chat" --method random --ratio 0.1 --multiple 8 -o "$work/full"; exit "$failures") || fail "a full disk"

@@ -106,23 +106,27 @@ static bool add_files(reader *r) {
     return true;
 }
 
-static bool add_json(reader *r, const char *name, const json_t *text) {
-    return !json_is_string(text) || add(r, name, strlen(name), json_string_value(text), json_string_length(text));
+/* What is there and no text is refused: it would be missing in what is written, without a word. */
+static bool add_json(reader *r, const char *name, const json_t *text, const char *path) {
+    if (!name || !json_is_string(text))
+        return pare_fail(r->error, PARE_ERROR_FORMAT,
+                         "%s: \"chat_template\" is neither a text nor texts with names; mend it, or remove it to go on without a template",
+                         path);
+    return add(r, name, strlen(name), json_string_value(text), json_string_length(text));
 }
 
-/* A text, [{"name": …, "template": …}, …], or {name: text, …}. */
-static bool add_value(reader *r, const json_t *value) {
+/* A text, [{"name": …, "template": …}, …], or {name: text, …}; null is none. */
+static bool add_value(reader *r, const json_t *value, const char *path) {
     size_t i;
     const json_t *item;
     json_array_foreach(value, i, item) {
-        const char *name = json_string_value(json_object_get(item, "name"));
-        if (name && !add_json(r, name, json_object_get(item, "template")))
+        if (!add_json(r, json_string_value(json_object_get(item, "name")), json_object_get(item, "template"), path))
             return false;
     }
     for (void *at = json_object_iter((json_t *)(uintptr_t)value); at; at = json_object_iter_next((json_t *)(uintptr_t)value, at))
-        if (!add_json(r, json_object_iter_key(at), json_object_iter_value(at)))
+        if (!add_json(r, json_object_iter_key(at), json_object_iter_value(at), path))
             return false;
-    return add_json(r, fallback, value);
+    return !value || json_is_null(value) || json_is_array(value) || json_is_object(value) || add_json(r, fallback, value, path);
 }
 
 /* The "chat_template" of a JSON file, which may be absent. */
@@ -131,7 +135,7 @@ static bool add_setting(reader *r, const char *name) {
     if (!path || !is_there(path))
         return path != NULL;
     json_t *json = pare_json_read_lenient(path, NULL, r->error);
-    bool done = json && add_value(r, json_object_get(json, "chat_template"));
+    bool done = json && add_value(r, json_object_get(json, "chat_template"), path);
     json_decref(json);
     return done;
 }
